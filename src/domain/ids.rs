@@ -1,0 +1,309 @@
+//! Ids: 128 bits, shown as a prefix and 26 lower-case Crockford base32 characters.
+//!
+//! An id is safe as part of a URL, as a NATS token and as a file name. Ids of submissions derive
+//! from workflow, client and key, so that the same submission finds the same case for ever.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Characters of an id behind its prefix: 26 × 5 bits hold 128.
+const TEXT_LEN: usize = 26;
+
+/// 128 bits, the value of every id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+pub struct Bits(pub [u8; 16]);
+
+impl Bits {
+    /// Derives bits from named parts, so that the same parts always give the same id.
+    /// Each part is preceded by its length: `("ab", "c")` and `("a", "bc")` differ.
+    pub fn derived(parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Self(bits)
+    }
+
+    /// Joins a time (48 bits of milliseconds) and randomness, so that new ids sort by age and
+    /// an index by id grows at its end.
+    pub fn timed(millis: i64, random: [u8; 16]) -> Self {
+        let mut bits = random;
+        bits[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        Self(bits)
+    }
+
+    fn write(self, out: &mut impl fmt::Write) -> fmt::Result {
+        let value = u128::from_be_bytes(self.0);
+        let mut text = [0u8; TEXT_LEN];
+        for (place, byte) in text.iter_mut().enumerate() {
+            let shift = 5 * (TEXT_LEN - 1 - place);
+            *byte = ALPHABET[(value >> shift) as usize & 31];
+        }
+        out.write_str(std::str::from_utf8(&text).expect("the alphabet is ASCII"))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.len() != TEXT_LEN {
+            return None;
+        }
+        let mut value: u128 = 0;
+        for (place, byte) in text.bytes().enumerate() {
+            let digit = ALPHABET.iter().position(|&a| a == byte)? as u128;
+            if place == 0 && digit > 7 {
+                return None;
+            }
+            value = value << 5 | digit;
+        }
+        Some(Self(value.to_be_bytes()))
+    }
+}
+
+impl fmt::Debug for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
+    }
+}
+
+/// A text that is no id of the expected kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an id: expected `{prefix}` and 26 characters of 0-9 and a-z without i, l, o, u")]
+pub struct NotAnId {
+    prefix: &'static str,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
+        )]
+        pub struct $name(pub Bits);
+
+        impl $name {
+            /// What the text of such an id begins with.
+            pub const PREFIX: &'static str = $prefix;
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($prefix)?;
+                self.0.write(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAnId;
+
+            fn from_str(text: &str) -> Result<Self, NotAnId> {
+                text.strip_prefix($prefix)
+                    .and_then(Bits::parse)
+                    .map(Self)
+                    .ok_or(NotAnId { prefix: $prefix })
+            }
+        }
+    };
+}
+
+id!(
+    /// A case: one run of a workflow.
+    CaseId,
+    "case_"
+);
+id!(
+    /// A dead letter: a task or a message that cannot go on without a person.
+    DeadId,
+    "dead_"
+);
+id!(
+    /// A command, the unit of deduplication within one entity.
+    CommandId,
+    "cmd_"
+);
+id!(
+    /// A stored CloudEvent, derived from its `source` and `id`.
+    EventId,
+    "evt_"
+);
+
+impl CaseId {
+    /// The id of a submission with an idempotency key. The version is not part of it: the same
+    /// key means the same case whatever version is the latest by then.
+    pub fn of_submission(namespace: &str, name: &str, client: &str, key: &str) -> Self {
+        let parts = [
+            b"submission",
+            namespace.as_bytes(),
+            name.as_bytes(),
+            client.as_bytes(),
+        ];
+        let mut all: Vec<&[u8]> = parts.iter().map(|p| &p[..]).collect();
+        all.push(key.as_bytes());
+        Self(Bits::derived(&all))
+    }
+
+    /// The id of a child started by `run: workflow`: the same place of the same parent always
+    /// starts the same child.
+    pub fn of_child(parent: CaseId, reference: &str, iteration: u32) -> Self {
+        Self(Bits::derived(&[
+            b"child",
+            &parent.0.0,
+            reference.as_bytes(),
+            &iteration.to_le_bytes(),
+        ]))
+    }
+}
+
+impl DeadId {
+    /// The dead letter that a case's alert at this version stands for.
+    pub fn of_case(case: CaseId, version: u64) -> Self {
+        Self(Bits::derived(&[b"dead", &case.0.0, &version.to_le_bytes()]))
+    }
+}
+
+impl EventId {
+    /// One id for each `source` + `id`, as CloudEvents defines identity.
+    pub fn of(source: &str, id: &str) -> Self {
+        Self(Bits::derived(&[b"event", source.as_bytes(), id.as_bytes()]))
+    }
+}
+
+/// What a journal entry belongs to. Each entity has one writer and versions of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Entity {
+    pub kind: EntityKind,
+    pub bits: Bits,
+}
+
+/// Kinds of entities; the numbers are stored and never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum EntityKind {
+    Case = 1,
+    Workflow = 2,
+    Service = 3,
+    CloudEvent = 4,
+    Quarantine = 5,
+}
+
+impl EntityKind {
+    /// The kind of a stored number, or nothing for one that a later version wrote.
+    pub fn of(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Case,
+            2 => Self::Workflow,
+            3 => Self::Service,
+            4 => Self::CloudEvent,
+            5 => Self::Quarantine,
+            _ => return None,
+        })
+    }
+}
+
+impl From<CaseId> for Entity {
+    fn from(case: CaseId) -> Self {
+        Self {
+            kind: EntityKind::Case,
+            bits: case.0,
+        }
+    }
+}
+
+impl From<EventId> for Entity {
+    fn from(event: EventId) -> Self {
+        Self {
+            kind: EntityKind::CloudEvent,
+            bits: event.0,
+        }
+    }
+}
+
+impl Entity {
+    /// The entity of a workflow definition.
+    pub fn workflow(namespace: &str, name: &str, version: &str) -> Self {
+        let bits = Bits::derived(&[
+            b"workflow",
+            namespace.as_bytes(),
+            name.as_bytes(),
+            version.as_bytes(),
+        ]);
+        Self {
+            kind: EntityKind::Workflow,
+            bits,
+        }
+    }
+
+    /// The entity of a service's breaker.
+    pub fn service(name: &str) -> Self {
+        Self {
+            kind: EntityKind::Service,
+            bits: Bits::derived(&[b"service", name.as_bytes()]),
+        }
+    }
+
+    /// The entity that keeps why a case was taken out of service, beside the case's own records.
+    pub fn quarantine(case: CaseId) -> Self {
+        Self {
+            kind: EntityKind::Quarantine,
+            bits: case.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn text_and_back(bits in any::<[u8; 16]>()) {
+            let id = CaseId(Bits(bits));
+            let text = id.to_string();
+            prop_assert_eq!(text.len(), 31);
+            prop_assert_eq!(text.parse::<CaseId>().unwrap(), id);
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,40}") {
+            let _ = text.parse::<CaseId>();
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_id() {
+        for text in [
+            "",
+            "case_",
+            "dead_00000000000000000000000000",
+            "case_8zzzzzzzzzzzzzzzzzzzzzzzzz",
+        ] {
+            assert!(text.parse::<CaseId>().is_err(), "{text}");
+        }
+        assert!("case_7zzzzzzzzzzzzzzzzzzzzzzzzz".parse::<CaseId>().is_ok());
+    }
+
+    #[test]
+    fn parts_do_not_run_together() {
+        assert_ne!(
+            CaseId::of_submission("a", "bc", "local", "1"),
+            CaseId::of_submission("ab", "c", "local", "1")
+        );
+    }
+
+    #[test]
+    fn timed_ids_sort_by_age() {
+        assert!(Bits::timed(1, [255; 16]) < Bits::timed(2, [0; 16]));
+    }
+}

@@ -1,0 +1,136 @@
+//! What a `call` or `run` task asks for.
+
+use std::sync::Arc;
+
+use super::Template;
+use crate::domain::workflow::expr::Expr;
+
+/// The function that a call task calls.
+#[derive(Debug)]
+pub enum Call {
+    Http(HttpCall),
+    OpenApi(OpenApiCall),
+    /// Sends a mail; the arguments are checked when they are known.
+    Email(Template),
+    /// Gives back its arguments, or its input where there are none, through the whole effect path.
+    Echo(Option<Template>),
+}
+
+/// `call: http`.
+#[derive(Debug)]
+pub struct HttpCall {
+    pub method: Arc<str>,
+    pub endpoint: Endpoint,
+    pub headers: Option<Template>,
+    pub query: Option<Template>,
+    pub body: Option<Template>,
+    pub output: OutputFormat,
+    /// Redirects are followed, and a status of 300 to 399 is no error.
+    pub redirect: bool,
+}
+
+/// `call: openapi`.
+#[derive(Debug)]
+pub struct OpenApiCall {
+    pub document: Endpoint,
+    pub operation: Arc<str>,
+    pub parameters: Option<Template>,
+    pub auth: Option<Auth>,
+    pub output: OutputFormat,
+    pub redirect: bool,
+}
+
+/// What a call's output is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OutputFormat {
+    /// The body in base64.
+    Raw,
+    /// The body, deserialized where it is JSON.
+    #[default]
+    Content,
+    /// Request, status, headers and body.
+    Response,
+}
+
+/// Where a call goes, and how it proves who asks.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub uri: Uri,
+    pub auth: Option<Auth>,
+}
+
+/// An address, from a template or an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Uri {
+    Template(Vec<UriPart>),
+    Expr(Expr),
+}
+
+/// A part of a URI template: text, or the name of a top-level property of the task's input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UriPart {
+    Text(String),
+    Variable(String),
+}
+
+/// How a call authenticates.
+#[derive(Debug)]
+pub enum Auth {
+    Basic {
+        username: Template,
+        password: Template,
+    },
+    Bearer {
+        token: Template,
+    },
+    OAuth2(Box<OAuth2>),
+    /// All properties come from the secret of this name.
+    BasicSecret(Arc<str>),
+    BearerSecret(Arc<str>),
+    OAuth2Secret(Arc<str>),
+}
+
+/// OAuth2 client credentials.
+#[derive(Debug)]
+pub struct OAuth2 {
+    pub authority: Uri,
+    /// Path of the token endpoint, relative to the authority, or a whole address.
+    pub token_endpoint: String,
+    pub client_id: Template,
+    pub client_secret: Option<Template>,
+    pub authentication: ClientAuthentication,
+    pub encoding: TokenEncoding,
+    pub scopes: Vec<String>,
+    pub audiences: Vec<String>,
+}
+
+/// How the client authenticates at the token endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ClientAuthentication {
+    Basic,
+    #[default]
+    Post,
+    None,
+}
+
+/// How the token request is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TokenEncoding {
+    #[default]
+    Form,
+    Json,
+}
+
+/// `run: workflow`.
+#[derive(Debug)]
+pub struct Run {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    /// None: the latest.
+    pub version: Option<Arc<str>>,
+    pub input: Option<Template>,
+    /// Wait for the child's end and take its output.
+    pub awaits: bool,
+    /// `return: none`: the child's output is dropped.
+    pub discard: bool,
+}

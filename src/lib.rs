@@ -1,0 +1,6 @@
+//! Caseworker carries every customer onboarding and every order to its end, whatever fails.
+//!
+//! The rooms, each with its own job; `tests/tidy.rs` keeps the walls between them:
+//! [`domain`] decides and names nothing else.
+
+pub mod domain;
