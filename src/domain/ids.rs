@@ -142,12 +142,7 @@ impl CaseId {
     /// The id of a submission with an idempotency key. The version is not part of it: the same
     /// key means the same case whatever version is the latest by then.
     pub fn of_submission(namespace: &str, name: &str, client: &str, key: &str) -> Self {
-        let parts = [
-            b"submission",
-            namespace.as_bytes(),
-            name.as_bytes(),
-            client.as_bytes(),
-        ];
+        let parts = [b"submission", namespace.as_bytes(), name.as_bytes(), client.as_bytes()];
         let mut all: Vec<&[u8]> = parts.iter().map(|p| &p[..]).collect();
         all.push(key.as_bytes());
         Self(Bits::derived(&all))
@@ -213,19 +208,13 @@ impl EntityKind {
 
 impl From<CaseId> for Entity {
     fn from(case: CaseId) -> Self {
-        Self {
-            kind: EntityKind::Case,
-            bits: case.0,
-        }
+        Self { kind: EntityKind::Case, bits: case.0 }
     }
 }
 
 impl From<EventId> for Entity {
     fn from(event: EventId) -> Self {
-        Self {
-            kind: EntityKind::CloudEvent,
-            bits: event.0,
-        }
+        Self { kind: EntityKind::CloudEvent, bits: event.0 }
     }
 }
 
@@ -238,26 +227,17 @@ impl Entity {
             name.as_bytes(),
             version.as_bytes(),
         ]);
-        Self {
-            kind: EntityKind::Workflow,
-            bits,
-        }
+        Self { kind: EntityKind::Workflow, bits }
     }
 
     /// The entity of a service's breaker.
     pub fn service(name: &str) -> Self {
-        Self {
-            kind: EntityKind::Service,
-            bits: Bits::derived(&[b"service", name.as_bytes()]),
-        }
+        Self { kind: EntityKind::Service, bits: Bits::derived(&[b"service", name.as_bytes()]) }
     }
 
     /// The entity that keeps why a case was taken out of service, beside the case's own records.
     pub fn quarantine(case: CaseId) -> Self {
-        Self {
-            kind: EntityKind::Quarantine,
-            bits: case.0,
-        }
+        Self { kind: EntityKind::Quarantine, bits: case.0 }
     }
 }
 
@@ -283,12 +263,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_id() {
-        for text in [
-            "",
-            "case_",
-            "dead_00000000000000000000000000",
-            "case_8zzzzzzzzzzzzzzzzzzzzzzzzz",
-        ] {
+        for text in
+            ["", "case_", "dead_00000000000000000000000000", "case_8zzzzzzzzzzzzzzzzzzzzzzzzz"]
+        {
             assert!(text.parse::<CaseId>().is_err(), "{text}");
         }
         assert!("case_7zzzzzzzzzzzzzzzzzzzzzzzzz".parse::<CaseId>().is_ok());

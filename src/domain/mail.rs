@@ -55,9 +55,7 @@ impl Mail {
             reply_to: text("replyTo")?.map(str::to_owned),
             subject: subject.split_whitespace().collect::<Vec<_>>().join(" "),
             text: render(needed("text")?, data, AutoEscape::None)?,
-            html: text("html")?
-                .map(|html| render(html, data, AutoEscape::Html))
-                .transpose()?,
+            html: text("html")?.map(|html| render(html, data, AutoEscape::Html)).transpose()?,
         })
     }
 }
@@ -72,9 +70,7 @@ fn addresses(value: Option<&Json>, key: &str) -> Result<Vec<String>, String> {
             let all: Option<Vec<String>> = all.iter().map(text).collect();
             all.ok_or_else(|| format!("`{key}` of the mail holds something that is no text"))
         }
-        Some(_) => Err(format!(
-            "`{key}` of the mail is neither an address nor a list of them"
-        )),
+        Some(_) => Err(format!("`{key}` of the mail is neither an address nor a list of them")),
     }
 }
 
@@ -84,8 +80,7 @@ fn addresses(value: Option<&Json>, key: &str) -> Result<Vec<String>, String> {
 /// What is wrong with it.
 pub fn check_text(source: &str) -> Result<(), String> {
     let mut env = Environment::empty();
-    env.add_template("text", source)
-        .map_err(|e| format!("this is no template: {}", say(&e)))
+    env.add_template("text", source).map_err(|e| format!("this is no template: {}", say(&e)))
 }
 
 fn render(source: &str, data: &Json, escape: AutoEscape) -> Result<String, String> {
@@ -99,10 +94,7 @@ fn render(source: &str, data: &Json, escape: AutoEscape) -> Result<String, Strin
     let rendered = env.render_str(source, minijinja::value::Serde(data));
     let text = rendered.map_err(|e| format!("the mail's text cannot be made: {}", say(&e)))?;
     if text.len() > TEXT_MAX {
-        return Err(format!(
-            "a text of the mail is longer than {} KiB",
-            TEXT_MAX / 1024
-        ));
+        return Err(format!("a text of the mail is longer than {} KiB", TEXT_MAX / 1024));
     }
     Ok(text)
 }
@@ -142,42 +134,20 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         };
         check(json!([]), "an object");
-        check(
-            json!({"subject": "s", "text": "t"}),
-            "`to` of the mail is missing",
-        );
-        check(
-            json!({"to": 1, "subject": "s", "text": "t"}),
-            "neither an address",
-        );
+        check(json!({"subject": "s", "text": "t"}), "`to` of the mail is missing");
+        check(json!({"to": 1, "subject": "s", "text": "t"}), "neither an address");
         check(json!({"to": "a@b.c", "text": "t"}), "`subject`");
-        check(
-            json!({"to": "a@b.c", "subject": "s", "text": "{{ name }}"}),
-            "undefined",
-        );
-        check(
-            json!({"to": "a@b.c", "subject": "s", "text": "{% for %}"}),
-            "syntax",
-        );
-        check(
-            json!({"to": "a@b.c", "subject": "s", "text": "t", "bcc": "x"}),
-            "`bcc`",
-        );
+        check(json!({"to": "a@b.c", "subject": "s", "text": "{{ name }}"}), "undefined");
+        check(json!({"to": "a@b.c", "subject": "s", "text": "{% for %}"}), "syntax");
+        check(json!({"to": "a@b.c", "subject": "s", "text": "t", "bcc": "x"}), "`bcc`");
         let endless =
             "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}";
-        check(
-            json!({"to": "a@b.c", "subject": "s", "text": endless}),
-            "fuel",
-        );
+        check(json!({"to": "a@b.c", "subject": "s", "text": endless}), "fuel");
     }
 
     #[test]
     fn templates_are_checked_before_there_is_data() {
         assert!(check_text("Hello {{ name }}").is_ok());
-        assert!(
-            check_text("Hello {{ name }")
-                .unwrap_err()
-                .contains("line 1")
-        );
+        assert!(check_text("Hello {{ name }").unwrap_err().contains("line 1"));
     }
 }

@@ -1,7 +1,11 @@
 //! What is decided, as plain functions over values: no clock, no randomness, no input or output.
 //! Time, ids and what the outside answered come in as arguments.
 
+pub mod call;
+pub mod case;
+pub mod data;
 pub mod ids;
 pub mod mail;
+pub mod retry;
 pub mod time;
 pub mod workflow;

@@ -90,16 +90,13 @@ impl Duration {
         from.jiff()
             .to_zoned(jiff::tz::TimeZone::UTC)
             .checked_add(span)
-            .map_or(Timestamp::MAX, |z| {
-                Timestamp(z.timestamp().as_millisecond())
-            })
+            .map_or(Timestamp::MAX, |z| Timestamp(z.timestamp().as_millisecond()))
             .plus(self.millis)
     }
 
     /// Its length in milliseconds, months counted as 30 days; for delays that have no anchor.
     pub fn nominal_millis(self) -> i64 {
-        self.millis
-            .saturating_add(i64::from(self.months).saturating_mul(30 * DAY))
+        self.millis.saturating_add(i64::from(self.months).saturating_mul(30 * DAY))
     }
 }
 
@@ -134,10 +131,7 @@ impl FromStr for Duration {
         if months.fract() != 0.0 || months > 120_000.0 || millis > Timestamp::MAX.0 as f64 {
             return Err(NotADuration);
         }
-        Ok(Self {
-            months: months as i32,
-            millis: millis.round() as i64,
-        })
+        Ok(Self { months: months as i32, millis: millis.round() as i64 })
     }
 }
 
@@ -149,19 +143,14 @@ fn read_parts(
 ) -> Result<(), NotADuration> {
     let mut allowed = units;
     while !text.is_empty() {
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or(NotADuration)?;
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(NotADuration)?;
         let number = &text[..digits];
         if number.is_empty() || number.starts_with('.') || number.ends_with('.') {
             return Err(NotADuration);
         }
         let amount: f64 = number.parse().map_err(|_| NotADuration)?;
         let unit = text.get(digits..=digits).ok_or(NotADuration)?;
-        let place = allowed
-            .iter()
-            .position(|&u| u == unit)
-            .ok_or(NotADuration)?;
+        let place = allowed.iter().position(|&u| u == unit).ok_or(NotADuration)?;
         each(unit, amount);
         allowed = &allowed[place + 1..];
         text = &text[digits + 1..];
@@ -191,11 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(text: &str, months: i32, millis: i64) {
-        assert_eq!(
-            text.parse::<Duration>(),
-            Ok(Duration { months, millis }),
-            "{text}"
-        );
+        assert_eq!(text.parse::<Duration>(), Ok(Duration { months, millis }), "{text}");
     }
 
     #[test]

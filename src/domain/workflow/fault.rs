@@ -49,9 +49,7 @@ pub struct Faults {
 impl Faults {
     /// A single fault.
     pub fn of(fault: Fault) -> Self {
-        Self {
-            faults: vec![fault],
-        }
+        Self { faults: vec![fault] }
     }
 
     /// Adds a fault, unless there are too many already or it is known.

@@ -22,10 +22,7 @@ pub struct Place {
 
 impl Place {
     fn of(marker: &Marker) -> Self {
-        Self {
-            line: marker.line(),
-            column: marker.col() + 1,
-        }
+        Self { line: marker.line(), column: marker.col() + 1 }
     }
 }
 
@@ -123,32 +120,17 @@ pub fn read(text: &str, format: Format) -> Result<Node, Faults> {
             return Ok(placeless(&json));
         }
         Err((place, detail)) => {
-            faults.push(Fault::at(
-                place,
-                "",
-                detail,
-                "write the definition as YAML 1.2 or JSON",
-            ));
+            faults.push(Fault::at(place, "", detail, "write the definition as YAML 1.2 or JSON"));
         }
     }
     Err(faults)
 }
 
 fn check_json(text: &str) -> Result<(), Faults> {
-    serde_json::from_str::<serde::de::IgnoredAny>(text)
-        .map(|_| ())
-        .map_err(|e| {
-            let place = Place {
-                line: e.line(),
-                column: e.column().max(1),
-            };
-            Faults::of(Fault::at(
-                place,
-                "",
-                format!("this is no JSON: {e}"),
-                "mend the syntax",
-            ))
-        })
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map(|_| ()).map_err(|e| {
+        let place = Place { line: e.line(), column: e.column().max(1) };
+        Faults::of(Fault::at(place, "", format!("this is no JSON: {e}"), "mend the syntax"))
+    })
 }
 
 /// JSON as a tree whose places are unknown; all of it is said to stand at the beginning.
@@ -196,12 +178,8 @@ impl Builder {
         let mut parser = Parser::new_from_str(text);
         let mut documents = 0;
         while let Some(next) = parser.next_event() {
-            let (event, span) = next.map_err(|e| {
-                (
-                    Place::of(e.marker()),
-                    format!("this is no YAML: {}", e.info()),
-                )
-            })?;
+            let (event, span) = next
+                .map_err(|e| (Place::of(e.marker()), format!("this is no YAML: {}", e.info())))?;
             let place = Place::of(&span.start);
             match event {
                 Event::DocumentStart(_) => {
@@ -213,30 +191,14 @@ impl Builder {
                 Event::Scalar(text, style, anchor, tag) => {
                     let quoted = style != ScalarStyle::Plain
                         || tag.is_some_and(|t| t.is_yaml_core_schema() && t.suffix == "str");
-                    let content = if quoted {
-                        Content::Text(text.into())
-                    } else {
-                        plain(&text)
-                    };
+                    let content = if quoted { Content::Text(text.into()) } else { plain(&text) };
                     self.close(Node { place, content }, anchor)?;
                 }
                 Event::SequenceStart(anchor, _) => {
-                    self.start(
-                        Node {
-                            place,
-                            content: Content::List(Vec::new()),
-                        },
-                        anchor,
-                    )?;
+                    self.start(Node { place, content: Content::List(Vec::new()) }, anchor)?;
                 }
                 Event::MappingStart(anchor, _) => {
-                    self.start(
-                        Node {
-                            place,
-                            content: Content::Map(Vec::new()),
-                        },
-                        anchor,
-                    )?;
+                    self.start(Node { place, content: Content::Map(Vec::new()) }, anchor)?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     let done = self.open.pop().expect("the parser ends only what it began");
@@ -254,23 +216,14 @@ impl Builder {
             }
         }
         let start = Place { line: 1, column: 1 };
-        self.root
-            .take()
-            .ok_or((start, "there is nothing here".to_owned()))
+        self.root.take().ok_or((start, "there is nothing here".to_owned()))
     }
 
     fn start(&mut self, node: Node, anchor: usize) -> Result<(), Broken> {
         if self.open.len() >= DEPTH_MAX {
-            return Err((
-                node.place,
-                format!("it nests deeper than {DEPTH_MAX} levels"),
-            ));
+            return Err((node.place, format!("it nests deeper than {DEPTH_MAX} levels")));
         }
-        self.open.push(Open {
-            node,
-            anchor,
-            key: None,
-        });
+        self.open.push(Open { node, anchor, key: None });
         Ok(())
     }
 
@@ -295,11 +248,7 @@ impl Builder {
                     if entries.iter().any(|e| e.key == key) {
                         self.doubled.push((key_place, key));
                     } else {
-                        entries.push(Entry {
-                            key,
-                            key_place,
-                            value: node,
-                        });
+                        entries.push(Entry { key, key_place, value: node });
                     }
                 }
             },
@@ -316,10 +265,7 @@ fn key_of(node: Node) -> Result<(String, Place), Broken> {
         Content::Bool(b) => b.to_string(),
         Content::Null => "null".to_owned(),
         Content::List(_) | Content::Map(_) => {
-            return Err((
-                node.place,
-                "a key is a text, not a list or an object".to_owned(),
-            ));
+            return Err((node.place, "a key is a text, not a list or an object".to_owned()));
         }
     };
     Ok((key, node.place))
@@ -358,9 +304,7 @@ fn plain_number(text: &str) -> Option<Number> {
     let digits = text.trim_start_matches(['+', '-']);
     let numeric = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && digits.bytes().any(|b| b.is_ascii_digit())
-        && digits
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b".eE+-".contains(&b))
+        && digits.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b))
         && text.len() - digits.len() <= 1;
     if !numeric {
         return None;
@@ -382,17 +326,11 @@ mod tests {
     use serde_json::json;
 
     fn yaml(text: &str) -> Json {
-        read(text, Format::Yaml)
-            .unwrap_or_else(|f| panic!("{text}: {f:?}"))
-            .to_json()
+        read(text, Format::Yaml).unwrap_or_else(|f| panic!("{text}: {f:?}")).to_json()
     }
 
     fn refused(text: &str, format: Format) -> Fault {
-        read(text, format)
-            .expect_err(text)
-            .into_iter()
-            .next()
-            .unwrap()
+        read(text, format).expect_err(text).into_iter().next().unwrap()
     }
 
     #[test]
@@ -427,10 +365,7 @@ mod tests {
 
     #[test]
     fn aliases_are_copies_up_to_a_bound() {
-        assert_eq!(
-            yaml("a: &x {n: 1}\nb: *x"),
-            json!({"a": {"n": 1}, "b": {"n": 1}})
-        );
+        assert_eq!(yaml("a: &x {n: 1}\nb: *x"), json!({"a": {"n": 1}, "b": {"n": 1}}));
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for n in 1..9 {
             let items = vec![format!("*a{}", n - 1); 10].join(", ");
@@ -447,25 +382,14 @@ mod tests {
         assert!(refused("", Format::Yaml).detail.contains("nothing"));
         let json = refused("{\n \"a\": }", Format::Json);
         assert_eq!(json.line, 2);
-        assert!(
-            refused("a: 1\n---\nb: 2", Format::Yaml)
-                .detail
-                .contains("second document")
-        );
-        assert!(
-            refused(&"[".repeat(100), Format::Yaml)
-                .detail
-                .contains("nests deeper")
-        );
+        assert!(refused("a: 1\n---\nb: 2", Format::Yaml).detail.contains("second document"));
+        assert!(refused(&"[".repeat(100), Format::Yaml).detail.contains("nests deeper"));
     }
 
     #[test]
     fn json_that_yaml_would_not_read() {
         let text = "{\"smile\": \"\\ud83d\\ude00\", \"tab\":\t1}";
-        assert_eq!(
-            read(text, Format::Json).unwrap().to_json(),
-            json!({"smile": "😀", "tab": 1})
-        );
+        assert_eq!(read(text, Format::Json).unwrap().to_json(), json!({"smile": "😀", "tab": 1}));
     }
 
     proptest! {

@@ -27,9 +27,7 @@ struct Library {
 fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let all = jaq_core::defs()
-            .chain(jaq_std::defs())
-            .chain(jaq_json::defs());
+        let all = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let mut defs: Vec<_> = all.filter(|def| !TAKEN_OUT.contains(&def.name)).collect();
         let calls = defs.iter().map(|def| Named::in_def(def).calls).collect();
         // only what defines functions of its own can recurse
@@ -39,11 +37,7 @@ fn library() -> &'static Library {
             let signature = (def.name.to_owned(), def.args.len());
             places.entry(signature).or_default().push(place);
         }
-        Library {
-            defs,
-            calls,
-            places,
-        }
+        Library { defs, calls, places }
     })
 }
 
@@ -65,13 +59,7 @@ pub fn definitions_for(
             }
         }
     }
-    (
-        wanted
-            .into_iter()
-            .map(|place| library.defs[place].clone())
-            .collect(),
-        named,
-    )
+    (wanted.into_iter().map(|place| library.defs[place].clone()).collect(), named)
 }
 
 /// Names that an expression may call, for suggestions.

@@ -21,18 +21,10 @@ pub struct Limits {
 impl Limits {
     /// For expressions that run on a runtime thread: a few milliseconds at most, and half of the
     /// 2 MiB that such a thread has.
-    pub const INLINE: Self = Self {
-        fuel: 200_000,
-        built: 50_000,
-        stack: 1 << 20,
-    };
+    pub const INLINE: Self = Self { fuel: 200_000, built: 50_000, stack: 1 << 20 };
 
     /// For expressions that run on a thread of their own with [`Limits::APART_STACK`].
-    pub const APART: Self = Self {
-        fuel: 20_000_000,
-        built: 150_000,
-        stack: 192 << 20,
-    };
+    pub const APART: Self = Self { fuel: 20_000_000, built: 150_000, stack: 192 << 20 };
 
     /// Stack of the threads that [`Limits::APART`] is made for, in bytes; reserved, not used,
     /// until an expression recurses.
@@ -65,11 +57,7 @@ struct Meter {
     floor: usize,
 }
 
-const UNMETERED: Meter = Meter {
-    fuel: u64::MAX,
-    built: u64::MAX,
-    floor: 0,
-};
+const UNMETERED: Meter = Meter { fuel: u64::MAX, built: u64::MAX, floor: 0 };
 
 thread_local! {
     static METER: Cell<Meter> = const { Cell::new(UNMETERED) };
@@ -78,11 +66,7 @@ thread_local! {
 /// Runs `evaluate` under `limits`; an overrun ends it and is returned.
 pub fn metered<T>(limits: Limits, evaluate: impl FnOnce() -> T) -> Result<T, Overrun> {
     let floor = stack_address().saturating_sub(limits.stack);
-    METER.set(Meter {
-        fuel: limits.fuel,
-        built: limits.built,
-        floor,
-    });
+    METER.set(Meter { fuel: limits.fuel, built: limits.built, floor });
     let outcome = catch_unwind(AssertUnwindSafe(evaluate));
     METER.set(UNMETERED);
     outcome.or_else(|panic| match panic.downcast::<Overrun>() {

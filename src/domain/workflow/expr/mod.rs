@@ -75,9 +75,7 @@ pub struct Used {
 impl Used {
     /// Whether the expression may look at this field.
     pub fn wants(&self, field: &str) -> bool {
-        self.fields
-            .as_ref()
-            .is_none_or(|fields| fields.iter().any(|f| &**f == field))
+        self.fields.as_ref().is_none_or(|fields| fields.iter().any(|f| &**f == field))
     }
 }
 
@@ -106,21 +104,9 @@ pub struct Scope {
 
 impl Scope {
     fn find(&self, name: &str) -> Option<Var> {
-        let arg = self
-            .args
-            .iter()
-            .find(|arg| arg.name() == name)
-            .copied()
-            .map(Var::Arg);
+        let arg = self.args.iter().find(|arg| arg.name() == name).copied().map(Var::Arg);
         let bare = name.strip_prefix('$')?;
-        let local = || {
-            self.locals
-                .iter()
-                .rev()
-                .find(|l| &***l == bare)
-                .cloned()
-                .map(Var::Local)
-        };
+        let local = || self.locals.iter().rev().find(|l| &***l == bare).cloned().map(Var::Local);
         local().or(arg)
     }
 }
@@ -194,16 +180,8 @@ impl PartialEq for Expr {
 impl Expr {
     /// The expression `.`, which gives back what it is given.
     pub fn identity() -> Self {
-        let code = Code::Path {
-            root: Root::Input,
-            keys: Arc::new([]),
-        };
-        Self {
-            source: ".".into(),
-            used: Arc::new([]),
-            code,
-            apart: false,
-        }
+        let code = Code::Path { root: Root::Input, keys: Arc::new([]) };
+        Self { source: ".".into(), used: Arc::new([]), code, apart: false }
     }
 
     /// Whether it is `.`, so that nothing need be evaluated or stored.
@@ -238,12 +216,7 @@ impl Expr {
             }
         };
         let apart = named.long && matches!(code, Code::Filter(_));
-        Ok(Self {
-            source: source.into(),
-            used: used.into(),
-            code,
-            apart,
-        })
+        Ok(Self { source: source.into(), used: used.into(), code, apart })
     }
 
     /// Evaluates over `input`, with `bind` giving the value of each variable of [`Expr::used`].
@@ -258,14 +231,8 @@ impl Expr {
         limits: Limits,
     ) -> Result<Json, Failure> {
         match &self.code {
-            Code::Path {
-                root: Root::Input,
-                keys,
-            } => follow(input, keys),
-            Code::Path {
-                root: Root::Variable,
-                keys,
-            } => follow(&bind(&self.used[0]), keys),
+            Code::Path { root: Root::Input, keys } => follow(input, keys),
+            Code::Path { root: Root::Variable, keys } => follow(&bind(&self.used[0]), keys),
             Code::Filter(filter) => {
                 let values = self.used.iter().map(|used| Value(json::to_jq(&bind(used))));
                 let values: Vec<Value> = values.collect();
@@ -330,11 +297,7 @@ fn follow(mut value: &Json, keys: &[Key]) -> Result<Json, Failure> {
 }
 
 fn no_expr(detail: impl Into<String>, fix: impl Into<String>, offset: usize) -> NoExpr {
-    NoExpr {
-        detail: detail.into(),
-        fix: fix.into(),
-        offset,
-    }
+    NoExpr { detail: detail.into(), fix: fix.into(), offset }
 }
 
 fn check_bounds(source: &str) -> Result<(), NoExpr> {
@@ -364,11 +327,7 @@ fn parse(source: &str) -> Result<Term<&str>, NoExpr> {
     let tokens = load::Lexer::new(source).lex().map_err(|errors| {
         let (expected, rest) = errors.into_iter().next().expect("a failure names an error");
         let offset = load::span(source, rest).start;
-        no_expr(
-            "this is no jq",
-            format!("expected {}", expected.as_str()),
-            offset,
-        )
+        no_expr("this is no jq", format!("expected {}", expected.as_str()), offset)
     })?;
     let parsed = load::Parser::new(&tokens).parse(|p| p.term());
     parsed.map_err(|errors| {
@@ -407,10 +366,7 @@ fn used_variables(named: &Named, scope: &Scope, source: &str) -> Result<Vec<Used
                     fields
                 });
             }
-            None => used.push(Used {
-                var,
-                fields: field.map(|f| vec![f]),
-            }),
+            None => used.push(Used { var, fields: field.map(|f| vec![f]) }),
         }
     }
     Ok(used)
@@ -418,8 +374,7 @@ fn used_variables(named: &Named, scope: &Scope, source: &str) -> Result<Vec<Used
 
 fn known_names(scope: &Scope) -> Vec<String> {
     let args = scope.args.iter().map(|arg| arg.name().to_owned());
-    args.chain(scope.locals.iter().map(|l| format!("${l}")))
-        .collect()
+    args.chain(scope.locals.iter().map(|l| format!("${l}"))).collect()
 }
 
 /// Compiles the guarded syntax tree: jaq takes trees as definitions only, so the expression
@@ -431,21 +386,11 @@ fn compile_filter<'s>(
     used: &[Used],
 ) -> Result<jaq_core::Filter<Kind>, NoExpr> {
     let (mut definitions, names) = library::definitions_for(&named.calls);
-    definitions.push(Def {
-        name: "__expression",
-        args: Vec::new(),
-        body: term,
-    });
+    definitions.push(Def { name: "__expression", args: Vec::new(), body: term });
     let arena = Arena::default();
     let names_of_vars: Vec<String> = used.iter().map(|u| u.var.name()).collect();
     let modules = Loader::new(definitions)
-        .load(
-            &arena,
-            File {
-                code: "__expression",
-                path: (),
-            },
-        )
+        .load(&arena, File { code: "__expression", path: () })
         .map_err(|_| no_expr("this is no jq expression", "write a jq filter", 0))?;
     let needed = natives().filter(|(name, arguments, _)| {
         *name == guard::TICK || names.contains(&((*name).to_owned(), arguments.len()))
@@ -463,11 +408,7 @@ fn undefined(source: &str, errors: jaq_core::compile::Errors<&str, ()>) -> NoExp
         return no_expr("the expression does not compile", "write a jq filter", 0);
     };
     let inside = source.as_bytes().as_ptr_range().contains(&symbol.as_ptr());
-    let offset = if inside {
-        load::span(source, symbol).start
-    } else {
-        0
-    };
+    let offset = if inside { load::span(source, symbol).start } else { 0 };
     let natives: Vec<_> = natives().map(|(name, ..)| name).collect();
     let fix = match nearest(symbol, library::names().chain(natives)) {
         _ if REACHING_OUT.contains(&symbol) => {
@@ -476,26 +417,13 @@ fn undefined(source: &str, errors: jaq_core::compile::Errors<&str, ()>) -> NoExp
         Some(name) => format!("did you mean `{name}`?"),
         None => "use a function of jq 1.7 or one that the expression defines".to_owned(),
     };
-    no_expr(
-        format!("the {} `{symbol}` is not known", kind.as_str()),
-        fix,
-        offset,
-    )
+    no_expr(format!("the {} `{symbol}` is not known", kind.as_str()), fix, offset)
 }
 
 /// Functions of jq that are taken out, since they would read the clock, the environment or other
 /// input, write to the log, or end the process.
-const REACHING_OUT: [&str; 9] = [
-    "env",
-    "now",
-    "halt",
-    "halt_error",
-    "debug",
-    "stderr",
-    "input",
-    "inputs",
-    "input_filename",
-];
+const REACHING_OUT: [&str; 9] =
+    ["env", "now", "halt", "halt_error", "debug", "stderr", "input", "inputs", "input_filename"];
 
 /// The known name nearest to a misspelt one, if one is near enough to be meant.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
@@ -537,13 +465,7 @@ fn as_path(term: &Term<&str>, used: &[Used]) -> Option<Code> {
     let mut keys = Vec::with_capacity(parts.len());
     for (part, opt) in parts {
         let optional = matches!(opt, Opt::Optional);
-        keys.push(Key {
-            name: plain_key(part)?,
-            optional,
-        });
+        keys.push(Key { name: plain_key(part)?, optional });
     }
-    Some(Code::Path {
-        root,
-        keys: keys.into(),
-    })
+    Some(Code::Path { root, keys: keys.into() })
 }

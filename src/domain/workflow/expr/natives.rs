@@ -17,14 +17,8 @@ type Error = jaq_core::Error<Value>;
 
 /// Taken out by name: they read the environment or the clock, end the process or write to the
 /// log. A definition that names one is refused as if it were unknown.
-const TAKEN_OUT: [&str; 6] = [
-    "env",
-    "now",
-    "halt",
-    "debug_empty",
-    "stderr_empty",
-    "get_search_list",
-];
+const TAKEN_OUT: [&str; 6] =
+    ["env", "now", "halt", "debug_empty", "stderr_empty", "get_search_list"];
 
 /// Every native function that an expression may use.
 pub fn natives() -> impl Iterator<Item = Fun<Kind>> {
@@ -45,13 +39,9 @@ fn over_json() -> [Filter<RunPtr<Kind>>; 8] {
             bome(Ok(Value(Val::utf8_str(cv.1.0.to_string().into_bytes()))))
         }),
         ("length", v(0), |cv| bome(length(&cv.1))),
-        ("contains", v(1), |cv| {
-            unary(cv, |a, b| Ok(Value::from(contains(&a.0, &b.0))))
-        }),
+        ("contains", v(1), |cv| unary(cv, |a, b| Ok(Value::from(contains(&a.0, &b.0))))),
         ("has", v(1), |cv| unary(cv, |value, key| has(&value, &key))),
-        ("indices", v(1), |cv| {
-            unary(cv, |value, part| indices(&value, &part))
-        }),
+        ("indices", v(1), |cv| unary(cv, |value, part| indices(&value, &part))),
         ("bsearch", v(1), |cv| {
             unary(cv, |value, wanted| match &value.0 {
                 Val::Arr(items) => Ok(Value::from(match items.binary_search(&wanted.0) {
@@ -95,9 +85,9 @@ fn contains(a: &Val, b: &Val) -> bool {
             b.is_empty() || a.windows(b.len()).any(|part| part == &b[..])
         }
         (Val::Arr(a), Val::Arr(b)) => b.iter().all(|b| a.iter().any(|a| contains(a, b))),
-        (Val::Obj(a), Val::Obj(b)) => b
-            .iter()
-            .all(|(key, b)| a.get(key).is_some_and(|a| contains(a, b))),
+        (Val::Obj(a), Val::Obj(b)) => {
+            b.iter().all(|(key, b)| a.get(key).is_some_and(|a| contains(a, b)))
+        }
         _ => a == b,
     }
 }
@@ -107,9 +97,7 @@ fn has(value: &Value, key: &Value) -> ValR<Value> {
         (Val::Obj(fields), key) => Ok(Value::from(fields.contains_key(key))),
         (Val::Arr(items), Val::Num(number)) => {
             let place = number.as_isize().unwrap_or(-1);
-            Ok(Value::from(
-                usize::try_from(place).is_ok_and(|at| at < items.len()),
-            ))
+            Ok(Value::from(usize::try_from(place).is_ok_and(|at| at < items.len())))
         }
         _ => Err(Error::index(value.clone(), key.clone())),
     }
@@ -124,10 +112,7 @@ fn indices(value: &Value, part: &Value) -> ValR<Value> {
             let part = String::from_utf8_lossy(part);
             let starts = text.char_indices().enumerate();
             let matching = starts.filter(|(_, (at, _))| text[*at..].starts_with(&*part));
-            matching
-                .filter(|_| !part.is_empty())
-                .map(|(place, _)| place)
-                .collect()
+            matching.filter(|_| !part.is_empty()).map(|(place, _)| place).collect()
         }
         (Val::Arr(items), Val::Arr(part)) => {
             tick(items.len().saturating_mul(part.len()));

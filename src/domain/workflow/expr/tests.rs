@@ -45,35 +45,20 @@ fn paths() {
     gives(".a?", json!(3), json!(null));
     gives("$context.customer.name", json!(null), json!("Ann"));
     gives("$item", json!(null), json!("the item"));
-    assert!(matches!(
-        evaluate(".a", json!("text")),
-        Err(Failure::Error(_))
-    ));
+    assert!(matches!(evaluate(".a", json!("text")), Err(Failure::Error(_))));
 }
 
 #[test]
 fn filters() {
-    gives(
-        "{ ids: [ $input.delay, .id ] }",
-        json!({"id": 7}),
-        json!({"ids": [2, 7]}),
-    );
+    gives("{ ids: [ $input.delay, .id ] }", json!({"id": 7}), json!({"ids": [2, 7]}));
     gives("\"PT\\(.delay)S\"", json!({"delay": 4}), json!("PT4S"));
     gives("[.delay * 2, 900] | min", json!({"delay": 600}), json!(900));
     gives(".items | length > 0", json!({"items": [1]}), json!(true));
     gives(".colors + [\"red\"]", json!({}), json!(["red"]));
-    gives(
-        "[.[] | select(.n > 1) | .n]",
-        json!([{"n": 1}, {"n": 2}]),
-        json!([2]),
-    );
+    gives("[.[] | select(.n > 1) | .n]", json!([{"n": 1}, {"n": 2}]), json!([2]));
     gives(".a |= . + 1", json!({"a": 1}), json!({"a": 2}));
     gives("del(.a)", json!({"a": 1, "b": 2}), json!({"b": 2}));
-    gives(
-        "with_entries(.value += 1)",
-        json!({"a": 1}),
-        json!({"a": 2}),
-    );
+    gives("with_entries(.value += 1)", json!({"a": 1}), json!({"a": 2}));
     gives("map(.q) | add", json!([{"q": 1}, {"q": 2}]), json!(3));
     gives("\"a,b\" | split(\",\")", json!(null), json!(["a", "b"]));
     gives(". as {a: $x} | $x", json!({"a": 5}), json!(5));
@@ -94,23 +79,10 @@ fn filters() {
 
 #[test]
 fn only_what_may_run_long_runs_apart() {
-    for inline in [
-        ".a",
-        ".a + 1",
-        "map(.x) | add",
-        "{a: .b}",
-        "[.[] | select(.n)]",
-        ".x // 1",
-    ] {
+    for inline in [".a", ".a + 1", "map(.x) | add", "{a: .b}", "[.[] | select(.n)]", ".x // 1"] {
         assert!(!compile(inline).runs_apart(), "{inline}");
     }
-    for apart in [
-        "..",
-        "range(3)",
-        "def f: f; f",
-        "reduce .[] as $x (0; .)",
-        "test(\"a\")",
-    ] {
+    for apart in ["..", "range(3)", "def f: f; f", "reduce .[] as $x (0; .)", "test(\"a\")"] {
         assert!(compile(apart).runs_apart(), "{apart}");
     }
 }
@@ -133,10 +105,7 @@ fn refusals_say_what_and_where() {
         no.offset
     };
     assert_eq!(check(".a | lenght", "`lenght` is not known", "`length`"), 5);
-    assert_eq!(
-        check("$wokflow.id", "`$wokflow` is not known", "$workflow"),
-        0
-    );
+    assert_eq!(check("$wokflow.id", "`$wokflow` is not known", "$workflow"), 0);
     check("$secrets.a", "not known here", "$context");
     check(".a +", "ends too early", "term");
     check("", "ends too early", "term");
@@ -187,13 +156,7 @@ fn nothing_escapes_its_bounds() {
         "[combinations(9)]",
         "[.[] as $a | range(1e9)]",
     ] {
-        overruns(
-            source,
-            Limits {
-                fuel: 500_000,
-                ..Limits::APART
-            },
-        );
+        overruns(source, Limits { fuel: 500_000, ..Limits::APART });
     }
 }
 
@@ -201,10 +164,7 @@ fn nothing_escapes_its_bounds() {
 fn an_inline_overrun_is_told_apart_from_an_error() {
     let expr = compile("[.[] as $a | .[] as $b | .[] as $c | $a + $b + $c] | length");
     let many = Json::from((0..300).collect::<Vec<i32>>());
-    assert_eq!(
-        expr.evaluate(&many, bind, Limits::INLINE),
-        Err(Failure::Overrun(Overrun::Fuel))
-    );
+    assert_eq!(expr.evaluate(&many, bind, Limits::INLINE), Err(Failure::Overrun(Overrun::Fuel)));
 }
 
 #[test]

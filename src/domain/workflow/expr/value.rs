@@ -205,9 +205,7 @@ impl jaq_core::ValT for Value {
         match self.0 {
             Val::Arr(items) => {
                 build();
-                let mapped = Arc::unwrap_or_clone(items)
-                    .into_iter()
-                    .flat_map(|v| f(Value(v)));
+                let mapped = Arc::unwrap_or_clone(items).into_iter().flat_map(|v| f(Value(v)));
                 let all: Result<Vec<Val>, Exn<'a, Self>> = mapped.map(|v| v.map(|v| v.0)).collect();
                 Ok(Self(Val::Arr(Arc::new(all?))))
             }
@@ -218,9 +216,7 @@ impl jaq_core::ValT for Value {
                 let all: Result<Map, Exn<'a, Self>> = mapped.collect();
                 Ok(Self(Val::obj(all?)))
             }
-            other => opt.fail(Self(other), |v| {
-                Error::typ(v, "iterable (array or object)").into()
-            }),
+            other => opt.fail(Self(other), |v| Error::typ(v, "iterable (array or object)").into()),
         }
     }
 
@@ -236,9 +232,7 @@ impl jaq_core::ValT for Value {
             Err(e) => return opt.fail(self, |_| lift(e).into()),
         };
         let new = replacement(f(Value(old)))?;
-        updated(jaq_core::ValT::map_index(self.0, &index.0, opt, |_| {
-            new.clone().into_iter()
-        }))
+        updated(jaq_core::ValT::map_index(self.0, &index.0, opt, |_| new.clone().into_iter()))
     }
 
     fn map_range<'a, I: Iterator<Item = ValX<'a, Self>>>(
@@ -254,9 +248,7 @@ impl jaq_core::ValT for Value {
             Err(e) => return opt.fail(self, |_| lift(e).into()),
         };
         let new = replacement(f(Value(old)))?;
-        updated(jaq_core::ValT::map_range(self.0, inner, opt, |_| {
-            new.clone().into_iter()
-        }))
+        updated(jaq_core::ValT::map_range(self.0, inner, opt, |_| new.clone().into_iter()))
     }
 
     fn as_bool(&self) -> bool {

@@ -126,6 +126,8 @@ pub struct Task {
     pub pointer: Arc<str>,
     /// The tasks around it, outermost first, and itself.
     pub path: Arc<[TaskId]>,
+    /// The compensation that it is part of, if any: `metadata.compensate` or a task below it.
+    pub undoing: Option<TaskId>,
     pub condition: Option<Expr>,
     pub input: Input,
     pub output: Output,
@@ -138,6 +140,11 @@ pub struct Task {
 }
 
 impl Task {
+    /// Whether it is the compensation of the task around it, not a subtask of it.
+    pub fn is_undo(&self) -> bool {
+        self.undoing == Some(self.id)
+    }
+
     /// The task around this one, if it is not of the outermost list.
     pub fn parent(&self) -> Option<TaskId> {
         self.path.len().checked_sub(2).map(|place| self.path[place])

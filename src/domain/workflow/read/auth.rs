@@ -21,17 +21,10 @@ impl<'a> Reader<'a> {
         if !self.object(at, &KNOWN) {
             return None;
         }
-        let present: Vec<&str> = KNOWN
-            .iter()
-            .copied()
-            .filter(|kind| at.get(kind).is_some())
-            .collect();
+        let present: Vec<&str> =
+            KNOWN.iter().copied().filter(|kind| at.get(kind).is_some()).collect();
         let &[kind] = &present[..] else {
-            self.fault(
-                at,
-                "an authentication is of one kind",
-                super::list_of(&KNOWN),
-            );
+            self.fault(at, "an authentication is of one kind", super::list_of(&KNOWN));
             return None;
         };
         let policy = at.get(kind)?;
@@ -43,25 +36,20 @@ impl<'a> Reader<'a> {
                 self.object(&policy, &["username", "password", "use"]);
                 let username = self.credential(&policy, "username");
                 let password = self.credential(&policy, "password");
-                Some(Auth::Basic {
-                    username: username?,
-                    password: password?,
-                })
+                Some(Auth::Basic { username: username?, password: password? })
             }
             "bearer" => {
                 if let Some(name) = self.secret_name(&policy) {
                     return Some(Auth::BearerSecret(name));
                 }
                 self.object(&policy, &["token", "use"]);
-                self.credential(&policy, "token")
-                    .map(|token| Auth::Bearer { token })
+                self.credential(&policy, "token").map(|token| Auth::Bearer { token })
             }
             "oauth2" => {
                 if let Some(name) = self.secret_name(&policy) {
                     return Some(Auth::OAuth2Secret(name));
                 }
-                self.oauth2(&policy)
-                    .map(|oauth2| Auth::OAuth2(Box::new(oauth2)))
+                self.oauth2(&policy).map(|oauth2| Auth::OAuth2(Box::new(oauth2)))
             }
             other => {
                 self.unsupported(&policy, &format!("the authentication `{other}`"));
@@ -75,10 +63,7 @@ impl<'a> Reader<'a> {
         let name = at.get("use")?;
         let text = self.text(&name, "the name of a secret")?;
         let known = self.reusable.as_ref().and_then(|r| r.get("secrets"));
-        let listed = known
-            .iter()
-            .flat_map(At::items)
-            .any(|item| item.as_text() == Some(text));
+        let listed = known.iter().flat_map(At::items).any(|item| item.as_text() == Some(text));
         if !listed {
             let detail = format!("`{text}` is not listed in `use.secrets`");
             self.fault(&name, detail, "list every secret that the workflow may use");
@@ -142,9 +127,7 @@ impl<'a> Reader<'a> {
         let token = at.get("endpoints").and_then(|e| e.get("token"));
         let token = token.and_then(|t| self.text(&t, "a path").map(str::to_owned));
         let id = self.credential(&client, "id");
-        let secret = client
-            .get("secret")
-            .map(|s| self.template(&s, scope::AUTHENTICATION));
+        let secret = client.get("secret").map(|s| self.template(&s, scope::AUTHENTICATION));
         Some(OAuth2 {
             authority: authority?,
             token_endpoint: token.unwrap_or_else(|| "/oauth2/token".to_owned()),
@@ -159,9 +142,6 @@ impl<'a> Reader<'a> {
 
     fn texts(&mut self, at: Option<At<'a>>) -> Vec<String> {
         let items = at.iter().flat_map(At::items).collect::<Vec<_>>();
-        items
-            .iter()
-            .filter_map(|item| self.text(item, "a text").map(str::to_owned))
-            .collect()
+        items.iter().filter_map(|item| self.text(item, "a text").map(str::to_owned)).collect()
     }
 }

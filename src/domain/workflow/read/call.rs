@@ -9,9 +9,7 @@ use crate::domain::workflow::model::{
 use crate::domain::workflow::source::Content;
 
 /// Functions of the DSL and of ours that are known by name but do not run yet.
-const NOT_YET: [&str; 8] = [
-    "asyncapi", "grpc", "a2a", "mcp", "book", "perform", "work", "pdf",
-];
+const NOT_YET: [&str; 8] = ["asyncapi", "grpc", "a2a", "mcp", "book", "perform", "work", "pdf"];
 
 /// Functions that run.
 const BUILT_IN: [&str; 4] = ["http", "openapi", "email", "echo"];
@@ -25,10 +23,7 @@ const OUTPUTS: [(&str, OutputFormat); 3] = [
 impl<'a> Reader<'a> {
     pub(super) fn call(&mut self, task: &At<'a>, at: &At<'a>, reference: &str) -> Option<Kind> {
         let name = self.text(at, "the name of a function")?;
-        let own = self
-            .parts("functions")
-            .into_iter()
-            .find(|(known, _)| *known == name);
+        let own = self.parts("functions").into_iter().find(|(known, _)| *known == name);
         if let Some((_, function)) = own {
             return self.own_function(task, at, name, &function, reference);
         }
@@ -41,11 +36,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         if !BUILT_IN.contains(&name) {
-            let own: Vec<&str> = self
-                .parts("functions")
-                .iter()
-                .map(|(name, _)| *name)
-                .collect();
+            let own: Vec<&str> = self.parts("functions").iter().map(|(name, _)| *name).collect();
             let known: Vec<&str> = BUILT_IN.iter().copied().chain(own).collect();
             let fix = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -71,9 +62,7 @@ impl<'a> Reader<'a> {
 
     fn built_in(&mut self, task: &At<'a>, name: &str) -> Option<Call> {
         match name {
-            "echo" => Some(Call::Echo(
-                task.get("with").map(|w| self.template(&w, scope::BODY)),
-            )),
+            "echo" => Some(Call::Echo(task.get("with").map(|w| self.template(&w, scope::BODY)))),
             "email" => {
                 let with = self.required(task, "with", "to, subject and text")?;
                 self.email(&with).map(Call::Email)
@@ -99,11 +88,7 @@ impl<'a> Reader<'a> {
         reference: &str,
     ) -> Option<Kind> {
         if self.functions.iter().any(|open| open == name) {
-            self.fault(
-                at,
-                format!("the function `{name}` calls itself"),
-                "use a loop",
-            );
+            self.fault(at, format!("the function `{name}` calls itself"), "use a loop");
             return None;
         }
         let arguments = task.get("with").map(|w| self.template(&w, scope::BODY));
@@ -132,9 +117,8 @@ impl<'a> Reader<'a> {
     }
 
     fn http(&mut self, at: &At<'a>) -> Option<HttpCall> {
-        const KNOWN: [&str; 7] = [
-            "method", "endpoint", "headers", "body", "query", "output", "redirect",
-        ];
+        const KNOWN: [&str; 7] =
+            ["method", "endpoint", "headers", "body", "query", "output", "redirect"];
         if !self.object(at, &KNOWN) {
             return None;
         }
@@ -143,20 +127,14 @@ impl<'a> Reader<'a> {
             let text = self.text(&m, "an HTTP method")?;
             let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic());
             if !fits {
-                self.fault(
-                    &m,
-                    format!("`{text}` is no HTTP method"),
-                    "get, post, put …",
-                );
+                self.fault(&m, format!("`{text}` is no HTTP method"), "get, post, put …");
             }
             fits.then(|| text.to_ascii_uppercase().into())
         });
         let endpoint = self.required(at, "endpoint", "the address to call");
         let endpoint = endpoint.and_then(|e| self.endpoint(&e));
         let headers = at.get("headers").and_then(|h| self.pairs(&h, "headers"));
-        let query = at
-            .get("query")
-            .and_then(|q| self.pairs(&q, "query parameters"));
+        let query = at.get("query").and_then(|q| self.pairs(&q, "query parameters"));
         let body = at.get("body").map(|b| self.template(&b, scope::CALL));
         Some(HttpCall {
             headers,
@@ -182,14 +160,8 @@ impl<'a> Reader<'a> {
     }
 
     fn openapi(&mut self, at: &At<'a>) -> Option<OpenApiCall> {
-        const KNOWN: [&str; 6] = [
-            "document",
-            "operationId",
-            "parameters",
-            "authentication",
-            "output",
-            "redirect",
-        ];
+        const KNOWN: [&str; 6] =
+            ["document", "operationId", "parameters", "authentication", "output", "redirect"];
         if !self.object(at, &KNOWN) {
             return None;
         }
@@ -201,12 +173,8 @@ impl<'a> Reader<'a> {
         });
         let operation = self.required(at, "operationId", "the operation to call");
         let operation = operation.and_then(|o| self.text(&o, "the operation's id"));
-        let parameters = at
-            .get("parameters")
-            .and_then(|p| self.pairs(&p, "parameters"));
-        let auth = at
-            .get("authentication")
-            .and_then(|a| self.policy_or_name(&a));
+        let parameters = at.get("parameters").and_then(|p| self.pairs(&p, "parameters"));
+        let auth = at.get("authentication").and_then(|a| self.policy_or_name(&a));
         Some(OpenApiCall {
             document: document?,
             operation: operation?.into(),
@@ -231,10 +199,7 @@ impl<'a> Reader<'a> {
     fn endpoint(&mut self, at: &At<'a>) -> Option<Endpoint> {
         if at.as_text().is_some() {
             let uri: Option<Uri> = self.uri(at, scope::BODY);
-            return Some(Endpoint {
-                uri: uri?,
-                auth: None,
-            });
+            return Some(Endpoint { uri: uri?, auth: None });
         }
         if !self.object(at, &["uri", "authentication"]) {
             return None;
@@ -247,16 +212,8 @@ impl<'a> Reader<'a> {
     }
 
     fn email(&mut self, at: &At<'a>) -> Option<Template> {
-        const KNOWN: [&str; 8] = [
-            "to",
-            "cc",
-            "replyTo",
-            "subject",
-            "text",
-            "html",
-            "data",
-            "attachments",
-        ];
+        const KNOWN: [&str; 8] =
+            ["to", "cc", "replyTo", "subject", "text", "html", "data", "attachments"];
         if at.as_text().and_then(strict).is_none() {
             if !self.object(at, &KNOWN) {
                 return None;

@@ -16,10 +16,7 @@ impl<'a> Reader<'a> {
         if compete && list.is_empty() {
             self.fault(&branches, "nobody competes", "name at least one branch");
         }
-        Some(Kind::Fork {
-            branches: list,
-            compete,
-        })
+        Some(Kind::Fork { branches: list, compete })
     }
 
     /// Branches are tasks, but the flow does not go from one to the next.
@@ -29,12 +26,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let items = self.named_items(at, "branch");
-        Some(
-            items
-                .iter()
-                .map(|(name, item)| self.task(item, name, &[]))
-                .collect(),
-        )
+        Some(items.iter().map(|(name, item)| self.task(item, name, &[])).collect())
     }
 
     pub(super) fn for_each(&mut self, task: &At<'a>, at: &At<'a>) -> Option<Kind> {
@@ -51,13 +43,7 @@ impl<'a> Reader<'a> {
             let body = reader.required(task, "do", "the tasks of each iteration");
             (condition, body.and_then(|list| reader.list(&list)))
         });
-        Some(Kind::For {
-            each,
-            at: index,
-            over: over?,
-            condition,
-            body: body?,
-        })
+        Some(Kind::For { each, at: index, over: over?, condition, body: body? })
     }
 
     pub(super) fn set(&mut self, at: &At<'a>) -> Option<Kind> {
@@ -81,11 +67,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn switch(&mut self, at: &At<'a>, siblings: &[&str]) -> Option<Kind> {
         if !matches!(&at.node.content, Content::List(items) if !items.is_empty()) {
-            self.fault(
-                at,
-                "expected a list of cases",
-                "- name: { when: …, then: … }",
-            );
+            self.fault(at, "expected a list of cases", "- name: { when: …, then: … }");
             return None;
         }
         let mut cases = Vec::new();
@@ -100,11 +82,7 @@ impl<'a> Reader<'a> {
             }
             let target = self.required(&item, "then", "where the flow goes");
             let then = self.then(target, siblings);
-            cases.push(Case {
-                name: name.into(),
-                when,
-                then,
-            });
+            cases.push(Case { name: name.into(), when, then });
         }
         Some(Kind::Switch(cases))
     }

@@ -15,9 +15,8 @@ const DSL: &str = "1.0.";
 
 impl<'a> Reader<'a> {
     pub(super) fn definition(&mut self, at: At<'a>) -> Option<Definition> {
-        const KNOWN: [&str; 8] = [
-            "document", "input", "use", "do", "timeout", "output", "schedule", "evaluate",
-        ];
+        const KNOWN: [&str; 8] =
+            ["document", "input", "use", "do", "timeout", "output", "schedule", "evaluate"];
         if !self.object(&at, &KNOWN) {
             return None;
         }
@@ -29,18 +28,10 @@ impl<'a> Reader<'a> {
         }
         self.evaluation(at.get("evaluate"));
         let secrets = self.reusable_parts();
-        let input = at
-            .get("input")
-            .map(|i| self.input(&i, scope::WORKFLOW_INPUT));
-        let output = at
-            .get("output")
-            .map(|o| self.output(&o, scope::WORKFLOW_OUTPUT));
-        let timeout = at
-            .get("timeout")
-            .and_then(|t| self.timeout(&t, scope::WORKFLOW_INPUT));
-        let root = self
-            .required(&at, "do", "the tasks")
-            .and_then(|list| self.list(&list));
+        let input = at.get("input").map(|i| self.input(&i, scope::WORKFLOW_INPUT));
+        let output = at.get("output").map(|o| self.output(&o, scope::WORKFLOW_OUTPUT));
+        let timeout = at.get("timeout").and_then(|t| self.timeout(&t, scope::WORKFLOW_INPUT));
+        let root = self.required(&at, "do", "the tasks").and_then(|list| self.list(&list));
         self.uncalled_functions();
         let tasks: Option<Vec<Task>> = std::mem::take(&mut self.tasks).into_iter().collect();
         let head = head?;
@@ -62,16 +53,8 @@ impl<'a> Reader<'a> {
     }
 
     fn document(&mut self, at: &At<'a>) -> Option<Head> {
-        const KNOWN: [&str; 8] = [
-            "dsl",
-            "namespace",
-            "name",
-            "version",
-            "title",
-            "summary",
-            "tags",
-            "metadata",
-        ];
+        const KNOWN: [&str; 8] =
+            ["dsl", "namespace", "name", "version", "title", "summary", "tags", "metadata"];
         if !self.object(at, &KNOWN) {
             return None;
         }
@@ -93,41 +76,22 @@ impl<'a> Reader<'a> {
             if let Some(map) = at.get(key)
                 && !matches!(map.node.content, Content::Map(_))
             {
-                self.fault(
-                    &map,
-                    format!("`{key}` is no object"),
-                    "write names and values",
-                );
+                self.fault(&map, format!("`{key}` is no object"), "write names and values");
             }
         }
         let (status, on_error, priority) = self.document_metadata(at.get("metadata"));
-        let id = DefinitionId {
-            namespace: namespace?,
-            name: name?,
-            version: version?,
-        };
-        Some(Head {
-            id,
-            title: title.map(str::to_owned),
-            status,
-            on_error,
-            priority,
-        })
+        let id = DefinitionId { namespace: namespace?, name: name?, version: version? };
+        Some(Head { id, title: title.map(str::to_owned), status, on_error, priority })
     }
 
     fn document_metadata(&mut self, at: Option<At<'a>>) -> (Option<Template>, OnError, u8) {
         let Some(at) = at else {
             return (None, OnError::Fault, 5);
         };
-        let status = at
-            .get("status")
-            .map(|s| self.template(&s, scope::WORKFLOW_INPUT));
+        let status = at.get("status").map(|s| self.template(&s, scope::WORKFLOW_INPUT));
         let words = [("fault", OnError::Fault), ("suspend", OnError::Suspend)];
         let on_error = self.word(at.get("onError"), &words, OnError::Fault);
-        let priority = at
-            .get("priority")
-            .and_then(|p| self.integer(&p, 0, 9))
-            .unwrap_or(5);
+        let priority = at.get("priority").and_then(|p| self.integer(&p, 0, 9)).unwrap_or(5);
         (status, on_error, priority as u8)
     }
 
@@ -219,11 +183,7 @@ impl<'a> Reader<'a> {
             if let Some(name) = self.text(&item, "the name of a secret") {
                 if !(self.around.has_secret)(name) {
                     let detail = format!("there is no secret `{name}`");
-                    self.warn(
-                        &item,
-                        detail,
-                        "put a file of this name into the secrets folder",
-                    );
+                    self.warn(&item, detail, "put a file of this name into the secrets folder");
                 }
                 names.push(name.into());
             }
@@ -237,11 +197,7 @@ impl<'a> Reader<'a> {
             return Vec::new();
         };
         if !matches!(map.node.content, Content::Map(_)) {
-            self.fault(
-                &map,
-                format!("`{kind}` is no object"),
-                "write names and definitions",
-            );
+            self.fault(&map, format!("`{kind}` is no object"), "write names and definitions");
         }
         let part = |e: &'a Entry| (e.key.as_str(), map.step(&e.key, &e.value));
         map.entries().iter().map(part).collect()
@@ -269,10 +225,7 @@ impl<'a> Reader<'a> {
         }
         let schema = at.get("schema").and_then(|s| self.schema(&s));
         let from = at.get("from").and_then(|f| self.transformation(&f, args));
-        Input {
-            schema,
-            from: from.filter(|f| !f.is_identity()),
-        }
+        Input { schema, from: from.filter(|f| !f.is_identity()) }
     }
 
     pub(super) fn output(&mut self, at: &At<'a>, args: &'static [Arg]) -> Output {
@@ -281,10 +234,7 @@ impl<'a> Reader<'a> {
         }
         let schema = at.get("schema").and_then(|s| self.schema(&s));
         let transform = at.get("as").and_then(|f| self.transformation(&f, args));
-        Output {
-            transform: transform.filter(|t| !t.is_identity()),
-            schema,
-        }
+        Output { transform: transform.filter(|t| !t.is_identity()), schema }
     }
 }
 

@@ -18,19 +18,11 @@ impl<'a> Reader<'a> {
         }
         let with = self.required(&event, "with", "source, type and data")?;
         if !matches!(with.node.content, Content::Map(_)) {
-            self.fault(
-                &with,
-                "expected the event's attributes",
-                "source, type and data",
-            );
+            self.fault(&with, "expected the event's attributes", "source, type and data");
             return None;
         }
         self.required(&with, "source", "a URI that names who emits");
-        self.required(
-            &with,
-            "type",
-            "what happened, such as com.example.order.placed.v1",
-        );
+        self.required(&with, "type", "what happened, such as com.example.order.placed.v1");
         let mut attributes = Vec::new();
         for entry in with.entries() {
             let value = with.step(&entry.key, &entry.value);
@@ -54,11 +46,7 @@ impl<'a> Reader<'a> {
         if !self.object(at, &["to", "read"]) {
             return None;
         }
-        let words = [
-            ("data", ReadAs::Data),
-            ("envelope", ReadAs::Envelope),
-            ("raw", ReadAs::Raw),
-        ];
+        let words = [("data", ReadAs::Data), ("envelope", ReadAs::Envelope), ("raw", ReadAs::Raw)];
         let read = self.word(at.get("read"), &words, ReadAs::Data);
         let to = self.required(at, "to", "one, any or all")?;
         if !self.object(&to, &["one", "any", "all", "until"]) {
@@ -72,30 +60,15 @@ impl<'a> Reader<'a> {
             (None, Some(any), None) => (Strategy::Any, self.filters_of(&any)?),
             (None, None, Some(all)) => (Strategy::All, self.filters_of(&all)?),
             _ => {
-                self.fault(
-                    &to,
-                    "what is listened to is not clear",
-                    "name one, any or all",
-                );
+                self.fault(&to, "what is listened to is not clear", "name one, any or all");
                 return None;
             }
         };
         if strategy == Strategy::All && filters.is_empty() {
-            self.fault(
-                &to,
-                "all of nothing is listened to",
-                "name at least one event",
-            );
+            self.fault(&to, "all of nothing is listened to", "name at least one event");
         }
-        let filters = filters
-            .iter()
-            .filter_map(|f| self.event_filter(f))
-            .collect();
-        Some(Kind::Listen(Box::new(Listen {
-            strategy,
-            filters,
-            read,
-        })))
+        let filters = filters.iter().filter_map(|f| self.event_filter(f)).collect();
+        Some(Kind::Listen(Box::new(Listen { strategy, filters, read })))
     }
 
     fn filters_of(&mut self, at: &At<'a>) -> Option<Vec<At<'a>>> {
@@ -112,11 +85,7 @@ impl<'a> Reader<'a> {
         }
         let with = self.required(at, "with", "what the event must look like")?;
         if !matches!(&with.node.content, Content::Map(entries) if !entries.is_empty()) {
-            self.fault(
-                &with,
-                "the event may look like anything",
-                "name at least its type",
-            );
+            self.fault(&with, "the event may look like anything", "name at least its type");
             return None;
         }
         let mut filter = EventFilter::default();
@@ -128,9 +97,7 @@ impl<'a> Reader<'a> {
                 }
                 (_, Some(text)) if strict(text).is_some() => {
                     if let Some(expr) = self.expr(&value, scope::BODY) {
-                        filter
-                            .attributes
-                            .push((entry.key.clone(), Matcher::Predicate(expr)));
+                        filter.attributes.push((entry.key.clone(), Matcher::Predicate(expr)));
                     }
                 }
                 _ => {
@@ -147,11 +114,7 @@ impl<'a> Reader<'a> {
 
     fn correlations(&mut self, at: &At<'a>) -> Vec<Correlation> {
         if !matches!(at.node.content, Content::Map(_)) {
-            self.fault(
-                at,
-                "expected correlations by name",
-                "name: { from: …, expect: … }",
-            );
+            self.fault(at, "expected correlations by name", "name: { from: …, expect: … }");
             return Vec::new();
         }
         let mut all = Vec::new();
@@ -167,11 +130,7 @@ impl<'a> Reader<'a> {
             self.locals = locals;
             let expect = value.get("expect").map(|e| self.template(&e, scope::BODY));
             if let Some(from) = from {
-                all.push(Correlation {
-                    name: entry.key.as_str().into(),
-                    from,
-                    expect,
-                });
+                all.push(Correlation { name: entry.key.as_str().into(), from, expect });
             }
         }
         all
@@ -180,7 +139,5 @@ impl<'a> Reader<'a> {
 
 fn is_attribute(name: &str) -> bool {
     (1..=20).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }

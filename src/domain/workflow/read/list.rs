@@ -10,19 +10,13 @@ impl<'a> Reader<'a> {
     pub(super) fn list(&mut self, at: &At<'a>) -> Option<List> {
         if !matches!(at.node.content, Content::List(_)) {
             let found = at.node.kind();
-            self.fault(
-                at,
-                format!("expected a list of tasks, found {found}"),
-                "- name: { … }",
-            );
+            self.fault(at, format!("expected a list of tasks, found {found}"), "- name: { … }");
             return None;
         }
         let items = self.named_items(at, "task");
         let names: Vec<&str> = items.iter().map(|(name, _)| *name).collect();
-        let ids: Vec<TaskId> = items
-            .iter()
-            .map(|(name, item)| self.task(item, name, &names))
-            .collect();
+        let ids: Vec<TaskId> =
+            items.iter().map(|(name, item)| self.task(item, name, &names)).collect();
         self.warn_of_unreached(&items, &ids);
         Some(ids)
     }
@@ -47,11 +41,7 @@ impl<'a> Reader<'a> {
                 }
                 [] => {
                     let detail = format!("this list item is no {what}");
-                    self.fault(
-                        &item,
-                        detail,
-                        format!("write - name: {{ … }} with one {what}"),
-                    );
+                    self.fault(&item, detail, format!("write - name: {{ … }} with one {what}"));
                 }
                 [_, second, ..] => {
                     let names: Vec<&str> = entries.iter().map(|e| e.key.as_str()).collect();

@@ -4,7 +4,7 @@
 use super::value::scope;
 use super::{At, Reader};
 use crate::domain::time::Duration;
-use crate::domain::workflow::model::{Reconcile, TaskMetadata, Template};
+use crate::domain::workflow::model::{Reconcile, TaskId, TaskMetadata, Template};
 use crate::domain::workflow::source::Content;
 
 impl<'a> Reader<'a> {
@@ -18,7 +18,10 @@ impl<'a> Reader<'a> {
             // the undone task's variables are gone by then
             let locals = std::mem::take(&mut self.locals);
             let reference = format!("{reference}/metadata/compensate");
+            let next = TaskId(self.tasks.len() as u32);
+            let around = self.undoing.replace(next);
             let id = self.task_at(&undo, "compensate", &[], reference);
+            self.undoing = around;
             self.locals = locals;
             id
         });
@@ -27,10 +30,7 @@ impl<'a> Reader<'a> {
             status: at.get("status").and_then(|s| self.status(&s)),
             status_on_start: at.get("statusOnStart").and_then(|s| self.status(&s)),
             compensate,
-            reconcile: at
-                .get("reconcile")
-                .and_then(|r| self.reconcile(&r))
-                .map(Box::new),
+            reconcile: at.get("reconcile").and_then(|r| self.reconcile(&r)).map(Box::new),
             idempotent: self.boolean(at.get("idempotent"), false),
             patience: at.get("patience").and_then(|p| self.patience(&p)),
             wall_deadline,
@@ -61,16 +61,8 @@ impl<'a> Reader<'a> {
             .required(at, "found", "an expression over the answer")
             .and_then(|f| self.expr(&f, scope::BODY));
         let output = self
-            .required(
-                at,
-                "output",
-                "what of the answer stands for the task's output",
-            )
+            .required(at, "output", "what of the answer stands for the task's output")
             .and_then(|o| self.transformation(&o, scope::BODY));
-        Some(Reconcile {
-            call: call?,
-            found: found?,
-            output: output?,
-        })
+        Some(Reconcile { call: call?, found: found?, output: output? })
     }
 }

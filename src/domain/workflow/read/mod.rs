@@ -32,10 +32,7 @@ pub struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// Nothing is looked at, so nothing is warned of.
     pub fn unknown() -> Self {
-        Self {
-            serves: &|_| true,
-            has_secret: &|_| true,
-        }
+        Self { serves: &|_| true, has_secret: &|_| true }
     }
 }
 
@@ -59,17 +56,11 @@ pub fn compile(
 ) -> Result<Compiled, Vec<Fault>> {
     let root = source::read(text, format).map_err(Faults::sorted)?;
     let mut reader = Reader::new(&root, around);
-    let definition = reader.definition(At {
-        node: &root,
-        pointer: String::new(),
-    });
+    let definition = reader.definition(At { node: &root, pointer: String::new() });
     match definition {
         Some(definition) if reader.faults.is_empty() => {
             let warnings = reader.warnings.sorted();
-            Ok(Compiled {
-                definition: Arc::new(definition),
-                warnings,
-            })
+            Ok(Compiled { definition: Arc::new(definition), warnings })
         }
         _ => Err(reader.faults.sorted()),
     }
@@ -90,10 +81,7 @@ impl<'a> At<'a> {
 
     fn step(&self, key: &str, node: &'a Node) -> At<'a> {
         let key = key.replace('~', "~0").replace('/', "~1");
-        At {
-            node,
-            pointer: format!("{}/{key}", self.pointer),
-        }
+        At { node, pointer: format!("{}/{key}", self.pointer) }
     }
 
     fn entries(&self) -> &'a [Entry] {
@@ -131,6 +119,8 @@ struct Reader<'a> {
     tasks: Vec<Option<Task>>,
     /// Tasks around the one that is read, outermost first.
     path: Vec<super::model::TaskId>,
+    /// The compensation that is being read, if any.
+    undoing: Option<super::model::TaskId>,
     /// Variables of the author that exist at this place.
     locals: Vec<Arc<str>>,
     /// Functions that are being read, so that one that calls itself is found.
@@ -141,10 +131,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(root: &'a Node, around: &'a Surroundings<'a>) -> Self {
-        let at = At {
-            node: root,
-            pointer: String::new(),
-        };
+        let at = At { node: root, pointer: String::new() };
         Self {
             faults: Faults::default(),
             warnings: Faults::default(),
@@ -152,6 +139,7 @@ impl<'a> Reader<'a> {
             reusable: at.get("use"),
             tasks: Vec::new(),
             path: Vec::new(),
+            undoing: None,
             locals: Vec::new(),
             functions: Vec::new(),
             called: BTreeSet::new(),
@@ -160,33 +148,23 @@ impl<'a> Reader<'a> {
     }
 
     fn fault(&mut self, at: &At<'_>, detail: impl Into<String>, fix: impl Into<String>) {
-        self.faults
-            .push(Fault::at(at.node.place, &at.pointer, detail, fix));
+        self.faults.push(Fault::at(at.node.place, &at.pointer, detail, fix));
     }
 
     fn warn(&mut self, at: &At<'_>, detail: impl Into<String>, fix: impl Into<String>) {
-        self.warnings
-            .push(Fault::at(at.node.place, &at.pointer, detail, fix));
+        self.warnings.push(Fault::at(at.node.place, &at.pointer, detail, fix));
     }
 
     /// A part of the DSL that we do not run yet; the text of such faults always says so.
     fn unsupported(&mut self, at: &At<'_>, what: &str) {
-        self.fault(
-            at,
-            format!("{what} is not supported yet"),
-            "leave it out for now",
-        );
+        self.fault(at, format!("{what} is not supported yet"), "leave it out for now");
     }
 
     /// Checks that this is an object, and that it has no properties but these.
     fn object(&mut self, at: &At<'a>, known: &[&str]) -> bool {
         if !matches!(at.node.content, Content::Map(_)) {
             let found = at.node.kind();
-            self.fault(
-                at,
-                format!("expected an object, found {found}"),
-                list_of(known),
-            );
+            self.fault(at, format!("expected an object, found {found}"), list_of(known));
             return false;
         }
         for entry in at.entries() {
@@ -211,11 +189,7 @@ impl<'a> Reader<'a> {
     fn required(&mut self, at: &At<'a>, key: &str, what: &str) -> Option<At<'a>> {
         let found = at.get(key);
         if found.is_none() {
-            self.fault(
-                at,
-                format!("`{key}` is missing"),
-                format!("add `{key}`: {what}"),
-            );
+            self.fault(at, format!("`{key}` is missing"), format!("add `{key}`: {what}"));
         }
         found
     }
@@ -226,11 +200,7 @@ impl<'a> Reader<'a> {
         if text.is_none() {
             let found = at.node.kind();
             let quote = matches!(at.node.content, Content::Number(_) | Content::Bool(_));
-            let fix = if quote {
-                "put it in quotes".to_owned()
-            } else {
-                format!("write {what}")
-            };
+            let fix = if quote { "put it in quotes".to_owned() } else { format!("write {what}") };
             self.fault(at, format!("expected a string, found {found}"), fix);
         }
         text
@@ -239,21 +209,10 @@ impl<'a> Reader<'a> {
     fn boolean(&mut self, at: Option<At<'a>>, default: bool) -> bool {
         match at {
             None => default,
-            Some(At {
-                node:
-                    Node {
-                        content: Content::Bool(b),
-                        ..
-                    },
-                ..
-            }) => *b,
+            Some(At { node: Node { content: Content::Bool(b), .. }, .. }) => *b,
             Some(at) => {
                 let found = at.node.kind();
-                self.fault(
-                    &at,
-                    format!("expected a boolean, found {found}"),
-                    "true or false",
-                );
+                self.fault(&at, format!("expected a boolean, found {found}"), "true or false");
                 default
             }
         }

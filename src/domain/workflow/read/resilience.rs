@@ -13,10 +13,7 @@ impl<'a> Reader<'a> {
         let body = self.list(at);
         let catch = self.required(task, "catch", "which errors, and what to do with them")?;
         let catch = self.catch(&catch);
-        Some(Kind::Try {
-            body: body?,
-            catch: Box::new(catch?),
-        })
+        Some(Kind::Try { body: body?, catch: Box::new(catch?) })
     }
 
     fn catch(&mut self, at: &At<'a>) -> Option<Catch> {
@@ -30,9 +27,7 @@ impl<'a> Reader<'a> {
         let variable = self.variable(at.get("as"), "error");
         let inside = self.with_locals(&[variable.clone()], |reader| {
             let when = at.get("when").and_then(|w| reader.expr(&w, scope::BODY));
-            let except_when = at
-                .get("exceptWhen")
-                .and_then(|w| reader.expr(&w, scope::BODY));
+            let except_when = at.get("exceptWhen").and_then(|w| reader.expr(&w, scope::BODY));
             let retry = at.get("retry").and_then(|r| reader.retry(&r));
             let body = at.get("do").map(|list| reader.list(&list));
             (when, except_when, retry, body)
@@ -43,14 +38,7 @@ impl<'a> Reader<'a> {
             Some(body) => body,
             None => None,
         };
-        Some(Catch {
-            filter,
-            variable,
-            when,
-            except_when,
-            retry,
-            body,
-        })
+        Some(Catch { filter, variable, when, except_when, retry, body })
     }
 
     fn error_filter(&mut self, at: &At<'a>) -> Option<ErrorFilter> {
@@ -59,19 +47,12 @@ impl<'a> Reader<'a> {
             return None;
         }
         let mut text = |key: &str| {
-            at.get(key)
-                .and_then(|at| self.text(&at, "the value to look for").map(str::to_owned))
+            at.get(key).and_then(|at| self.text(&at, "the value to look for").map(str::to_owned))
         };
         let (kind, instance, title) = (text("type"), text("instance"), text("title"));
         let detail = text("details").or_else(|| text("detail"));
         let status = at.get("status").and_then(|s| self.integer(&s, 0, 999));
-        Some(ErrorFilter {
-            kind,
-            status,
-            instance,
-            title,
-            detail,
-        })
+        Some(ErrorFilter { kind, status, instance, title, detail })
     }
 
     fn retry(&mut self, at: &At<'a>) -> Option<RetryPolicy> {
@@ -89,28 +70,21 @@ impl<'a> Reader<'a> {
         }
         let mut policy = RetryPolicy {
             when: at.get("when").and_then(|w| self.expr(&w, scope::BODY)),
-            except_when: at
-                .get("exceptWhen")
-                .and_then(|w| self.expr(&w, scope::BODY)),
+            except_when: at.get("exceptWhen").and_then(|w| self.expr(&w, scope::BODY)),
             delay: at.get("delay").and_then(|d| self.span(&d, scope::BODY)),
             ..RetryPolicy::default()
         };
-        policy.backoff = at
-            .get("backoff")
-            .map_or(Backoff::Constant, |b| self.backoff(&b));
+        policy.backoff = at.get("backoff").map_or(Backoff::Constant, |b| self.backoff(&b));
         if let Some(limit) = at.get("limit") {
             self.object(&limit, &["attempt", "duration"]);
-            policy.duration = limit
-                .get("duration")
-                .and_then(|d| self.span(&d, scope::BODY));
+            policy.duration = limit.get("duration").and_then(|d| self.span(&d, scope::BODY));
             if let Some(attempt) = limit.get("attempt") {
                 self.object(&attempt, &["count", "duration"]);
                 let count = attempt.get("count");
                 let count = count.and_then(|c| self.integer(&c, 0, i64::from(u32::MAX)));
                 policy.attempts = count.map(|n| n as u32);
-                policy.attempt_duration = attempt
-                    .get("duration")
-                    .and_then(|d| self.span(&d, scope::BODY));
+                policy.attempt_duration =
+                    attempt.get("duration").and_then(|d| self.span(&d, scope::BODY));
             }
         }
         if let Some(jitter) = at.get("jitter") {
@@ -132,10 +106,7 @@ impl<'a> Reader<'a> {
         if !self.object(at, &KINDS.map(|(kind, _)| kind)) {
             return Backoff::Constant;
         }
-        let present: Vec<_> = KINDS
-            .iter()
-            .filter(|(kind, _)| at.get(kind).is_some())
-            .collect();
+        let present: Vec<_> = KINDS.iter().filter(|(kind, _)| at.get(kind).is_some()).collect();
         match present[..] {
             [(kind, backoff)] => {
                 if let Some(settings) = at.get(kind) {
@@ -160,8 +131,7 @@ impl<'a> Reader<'a> {
             Content::Text(name) => self.part(&error, "errors", name)?,
             _ => error,
         };
-        self.raised_error(&error)
-            .map(|error| Kind::Raise(Box::new(error)))
+        self.raised_error(&error).map(|error| Kind::Raise(Box::new(error)))
     }
 
     pub(super) fn raised_error(&mut self, at: &At<'a>) -> Option<RaisedError> {
@@ -182,13 +152,7 @@ impl<'a> Reader<'a> {
             self.template(&kind, scope::BODY)
         });
         let status = status.and_then(|s| self.integer(&s, 0, 999));
-        Some(RaisedError {
-            kind: kind?,
-            status: status?,
-            title,
-            detail,
-            instance,
-        })
+        Some(RaisedError { kind: kind?, status: status?, title, detail, instance })
     }
 
     /// A timeout, or the name of one in `use.timeouts`.

@@ -6,17 +6,7 @@ use crate::domain::workflow::model::{Kind, Run};
 
 impl<'a> Reader<'a> {
     pub(super) fn run(&mut self, at: &At<'a>) -> Option<Kind> {
-        if !self.object(
-            at,
-            &[
-                "workflow",
-                "container",
-                "script",
-                "shell",
-                "await",
-                "return",
-            ],
-        ) {
+        if !self.object(at, &["workflow", "container", "script", "shell", "await", "return"]) {
             return None;
         }
         for what in ["container", "script", "shell"] {
@@ -26,13 +16,8 @@ impl<'a> Reader<'a> {
             }
         }
         let awaits = self.boolean(at.get("await"), true);
-        let kinds = [
-            ("stdout", false),
-            ("stderr", false),
-            ("code", false),
-            ("all", false),
-            ("none", true),
-        ];
+        let kinds =
+            [("stdout", false), ("stderr", false), ("code", false), ("all", false), ("none", true)];
         let discard = self.word(at.get("return"), &kinds, false);
         let workflow = self.required(at, "workflow", "namespace, name and version")?;
         if !self.object(&workflow, &["namespace", "name", "version", "input"]) {
@@ -43,17 +28,11 @@ impl<'a> Reader<'a> {
         let version = workflow.get("version").and_then(|v| {
             let text = self.text(&v, "a semantic version, or latest")?;
             if text != "latest" && semver::Version::parse(text).is_err() {
-                self.fault(
-                    &v,
-                    format!("`{text}` is no semantic version"),
-                    "such as '1.0.0'",
-                );
+                self.fault(&v, format!("`{text}` is no semantic version"), "such as '1.0.0'");
             }
             (text != "latest").then(|| text.into())
         });
-        let input = workflow
-            .get("input")
-            .map(|i| self.template(&i, scope::BODY));
+        let input = workflow.get("input").map(|i| self.template(&i, scope::BODY));
         let namespace = namespace.and_then(|n| self.text(&n, "a namespace"));
         let name = name.and_then(|n| self.text(&n, "a name"));
         Some(Kind::Run(Box::new(Run {

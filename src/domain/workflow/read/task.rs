@@ -9,9 +9,7 @@ use crate::domain::workflow::model::{Input, Kind, Output, Task, TaskId, TaskMeta
 use crate::domain::workflow::source::Content;
 
 /// Properties that every task may have.
-const COMMON: [&str; 7] = [
-    "if", "input", "output", "export", "timeout", "then", "metadata",
-];
+const COMMON: [&str; 7] = ["if", "input", "output", "export", "timeout", "then", "metadata"];
 
 /// What tells the kinds apart, and which further properties each has.
 const KINDS: [(&str, &[&str]); 12] = [
@@ -57,10 +55,7 @@ impl<'a> Reader<'a> {
             return id;
         }
         self.path.push(id);
-        let inner = At {
-            node: at.node,
-            pointer: at.pointer.clone(),
-        };
+        let inner = At { node: at.node, pointer: at.pointer.clone() };
         let task = self.read_task(id, &inner, name, siblings, &reference);
         self.tasks[id.0 as usize] = task;
         self.path.pop();
@@ -76,22 +71,12 @@ impl<'a> Reader<'a> {
         reference: &str,
     ) -> Option<Task> {
         let kind_name = self.kind_of(at)?;
-        let further = KINDS
-            .iter()
-            .find(|(kind, _)| *kind == kind_name)
-            .map_or(&[][..], |k| k.1);
-        let known: Vec<&str> = [kind_name]
-            .iter()
-            .chain(further)
-            .chain(&COMMON)
-            .copied()
-            .collect();
+        let further = KINDS.iter().find(|(kind, _)| *kind == kind_name).map_or(&[][..], |k| k.1);
+        let known: Vec<&str> = [kind_name].iter().chain(further).chain(&COMMON).copied().collect();
         self.object(at, &known);
         let condition = at.get("if").and_then(|i| self.expr(&i, scope::BEFORE));
         let input = at.get("input").map(|i| self.input(&i, scope::BEFORE));
-        let timeout = at
-            .get("timeout")
-            .and_then(|t| self.timeout(&t, scope::BODY));
+        let timeout = at.get("timeout").and_then(|t| self.timeout(&t, scope::BODY));
         let then = self.then(at.get("then"), siblings);
         let kind = self.kind(kind_name, at, siblings, reference);
         let output = at.get("output").map(|o| self.output(&o, scope::OUTPUT));
@@ -103,6 +88,7 @@ impl<'a> Reader<'a> {
             reference: reference.into(),
             pointer: at.pointer.as_str().into(),
             path: self.path.as_slice().into(),
+            undoing: self.undoing,
             condition,
             input: input.unwrap_or_else(Input::default),
             output: output.unwrap_or_else(Output::default),
@@ -123,11 +109,8 @@ impl<'a> Reader<'a> {
             self.fault(at, format!("expected a task, found {found}"), fix);
             return None;
         }
-        let present: Vec<&'static str> = KINDS
-            .iter()
-            .map(|(kind, _)| *kind)
-            .filter(|kind| at.get(kind).is_some())
-            .collect();
+        let present: Vec<&'static str> =
+            KINDS.iter().map(|(kind, _)| *kind).filter(|kind| at.get(kind).is_some()).collect();
         match present[..] {
             [kind] => Some(kind),
             ["do", "for"] | ["for", "do"] => Some("for"),
@@ -145,10 +128,7 @@ impl<'a> Reader<'a> {
 
     fn unknown_kind(&mut self, at: &At<'a>) {
         let kinds: Vec<&str> = KINDS.iter().map(|k| k.0).collect();
-        let own = at
-            .entries()
-            .iter()
-            .find(|e| !COMMON.contains(&e.key.as_str()));
+        let own = at.entries().iter().find(|e| !COMMON.contains(&e.key.as_str()));
         let (detail, fix) = match own {
             None => ("the task does nothing".to_owned(), super::list_of(&kinds)),
             Some(entry) => {
@@ -192,9 +172,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let schema = at.get("schema").and_then(|s| self.schema(&s));
-        let transform = at
-            .get("as")
-            .and_then(|a| self.transformation(&a, scope::EXPORT));
+        let transform = at.get("as").and_then(|a| self.transformation(&a, scope::EXPORT));
         Some(Output { transform, schema })
     }
 

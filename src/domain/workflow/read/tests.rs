@@ -10,11 +10,7 @@ use crate::domain::workflow::source::Format;
 const HEAD: &str = "document: {dsl: '1.0.3', namespace: test, name: test, version: '1.0.0'}\n";
 
 fn read(body: &str) -> Result<Compiled, Vec<Fault>> {
-    compile(
-        &format!("{HEAD}{body}"),
-        Format::Yaml,
-        &Surroundings::unknown(),
-    )
+    compile(&format!("{HEAD}{body}"), Format::Yaml, &Surroundings::unknown())
 }
 
 fn good(body: &str) -> Compiled {
@@ -26,11 +22,7 @@ fn good(body: &str) -> Compiled {
 fn faults(body: &str, expected: &[(usize, &str, &str)]) {
     let found = read(body).expect_err(body);
     let found_lines: Vec<usize> = found.iter().map(|f| f.line - 1).collect();
-    assert_eq!(
-        found_lines,
-        expected.iter().map(|e| e.0).collect::<Vec<_>>(),
-        "{found:#?}"
-    );
+    assert_eq!(found_lines, expected.iter().map(|e| e.0).collect::<Vec<_>>(), "{found:#?}");
     for (fault, (_, detail, fix)) in found.iter().zip(expected) {
         assert!(fault.detail.contains(detail), "{fault:#?}");
         assert!(fault.fix.contains(fix), "{fault:#?}");
@@ -54,12 +46,8 @@ fn numbers_and_references_follow_the_text() {
       fork: {branches: [{left: {set: {l: 1}}}, {right: {set: {r: 1}}}]}
 ",
     );
-    let references: Vec<_> = compiled
-        .definition
-        .tasks
-        .iter()
-        .map(|t| t.reference.to_string())
-        .collect();
+    let references: Vec<_> =
+        compiled.definition.tasks.iter().map(|t| t.reference.to_string()).collect();
     assert_eq!(
         references,
         [
@@ -91,18 +79,13 @@ do:
 ";
     let compiled = compile(text, Format::Yaml, &Surroundings::unknown()).unwrap();
     let definition = compiled.definition;
-    assert_eq!(
-        (definition.on_error, definition.priority),
-        (OnError::Suspend, 7)
-    );
+    assert_eq!((definition.on_error, definition.priority), (OnError::Suspend, 7));
     assert_eq!(definition.tasks[0].then, Then::To(2));
     assert_eq!(definition.tasks[1].then, Then::End);
     let metadata = &definition.tasks[1].metadata;
     assert!(metadata.wall_deadline && metadata.idempotent);
     assert_eq!(metadata.patience.map(|p| p.millis), Some(3 * 86_400_000));
-    let Kind::Switch(cases) = &definition.tasks[2].kind else {
-        panic!()
-    };
+    let Kind::Switch(cases) = &definition.tasks[2].kind else { panic!() };
     assert_eq!((cases[0].then, cases[1].then), (Then::To(1), Then::Exit));
 }
 
@@ -118,20 +101,11 @@ do:
   - two: {call: twice}
 ",
     );
-    let references: Vec<_> = compiled
-        .definition
-        .tasks
-        .iter()
-        .map(|t| t.reference.to_string())
-        .collect();
+    let references: Vec<_> =
+        compiled.definition.tasks.iter().map(|t| t.reference.to_string()).collect();
     assert_eq!(
         references,
-        [
-            "/do/0/one",
-            "/do/0/one/call/twice",
-            "/do/1/two",
-            "/do/1/two/call/twice"
-        ]
+        ["/do/0/one", "/do/0/one/call/twice", "/do/1/two", "/do/1/two/call/twice"]
     );
 }
 
@@ -175,32 +149,14 @@ fn columns_point_into_expressions() {
 fn the_head_is_checked() {
     let check = |text: &str, expected: &str| {
         let found = compile(text, Format::Yaml, &Surroundings::unknown()).unwrap_err();
-        assert!(
-            found.iter().any(|f| f.detail.contains(expected)),
-            "{text}: {found:#?}"
-        );
+        assert!(found.iter().any(|f| f.detail.contains(expected)), "{text}: {found:#?}");
     };
     check("do: []", "`document` is missing");
-    check(
-        "document: {dsl: '2.0.0', namespace: a, name: b, version: '1.0.0'}\ndo: []",
-        "2.0.0",
-    );
-    check(
-        "document: {dsl: '1.0.3', namespace: a_b, name: b, version: '1.0.0'}\ndo: []",
-        "a_b",
-    );
-    check(
-        "document: {dsl: '1.0.3', namespace: a, name: b, version: 1.0}\ndo: []",
-        "a string",
-    );
-    check(
-        "document: {dsl: '1.0.3', namespace: a, name: b, version: '1'}\ndo: []",
-        "semantic",
-    );
-    check(
-        "document: {dsl: '1.0.3', namespace: a, name: b, version: '1.0.0'}",
-        "`do` is missing",
-    );
+    check("document: {dsl: '2.0.0', namespace: a, name: b, version: '1.0.0'}\ndo: []", "2.0.0");
+    check("document: {dsl: '1.0.3', namespace: a_b, name: b, version: '1.0.0'}\ndo: []", "a_b");
+    check("document: {dsl: '1.0.3', namespace: a, name: b, version: 1.0}\ndo: []", "a string");
+    check("document: {dsl: '1.0.3', namespace: a, name: b, version: '1'}\ndo: []", "semantic");
+    check("document: {dsl: '1.0.3', namespace: a, name: b, version: '1.0.0'}", "`do` is missing");
     check("[]", "expected an object");
 }
 
@@ -213,19 +169,10 @@ fn what_is_not_run_yet_is_refused_by_name() {
         ("do: [{a: {run: {shell: {command: ls}}}}]\n", "`run: shell`"),
         ("do: [{a: {call: 'https://x/f.yaml'}}]\n", "catalogued"),
         ("use: {extensions: []}\ndo: []\n", "`use.extensions`"),
-        (
-            "do: [{a: {listen: {to: {any: [], until: '.x'}}}}]\n",
-            "`until`",
-        ),
-        (
-            "do: [{a: {listen: {to: {any: []}}, foreach: {}}}]\n",
-            "`foreach`",
-        ),
+        ("do: [{a: {listen: {to: {any: [], until: '.x'}}}}]\n", "`until`"),
+        ("do: [{a: {listen: {to: {any: []}}, foreach: {}}}]\n", "`foreach`"),
         ("evaluate: {mode: loose}\ndo: []\n", "loose"),
-        (
-            "input: {schema: {resource: {endpoint: 'http://x/s'}}}\ndo: []\n",
-            "remote schema",
-        ),
+        ("input: {schema: {resource: {endpoint: 'http://x/s'}}}\ndo: []\n", "remote schema"),
         (
             "do: [{a: {call: http, with: {method: get, endpoint: {uri: 'http://x/', authentication: {digest: {username: a, password: b}}}}}}]\n",
             "`digest`",
@@ -242,11 +189,7 @@ fn what_is_not_run_yet_is_refused_by_name() {
 fn secrets_stay_in_calls() {
     faults(
         "do:\n  - a: {set: {password: '${ $secrets.db.password }'}}\n",
-        &[(
-            2,
-            "`$secrets` is not known here",
-            "call arguments and authentication only",
-        )],
+        &[(2, "`$secrets` is not known here", "call arguments and authentication only")],
     );
     good(
         "use: {secrets: [db]}
@@ -285,10 +228,7 @@ fn scopes_end_where_the_language_says() {
 
 #[test]
 fn warnings_do_not_refuse() {
-    let around = Surroundings {
-        serves: &|host| host == "crm",
-        has_secret: &|_| false,
-    };
+    let around = Surroundings { serves: &|host| host == "crm", has_secret: &|_| false };
     let text = format!(
         "{HEAD}use: {{secrets: [db]}}
 do:
@@ -297,11 +237,7 @@ do:
 "
     );
     let compiled = compile(&text, Format::Yaml, &around).unwrap();
-    let details: Vec<_> = compiled
-        .warnings
-        .iter()
-        .map(|w| w.detail.as_str())
-        .collect();
+    let details: Vec<_> = compiled.warnings.iter().map(|w| w.detail.as_str()).collect();
     assert_eq!(
         details,
         [

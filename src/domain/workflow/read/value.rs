@@ -20,13 +20,7 @@ pub mod scope {
     pub const WORKFLOW_OUTPUT: &[Arg] = &[Arg::Context, Arg::Workflow, Arg::Runtime];
     /// `if` and `input.from`, which see the raw input as `.`.
     pub const BEFORE: &[Arg] = &[Arg::Context, Arg::Task, Arg::Workflow, Arg::Runtime];
-    pub const BODY: &[Arg] = &[
-        Arg::Context,
-        Arg::Input,
-        Arg::Task,
-        Arg::Workflow,
-        Arg::Runtime,
-    ];
+    pub const BODY: &[Arg] = &[Arg::Context, Arg::Input, Arg::Task, Arg::Workflow, Arg::Runtime];
     /// Arguments of calls, which alone may hold secrets: they are never stored.
     pub const CALL: &[Arg] = &[
         Arg::Context,
@@ -37,23 +31,11 @@ pub mod scope {
         Arg::Secrets,
         Arg::Authorization,
     ];
-    pub const AUTHENTICATION: &[Arg] = &[
-        Arg::Context,
-        Arg::Input,
-        Arg::Task,
-        Arg::Workflow,
-        Arg::Runtime,
-        Arg::Secrets,
-    ];
+    pub const AUTHENTICATION: &[Arg] =
+        &[Arg::Context, Arg::Input, Arg::Task, Arg::Workflow, Arg::Runtime, Arg::Secrets];
     pub const OUTPUT: &[Arg] = BODY;
-    pub const EXPORT: &[Arg] = &[
-        Arg::Context,
-        Arg::Input,
-        Arg::Output,
-        Arg::Task,
-        Arg::Workflow,
-        Arg::Runtime,
-    ];
+    pub const EXPORT: &[Arg] =
+        &[Arg::Context, Arg::Input, Arg::Output, Arg::Task, Arg::Workflow, Arg::Runtime];
 }
 
 /// The expression inside of `${ … }`, if the whole text is one.
@@ -70,10 +52,7 @@ impl<'a> Reader<'a> {
     }
 
     fn compile_expr(&mut self, at: &At<'a>, source: &str, args: &'static [Arg]) -> Option<Expr> {
-        let scope = Scope {
-            args,
-            locals: self.locals.clone(),
-        };
+        let scope = Scope { args, locals: self.locals.clone() };
         match Expr::compile(source, &scope) {
             Ok(expr) => Some(expr),
             Err(no) => {
@@ -82,8 +61,7 @@ impl<'a> Reader<'a> {
                     true => "use secrets in call arguments and authentication only".to_owned(),
                     false => no.fix,
                 };
-                self.faults
-                    .push(Fault::at(place, &at.pointer, no.detail, fix));
+                self.faults.push(Fault::at(place, &at.pointer, no.detail, fix));
                 None
             }
         }
@@ -100,11 +78,7 @@ impl<'a> Reader<'a> {
                 None => Template::Literal(Arc::new(Json::String(text.clone()))),
             },
             Content::List(_) => {
-                let items = at
-                    .items()
-                    .iter()
-                    .map(|item| self.template(item, args))
-                    .collect();
+                let items = at.items().iter().map(|item| self.template(item, args)).collect();
                 folded(Template::List(items), at)
             }
             Content::Map(_) => {
@@ -161,11 +135,7 @@ impl<'a> Reader<'a> {
                 let parsed = text.parse();
                 if parsed.is_err() {
                     let detail = format!("`{text}` is no ISO 8601 duration");
-                    self.fault(
-                        at,
-                        detail,
-                        "write it like PT30S, P1DT12H or { seconds: 30 }",
-                    );
+                    self.fault(at, detail, "write it like PT30S, P1DT12H or { seconds: 30 }");
                 }
                 parsed.ok()
             }
@@ -213,20 +183,12 @@ impl<'a> Reader<'a> {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         if !matches!(scheme, Some("http" | "https")) {
             let detail = format!("`{text}` is no http or https address");
-            self.fault(
-                at,
-                detail,
-                "write http://host/path or an expression in ${ }",
-            );
+            self.fault(at, detail, "write http://host/path or an expression in ${ }");
             return None;
         }
         if let Some(host) = literal_host(&parts) {
             if host.is_empty() {
-                self.fault(
-                    at,
-                    format!("`{text}` names no host"),
-                    "write http://host/path",
-                );
+                self.fault(at, format!("`{text}` names no host"), "write http://host/path");
                 return None;
             }
             if !(self.around.serves)(&host) {
@@ -260,11 +222,7 @@ impl<'a> Reader<'a> {
             Ok(schema) => Some(schema),
             Err(detail) => {
                 let detail = format!("this is no JSON Schema that can be used: {detail}");
-                self.fault(
-                    &document,
-                    detail,
-                    "mend the schema; references stay inside of it",
-                );
+                self.fault(&document, detail, "mend the schema; references stay inside of it");
                 None
             }
         }
@@ -279,10 +237,7 @@ fn inside(at: &At<'_>, source: &str, offset: usize) -> Place {
     };
     let start = text.find(source).unwrap_or(0);
     let before = text.get(..start + offset).unwrap_or_default();
-    Place {
-        line: place.line,
-        column: place.column + before.chars().count(),
-    }
+    Place { line: place.line, column: place.column + before.chars().count() }
 }
 
 /// A template without expressions is a literal.
@@ -292,11 +247,7 @@ fn folded(template: Template, at: &At<'_>) -> Template {
         Template::Map(fields) => fields.iter().all(|(_, t)| is_literal(t)),
         Template::Literal(_) | Template::Expr(_) => false,
     };
-    if literal {
-        Template::Literal(Arc::new(at.node.to_json()))
-    } else {
-        template
-    }
+    if literal { Template::Literal(Arc::new(at.node.to_json())) } else { template }
 }
 
 fn is_literal(template: &Template) -> bool {
@@ -339,9 +290,7 @@ fn literal_host(parts: &[UriPart]) -> Option<String> {
         return None;
     }
     let authority = &rest[..end.unwrap_or(rest.len())];
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,

@@ -1,0 +1,204 @@
+//! OAuth2 client credentials: the token request, and the token in its answer.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::http::basic;
+use crate::domain::case::effect::{HttpBody, HttpRequest};
+use crate::domain::data::Data;
+use crate::domain::workflow::model::{ClientAuthentication, OutputFormat, TokenEncoding};
+
+/// Seconds before its end at which a token counts as over, so that it does not end on its way.
+const MARGIN: i64 = 5;
+
+/// Seconds that a token is used for when the authority does not say.
+const DEFAULT_LIFE: i64 = 60;
+
+/// Everything that a token depends on, all expressions evaluated.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    pub authority: String,
+    pub token_endpoint: String,
+    pub client_id: String,
+    pub client_secret: Option<String>,
+    pub authentication: ClientAuthentication,
+    pub encoding: TokenEncoding,
+    pub scopes: Vec<String>,
+    pub audiences: Vec<String>,
+}
+
+impl Credentials {
+    /// Reads credentials out of a secret that holds them in the DSL's own shape.
+    ///
+    /// # Errors
+    /// What the secret lacks.
+    pub fn from_secret(secret: &Json) -> Result<Self, String> {
+        let text =
+            |pointer: &str| secret.pointer(pointer).and_then(Json::as_str).map(str::to_owned);
+        let needed = |pointer: &str| text(pointer).ok_or(format!("the secret lacks `{pointer}`"));
+        let texts = |pointer: &str| match secret.pointer(pointer) {
+            Some(Json::Array(items)) => {
+                items.iter().filter_map(Json::as_str).map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
+        };
+        let authentication = match text("/client/authentication").as_deref() {
+            None | Some("client_secret_post") => ClientAuthentication::Post,
+            Some("client_secret_basic") => ClientAuthentication::Basic,
+            Some("none") => ClientAuthentication::None,
+            Some(_) => return Err("the secret's client authentication is not supported".into()),
+        };
+        let encoding = match text("/request/encoding").as_deref() {
+            Some("application/json") => TokenEncoding::Json,
+            _ => TokenEncoding::Form,
+        };
+        Ok(Self {
+            authority: needed("/authority")?,
+            token_endpoint: text("/endpoints/token").unwrap_or_else(|| "/oauth2/token".into()),
+            client_id: needed("/client/id")?,
+            client_secret: text("/client/secret"),
+            authentication,
+            encoding,
+            scopes: texts("/scopes"),
+            audiences: texts("/audiences"),
+        })
+    }
+
+    /// Tells apart tokens for different clients, authorities, scopes and audiences.
+    pub fn key(&self) -> [u8; 16] {
+        let mut parts = vec![
+            self.authority.as_str(),
+            &self.token_endpoint,
+            &self.client_id,
+            self.client_secret.as_deref().unwrap_or_default(),
+        ];
+        parts.extend(self.scopes.iter().map(String::as_str));
+        parts.push("|");
+        parts.extend(self.audiences.iter().map(String::as_str));
+        let parts: Vec<&[u8]> = parts.iter().map(|p| p.as_bytes()).collect();
+        crate::domain::ids::Bits::derived(&parts).0
+    }
+
+    /// The address of the token endpoint.
+    pub fn url(&self) -> String {
+        if self.token_endpoint.contains("://") {
+            return self.token_endpoint.clone();
+        }
+        let base = self.authority.trim_end_matches('/');
+        format!("{base}/{}", self.token_endpoint.trim_start_matches('/'))
+    }
+
+    /// The request that asks for a token.
+    pub fn request(&self) -> HttpRequest {
+        let mut fields = vec![("grant_type".to_owned(), "client_credentials".to_owned())];
+        let mut headers = vec![("accept".to_owned(), "application/json".to_owned())];
+        match (self.authentication, &self.client_secret) {
+            (ClientAuthentication::Basic, secret) => {
+                let secret = secret.as_deref().unwrap_or_default();
+                headers.push(("authorization".to_owned(), basic(&self.client_id, secret)));
+            }
+            (ClientAuthentication::Post, Some(secret)) => {
+                fields.push(("client_id".to_owned(), self.client_id.clone()));
+                fields.push(("client_secret".to_owned(), secret.clone()));
+            }
+            (ClientAuthentication::Post | ClientAuthentication::None, _) => {
+                fields.push(("client_id".to_owned(), self.client_id.clone()));
+            }
+        }
+        if !self.scopes.is_empty() {
+            fields.push(("scope".to_owned(), self.scopes.join(" ")));
+        }
+        if !self.audiences.is_empty() {
+            fields.push(("audience".to_owned(), self.audiences.join(" ")));
+        }
+        let body = match self.encoding {
+            TokenEncoding::Form => {
+                let kind = "application/x-www-form-urlencoded".to_owned();
+                headers.push(("content-type".to_owned(), kind));
+                HttpBody::Form(fields)
+            }
+            TokenEncoding::Json => {
+                headers.push(("content-type".to_owned(), "application/json".to_owned()));
+                let map = fields.into_iter().map(|(k, v)| (k, Json::from(v))).collect();
+                HttpBody::Json(Data::from(Json::Object(map)))
+            }
+        };
+        HttpRequest {
+            method: "POST".into(),
+            url: self.url(),
+            headers,
+            body: Some(body),
+            follow_redirects: false,
+            output: OutputFormat::Content,
+            shown: Json::Null,
+        }
+    }
+}
+
+/// A token and how long it is good for, in milliseconds.
+///
+/// # Errors
+/// When the answer holds none.
+pub fn token_in(answer: &Json) -> Result<(Arc<str>, i64), String> {
+    let token = answer.get("access_token").and_then(Json::as_str);
+    let token = token.ok_or("the authority's answer holds no access_token")?;
+    let life = answer.get("expires_in").and_then(Json::as_i64).unwrap_or(DEFAULT_LIFE);
+    Ok((token.into(), (life - MARGIN).max(1) * 1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn credentials() -> Credentials {
+        Credentials {
+            authority: "http://idp/realm/".into(),
+            token_endpoint: "/oauth2/token".into(),
+            client_id: "me".into(),
+            client_secret: Some("s".into()),
+            scopes: vec!["a".into(), "b".into()],
+            ..Credentials::default()
+        }
+    }
+
+    #[test]
+    fn asks_at_the_token_endpoint() {
+        let request = credentials().request();
+        assert_eq!(request.url, "http://idp/realm/oauth2/token");
+        let Some(HttpBody::Form(fields)) = request.body else { panic!() };
+        assert!(fields.contains(&("scope".into(), "a b".into())));
+        assert!(fields.contains(&("client_secret".into(), "s".into())));
+    }
+
+    #[test]
+    fn basic_authentication_keeps_the_secret_out_of_the_body() {
+        let request =
+            Credentials { authentication: ClientAuthentication::Basic, ..credentials() }.request();
+        let Some(HttpBody::Form(fields)) = request.body else { panic!() };
+        assert_eq!(fields.len(), 2);
+        assert!(request.headers.iter().any(|(n, v)| n == "authorization" && v == "Basic bWU6cw=="));
+    }
+
+    #[test]
+    fn secrets_hold_the_same_shape() {
+        let secret = json!({"authority": "http://idp", "client": {"id": "me", "secret": "s"}});
+        let credentials = Credentials::from_secret(&secret).unwrap();
+        assert_eq!(credentials.url(), "http://idp/oauth2/token");
+        assert!(Credentials::from_secret(&json!("x")).is_err());
+    }
+
+    #[test]
+    fn tokens_differ_by_what_they_are_for() {
+        let other = Credentials { scopes: vec!["a".into()], ..credentials() };
+        assert_ne!(credentials().key(), other.key());
+    }
+
+    #[test]
+    fn reads_the_answer() {
+        let (token, life) = token_in(&json!({"access_token": "t", "expires_in": 65})).unwrap();
+        assert_eq!((&*token, life), ("t", 60_000));
+        assert!(token_in(&json!({})).is_err());
+    }
+}

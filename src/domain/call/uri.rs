@@ -1,0 +1,122 @@
+//! Addresses: templates expanded, queries appended, hosts read.
+
+use serde_json::Value as Json;
+use url::Url;
+
+use crate::domain::workflow::model::UriPart;
+
+/// Expands a URI template over the top-level properties of `input`; every value is encoded.
+///
+/// # Errors
+/// When a variable is neither text, number, boolean nor null.
+pub fn expand(parts: &[UriPart], input: &Json) -> Result<String, String> {
+    let mut uri = String::new();
+    for part in parts {
+        match part {
+            UriPart::Text(text) => uri.push_str(text),
+            UriPart::Variable(name) => {
+                let value = input.get(name).unwrap_or(&Json::Null);
+                let text = scalar(value)
+                    .ok_or_else(|| format!("`{name}` is no value that fits into an address"))?;
+                uri.push_str(&encoded(&text));
+            }
+        }
+    }
+    Ok(uri)
+}
+
+/// Text, number, boolean or null as text.
+pub fn scalar(value: &Json) -> Option<String> {
+    match value {
+        Json::Null => Some(String::new()),
+        Json::Bool(b) => Some(b.to_string()),
+        Json::Number(n) => Some(n.to_string()),
+        Json::String(text) => Some(text.clone()),
+        Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986.
+pub fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// Appends parameters to an address that may have a query already.
+pub fn with_query(uri: &str, pairs: &[(String, String)]) -> String {
+    if pairs.is_empty() {
+        return uri.to_owned();
+    }
+    let (uri, fragment) = match uri.split_once('#') {
+        Some((uri, fragment)) => (uri, Some(fragment)),
+        None => (uri, None),
+    };
+    let mut out = uri.to_owned();
+    for (name, value) in pairs {
+        let joint = match out.find('?') {
+            None => "?",
+            Some(place) if place + 1 == out.len() => "",
+            Some(_) => "&",
+        };
+        out.push_str(joint);
+        out.push_str(&format!("{}={}", encoded(name), encoded(value)));
+    }
+    if let Some(fragment) = fragment {
+        out.push('#');
+        out.push_str(fragment);
+    }
+    out
+}
+
+/// The host of an http or https address, in lower case.
+///
+/// # Errors
+/// Why this is no address that can be called.
+pub fn host_of(uri: &str) -> Result<String, String> {
+    let url = Url::parse(uri).map_err(|e| format!("the address cannot be called: {e}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("the scheme `{}` cannot be called", url.scheme()));
+    }
+    let host = url.host_str().filter(|host| !host.is_empty());
+    host.map(str::to_ascii_lowercase).ok_or_else(|| "the address names no host".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::workflow::model::UriPart::{Text, Variable};
+    use serde_json::json;
+
+    #[test]
+    fn values_are_encoded() {
+        let parts = [Text("http://crm/customers/".into()), Variable("id".into())];
+        let expanded = |input: Json| expand(&parts, &input);
+        assert_eq!(expanded(json!({"id": "a/b?c"})).unwrap(), "http://crm/customers/a%2Fb%3Fc");
+        assert_eq!(expanded(json!({"id": 7})).unwrap(), "http://crm/customers/7");
+        assert_eq!(expanded(json!({})).unwrap(), "http://crm/customers/");
+        assert_eq!(expanded(json!({"id": "é"})).unwrap(), "http://crm/customers/%C3%A9");
+        assert!(expanded(json!({"id": [1]})).is_err());
+    }
+
+    #[test]
+    fn queries_are_appended() {
+        let pairs = [("a b".to_owned(), "c&d".to_owned()), ("e".to_owned(), "f".to_owned())];
+        assert_eq!(with_query("http://x/y", &pairs), "http://x/y?a%20b=c%26d&e=f");
+        assert_eq!(with_query("http://x/y?z=1#top", &pairs), "http://x/y?z=1&a%20b=c%26d&e=f#top");
+        assert_eq!(with_query("http://x/y", &[]), "http://x/y");
+    }
+
+    #[test]
+    fn hosts() {
+        assert_eq!(host_of("https://Crm.example:8443/x").unwrap(), "crm.example");
+        assert!(host_of("ftp://x/").is_err());
+        assert!(host_of("nonsense").is_err());
+    }
+}

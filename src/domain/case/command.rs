@@ -1,0 +1,158 @@
+//! What may be asked of a case, and the business "no" that it may answer with.
+
+use std::sync::Arc;
+
+use super::event::Submission;
+use super::phase::Phase;
+use super::problem::Problem;
+use crate::domain::data::Data;
+use crate::domain::ids::CaseId;
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::TaskId;
+
+/// A command to one case. Those of our own (all but the persons') are idempotent by the state:
+/// one that comes too late or twice changes nothing.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Becomes a case, pending; it starts when there is room.
+    Accept(Box<Submission>),
+    /// Starts: a new case, or a pending one (`None`).
+    Start(Option<Box<Submission>>),
+    /// Goes on where it stands: after a crash, after a decision that was cut off.
+    Continue,
+    /// What an attempt in flight came to.
+    Result {
+        task: TaskId,
+        iteration: u32,
+        attempt: u32,
+        outcome: Outcome,
+    },
+    /// A service has room: calls that are parked behind it may ask again.
+    Admit {
+        service: Arc<str>,
+    },
+    /// An instant that the case waits for may have come.
+    Timer,
+    /// An event that may be one that the case listens to.
+    Deliver(Arc<Incoming>),
+    /// A child that the case waits for has ended.
+    ChildEnded {
+        child: CaseId,
+        outcome: ChildOutcome,
+    },
+    /// The process that ran the attempts in flight is gone.
+    Recover,
+    Suspend {
+        reason: String,
+    },
+    Resume {
+        reason: String,
+    },
+    Cancel {
+        reason: String,
+    },
+    Retry {
+        reason: String,
+        task: Option<String>,
+        outcome: Option<Verdict>,
+        output: Option<Data>,
+    },
+}
+
+impl Command {
+    /// The verb that users know it by.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Accept(_) | Self::Start(_) => "submit",
+            Self::Continue | Self::Recover => "continue",
+            Self::Result { .. } => "result",
+            Self::Admit { .. } => "admit",
+            Self::Timer => "timer",
+            Self::Deliver(_) => "deliver",
+            Self::ChildEnded { .. } => "childEnded",
+            Self::Suspend { .. } => "suspend",
+            Self::Resume { .. } => "resume",
+            Self::Cancel { .. } => "cancel",
+            Self::Retry { .. } => "retry",
+        }
+    }
+}
+
+/// What a person says of an attempt whose outcome nobody knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It was done; it is not repeated.
+    Done,
+    /// It was not done, or may be done again.
+    Repeat,
+}
+
+/// What became of an attempt.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Outcome {
+    /// The raw output.
+    Done(Data),
+    /// An answer, and it is an error. `server`: of the 5xx kind, so the call may have been
+    /// acted on.
+    Failed { error: Problem, server: bool },
+    /// Nothing was acted on: no connection, 429, 503.
+    NotDone { error: Problem, retry_after: Option<i64>, health: Health },
+    /// It may have been acted on: timeout, reset, 502, 504, our own crash.
+    Unknown { error: Problem, health: Health },
+    /// What the call needed first is there now.
+    Prepared,
+}
+
+/// How the service fares, as far as whether the fault lies with this one case.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Health {
+    /// At least nine in ten of the other cases' calls were answered of late.
+    pub others_answered: bool,
+}
+
+/// A CloudEvent that may concern the case.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Incoming {
+    /// All attributes, `data` among them.
+    pub event: Data,
+    /// Where it stands in the journal.
+    pub position: u64,
+}
+
+/// How a child ended.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ChildOutcome {
+    Completed(Data),
+    Faulted(Problem),
+    Cancelled,
+    /// It could not be started.
+    Refused(Problem),
+}
+
+/// The business "no": the state does not allow the command.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Rejection {
+    #[error("{detail}")]
+    Conflict {
+        detail: String,
+        /// What is allowed instead.
+        allowed: Vec<&'static str>,
+    },
+    #[error("the case is {} already", .0.name())]
+    Exists(Phase),
+    #[error("there is no task `{0}` in the workflow")]
+    NoSuchTask(String),
+    #[error("the input does not fit the workflow's schema")]
+    Invalid(Vec<crate::domain::workflow::schema::Violation>),
+    #[error("{0}")]
+    TooLarge(String),
+}
+
+/// Circumstances of a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The time; never taken for earlier than the case's last event.
+    pub now: Timestamp,
+    /// Randomness for jitter.
+    pub seed: u64,
+}

@@ -1,0 +1,262 @@
+//! What follows from a state: whether it stands still, what it waits for, when it has to be looked
+//! at again, and what it owes. Computed, never stored beside the state.
+
+use std::sync::Arc;
+
+use super::event::{Wait, WaitKind};
+use super::state::{Activation, Body, Branch, Call, Stage, State, TryStage};
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{Definition, Kind, TaskId};
+
+/// A wait of one task, as it is shown and indexed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TaskWait {
+    pub task: TaskId,
+    pub iteration: u32,
+    pub wait: Wait,
+    pub since: Timestamp,
+}
+
+/// Whether nothing moves until something comes from outside.
+pub fn idle(state: &State) -> bool {
+    let unwinding = state.unwinding.is_some();
+    let flow = match &state.flow.seq.child {
+        Some(child) => state.flow.ending.is_none() && idle_below(child),
+        None => unwinding && (state.undoing.is_some() || !state.unsettled.is_empty()),
+    };
+    let undo_waits = !state.undo.iter().any(|undo| undo.due) || state.undoing.is_some();
+    let undo_waits = undo_waits || (unwinding && !state.unsettled.is_empty());
+    flow && undo_waits
+        && state.undoing.as_deref().is_none_or(idle_below)
+        && state.unsettled.iter().all(idle_below)
+}
+
+fn idle_below(activation: &Activation) -> bool {
+    if let Some(failed) = &activation.failed {
+        return failed.uncaught;
+    }
+    match &activation.body {
+        Body::Instant => false,
+        Body::Wait { until } => until.is_some(),
+        Body::Listen(_) => true,
+        Body::List(seq) | Body::For { seq, .. } => seq.child.as_deref().is_some_and(idle_below),
+        Body::Try(inner) => match &inner.stage {
+            TryStage::Pause { .. } => true,
+            TryStage::Body(seq) | TryStage::Catch { seq, .. } => {
+                seq.child.as_deref().is_some_and(idle_below)
+            }
+        },
+        Body::Fork(branches) => {
+            let running = branches.iter().any(|b| matches!(b, Branch::Running(_)));
+            let still = branches.iter().all(|branch| match branch {
+                Branch::Ready => false,
+                Branch::Running(child) => idle_below(child),
+                Branch::Done(_) | Branch::Dropped => true,
+            });
+            running && still
+        }
+        Body::Call(call) => match &call.stage {
+            Stage::Ready | Stage::Preparing { .. } | Stage::InFlight { .. } => false,
+            Stage::Parked { .. }
+            | Stage::Pausing { .. }
+            | Stage::Child { .. }
+            | Stage::Person { .. } => true,
+        },
+    }
+}
+
+/// Every wait of the case, one for each task that stands still.
+pub fn waits(definition: &Definition, state: &State) -> Vec<TaskWait> {
+    let mut found = Vec::new();
+    if state.ended_at.is_some() && state.unsettled.is_empty() && state.undoing.is_none() {
+        return found;
+    }
+    if let Some(reason) = &state.hold {
+        let wait = wait(WaitKind::Person, None, None, Some(reason.clone()));
+        found.push(TaskWait { task: TaskId(0), iteration: 0, wait, since: state.updated_at });
+    }
+    state.walk(&mut |activation| {
+        if let Some((wait, since)) = wait_of(definition, activation) {
+            let (task, iteration) = (activation.task, activation.iteration);
+            found.push(TaskWait { task, iteration, wait, since });
+        }
+    });
+    found
+}
+
+/// The one wait that is shown of a case: by kind, then the oldest.
+pub fn shown(mut waits: Vec<TaskWait>) -> Option<TaskWait> {
+    waits.sort_by_key(|w| (w.wait.kind, w.since));
+    waits.into_iter().next()
+}
+
+fn wait(
+    kind: WaitKind,
+    on: Option<Arc<str>>,
+    until: Option<Timestamp>,
+    detail: Option<Arc<str>>,
+) -> Wait {
+    Wait { kind, on, until, detail }
+}
+
+fn wait_of(definition: &Definition, activation: &Activation) -> Option<(Wait, Timestamp)> {
+    let started = activation.started_at;
+    if let Some(failed) = &activation.failed {
+        let detail = failed.error.title.clone().or_else(|| failed.error.detail.clone());
+        return failed.uncaught.then(|| (wait(WaitKind::Person, None, None, detail), started));
+    }
+    match &activation.body {
+        Body::Wait { until: Some(until) } => {
+            Some((wait(WaitKind::Timer, None, Some(*until), None), started))
+        }
+        Body::Listen(_) => {
+            let on = listened_type(definition, activation.task);
+            Some((wait(WaitKind::Event, on, None, None), started))
+        }
+        Body::Try(inner) => match &inner.stage {
+            TryStage::Pause { until } => {
+                let detail = Some("the retry policy's delay".into());
+                let since = inner.first_error_at.unwrap_or(started);
+                Some((wait(WaitKind::Timer, None, Some(*until), detail), since))
+            }
+            TryStage::Body(_) | TryStage::Catch { .. } => None,
+        },
+        Body::Call(call) => wait_of_call(call, started),
+        Body::Instant
+        | Body::Wait { until: None }
+        | Body::List(_)
+        | Body::For { .. }
+        | Body::Fork(_) => None,
+    }
+}
+
+fn wait_of_call(call: &Call, started: Timestamp) -> Option<(Wait, Timestamp)> {
+    let last = call
+        .notes
+        .last()
+        .and_then(|note| note.error.detail.clone().or_else(|| note.error.title.clone()));
+    match &call.stage {
+        Stage::Parked { wait, since } => Some((wait.clone(), *since)),
+        Stage::Pausing { until } => {
+            let since = call.missing_since.unwrap_or(started);
+            Some((wait(WaitKind::Service, call.service.clone(), Some(*until), last), since))
+        }
+        Stage::Child { case, since } => {
+            let on = Some(case.to_string().into());
+            Some((wait(WaitKind::Case, on, None, None), *since))
+        }
+        Stage::Person { since } => {
+            let detail = "whether the call was done is not known".into();
+            Some((wait(WaitKind::Person, call.service.clone(), None, Some(detail)), *since))
+        }
+        Stage::Ready | Stage::Preparing { .. } | Stage::InFlight { .. } => None,
+    }
+}
+
+/// The type that a listening task is shown to wait for: the first that its filters name.
+fn listened_type(definition: &Definition, task: TaskId) -> Option<Arc<str>> {
+    match &definition.task(task).kind {
+        Kind::Listen(listen) => listen.filters.iter().find_map(|f| f.event_type.clone()),
+        _ => None,
+    }
+}
+
+/// Why a person has to look at the case, if one has to; what its dead letter is grouped by.
+pub fn cause_for_a_person(state: &State) -> Option<String> {
+    if let Some(error) = &state.flow.failed {
+        return Some(error.cause());
+    }
+    let mut cause = None;
+    state.walk(&mut |activation| {
+        let uncaught = activation.failed.as_ref().filter(|failed| failed.uncaught);
+        let unknown = activation.call().filter(|call| {
+            activation.failed.is_none() && matches!(call.stage, Stage::Person { .. })
+        });
+        let last = |call: &Call| call.notes.last().map(|note| note.error.cause());
+        let found = match (uncaught, unknown) {
+            (Some(failed), _) => Some(failed.error.cause()),
+            (None, Some(call)) => {
+                Some(format!("unknown outcome: {}", last(call).unwrap_or_default()))
+            }
+            (None, None) => None,
+        };
+        if cause.is_none() {
+            cause = found;
+        }
+    });
+    cause
+}
+
+/// Whether timers start anything: not while a person holds the case or has to act.
+pub fn holds(state: &State) -> bool {
+    state.hold.is_some() || state.stuck
+}
+
+/// The next instant at which the case has to be looked at.
+pub fn next_due(state: &State) -> Option<Timestamp> {
+    let mut due: Option<Timestamp> = None;
+    let mut note = |at: Option<Timestamp>| {
+        if let Some(at) = at {
+            due = Some(due.map_or(at, |d| d.min(at)));
+        }
+    };
+    let held = holds(state);
+    let open = state.ended_at.is_none();
+    if open && !held {
+        note(state.deadline);
+    }
+    state.walk(&mut |activation| note(due_of(activation, held)));
+    due
+}
+
+/// The next instant of one activation, without those below it.
+pub fn due_of(activation: &Activation, held: bool) -> Option<Timestamp> {
+    if activation.failed.is_some() {
+        return None;
+    }
+    if held {
+        return match &activation.body {
+            Body::Wait { until } => *until,
+            _ => None,
+        };
+    }
+    let deadline = activation.deadline.filter(|d| d.standing_since.is_none()).map(|d| d.at);
+    let own = match &activation.body {
+        Body::Wait { until } => *until,
+        Body::Try(inner) => match &inner.stage {
+            TryStage::Pause { until } => Some(*until),
+            TryStage::Body(_) => inner.deadline,
+            TryStage::Catch { .. } => None,
+        },
+        Body::Call(call) => match &call.stage {
+            Stage::Parked { wait, .. } => wait.until,
+            Stage::Pausing { until } => Some(*until),
+            Stage::Ready
+            | Stage::Preparing { .. }
+            | Stage::InFlight { .. }
+            | Stage::Child { .. }
+            | Stage::Person { .. } => None,
+        },
+        Body::Instant | Body::List(_) | Body::For { .. } | Body::Fork(_) | Body::Listen(_) => None,
+    };
+    match (deadline, own) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Whether somebody has to wake the case after a crash: it has an attempt without a result, or
+/// stands where it could go on. Ended cases are no exception.
+pub fn owes(state: &State) -> bool {
+    let open = state.started_at.is_some() && state.ended_at.is_none() && !holds(state);
+    if open && !idle(state) {
+        return true;
+    }
+    let mut owes = state.undo.iter().any(|undo| undo.due) && state.unwinding.is_none();
+    state.walk(&mut |activation| {
+        owes |= activation.call().is_some_and(|call| {
+            matches!(call.stage, Stage::InFlight { .. } | Stage::Preparing { .. })
+        });
+    });
+    owes
+}

@@ -1,0 +1,229 @@
+//! What happened to a case. Events are the only thing that changes its state, and they hold the
+//! results of every expression, so that a replay evaluates none.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::problem::Problem;
+use crate::domain::data::Data;
+use crate::domain::ids::CaseId;
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{DefinitionId, TaskId, Then};
+
+/// An event of a case.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// Stored, but not started: too many cases were live.
+    Accepted(Box<Submission>),
+    /// The workflow began.
+    Started(Box<Start>),
+    Suspended {
+        reason: String,
+        /// The error that suspended it; none: a person did.
+        error: Option<Problem>,
+        /// The task that the error stands at; none: it is the workflow's own.
+        task: Option<(TaskId, u32)>,
+    },
+    Resumed {
+        reason: String,
+        /// By `retry`: errors are taken up again, not just a person's hold lifted.
+        retried: bool,
+    },
+    Cancelled {
+        reason: String,
+    },
+    Faulted {
+        error: Problem,
+    },
+    /// `None`: the output is the data that the last task left.
+    Completed {
+        output: Option<Data>,
+    },
+    Task(TaskEvent),
+    /// The business status changed.
+    Status {
+        status: Arc<str>,
+    },
+    /// A person was told: there is a dead letter of this cause.
+    Alerted {
+        cause: String,
+    },
+    /// From here on the case undoes what it did.
+    UnwindingStarted {
+        reason: String,
+        /// The error that it ends faulted with; none: it ends cancelled.
+        error: Option<Problem>,
+    },
+    UnwindingEnded,
+}
+
+/// What is submitted: it becomes a case.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Submission {
+    pub definition: DefinitionId,
+    pub input: Data,
+    pub subject: Option<Arc<str>>,
+    pub tags: Arc<[Arc<str>]>,
+    pub priority: u8,
+    /// Hash of the canonical body, to tell a repeated submission from another one under its key.
+    pub fingerprint: Option<[u8; 16]>,
+    pub parent: Option<Parent>,
+}
+
+/// The task of another case that started this one and may wait for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Parent {
+    pub case: CaseId,
+    pub task: TaskId,
+    pub iteration: u32,
+    /// The parent takes the output, so it has to be told.
+    pub awaits: bool,
+}
+
+/// How a workflow began.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Start {
+    /// What was submitted; none where [`Event::Accepted`] said it before.
+    pub submission: Option<Submission>,
+    /// The transformed input, where a transformation made another of it.
+    pub data: Option<Data>,
+    /// When the workflow times out.
+    pub deadline: Option<Timestamp>,
+}
+
+/// Something that happened to one task.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TaskEvent {
+    pub task: TaskId,
+    /// Which entry of the task, counted from 1 along the whole path.
+    pub iteration: u32,
+    pub change: Change,
+}
+
+/// What happened to the task.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// The task began, or (calls) an attempt of it.
+    Started { entry: Option<Box<Entry>>, attempt: u32, service: Option<Arc<str>> },
+    /// What the call needs first (a document, a token) is being fetched from this service.
+    Preparing { entry: Option<Box<Entry>>, service: Arc<str> },
+    /// The task stands still until something comes.
+    Waiting { entry: Option<Box<Entry>>, wait: Wait },
+    /// An attempt may or may not have been acted on; nobody knows yet.
+    Unknown { error: Problem },
+    /// It is known now.
+    Reconciled { found: bool },
+    /// The attempt failed and is repeated; of a try task: its body begins again.
+    Retried {
+        error: Problem,
+        at: Timestamp,
+        /// When the repeat has to be done (a retry policy's limit of one attempt).
+        deadline: Option<Timestamp>,
+    },
+    /// An error leaves the task.
+    Faulted {
+        error: Problem,
+        /// An attempt that is not safe to repeat may have been acted on all the same.
+        unsure: bool,
+    },
+    /// `output`: none where it is what went in (or what the last subtask left).
+    Completed { output: Option<Data>, context: Option<Data>, then: Option<Then>, skipped: bool },
+    /// The task ended without a result, by somebody else's doing.
+    Cancelled {
+        /// Its attempt has to be settled all the same.
+        unsettled: bool,
+    },
+    /// An event that a listening task took.
+    Received { filter: u16, event: Box<Received> },
+}
+
+/// What is fixed when a task is entered.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Entry {
+    /// The transformed input, where it differs from the raw one.
+    pub input: Option<Data>,
+    /// What the task works on: the list of a `for`, the arguments of a function.
+    pub work: Option<Data>,
+    /// The turn of the surrounding `for` that begins with this task, counted from 0.
+    pub turn: Option<u32>,
+    pub deadline: Option<Timestamp>,
+}
+
+/// Why a task stands still. Since when is the time of its event.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Wait {
+    pub kind: WaitKind,
+    /// What is waited for: a service, an event type, a case.
+    pub on: Option<Arc<str>>,
+    /// Until when at the longest.
+    pub until: Option<Timestamp>,
+    pub detail: Option<Arc<str>>,
+}
+
+/// Kinds of waits, in the order in which the one shown of a case is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitKind {
+    Quarantine,
+    Person,
+    Operator,
+    Service,
+    Staff,
+    Rate,
+    Job,
+    Case,
+    Event,
+    Timer,
+}
+
+impl WaitKind {
+    /// All kinds, in order of precedence.
+    pub const ALL: [Self; 10] = [
+        Self::Quarantine,
+        Self::Person,
+        Self::Operator,
+        Self::Service,
+        Self::Staff,
+        Self::Rate,
+        Self::Job,
+        Self::Case,
+        Self::Event,
+        Self::Timer,
+    ];
+
+    /// The word that users see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quarantine => "quarantine",
+            Self::Person => "person",
+            Self::Operator => "operator",
+            Self::Service => "service",
+            Self::Staff => "staff",
+            Self::Rate => "rate",
+            Self::Job => "job",
+            Self::Case => "case",
+            Self::Event => "event",
+            Self::Timer => "timer",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A CloudEvent as a case took it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Received {
+    pub source: Arc<str>,
+    pub id: Arc<str>,
+    pub kind: Arc<str>,
+    /// Where the event stands in the journal; a case takes each position once.
+    pub position: u64,
+    /// What the listening task reads of it.
+    pub value: Data,
+    /// What each correlation of the filter found, by name; the other events must have the same.
+    pub correlated: Vec<(Arc<str>, Data)>,
+}

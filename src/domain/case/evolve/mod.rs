@@ -1,0 +1,211 @@
+//! `evolve`: what an event makes of a state. Nothing is evaluated here, nothing is looked up.
+
+mod enter;
+mod task;
+
+use super::event::{Event, Submission};
+use super::phase::Phase;
+use super::state::{Alert, Flow, Seq, State, Taken, Unwinding};
+use crate::domain::data::Data;
+use crate::domain::ids::CaseId;
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::Definition;
+
+/// An event that the state cannot have led to: the history is damaged, or written by a version
+/// that decided otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the history does not fit: {0}")]
+pub struct CorruptHistory(pub String);
+
+pub(super) fn corrupt<T>(text: impl Into<String>) -> Result<T, CorruptHistory> {
+    Err(CorruptHistory(text.into()))
+}
+
+/// The state that a case's first event makes.
+///
+/// # Errors
+/// When it is no first event.
+pub fn begin(
+    definition: &Definition,
+    id: CaseId,
+    event: &Event,
+    at: Timestamp,
+) -> Result<State, CorruptHistory> {
+    let submission = match event {
+        Event::Accepted(submission) => &**submission,
+        Event::Started(start) => match &start.submission {
+            Some(submission) => submission,
+            None => return corrupt("it starts without a submission"),
+        },
+        _ => return corrupt("it begins with something else than a submission"),
+    };
+    let mut state = blank(id, submission, at);
+    evolve(definition, &mut state, event, at)?;
+    Ok(state)
+}
+
+/// The state before the first event.
+pub fn blank(id: CaseId, submission: &Submission, at: Timestamp) -> State {
+    State {
+        id,
+        definition: submission.definition.clone(),
+        version: 0,
+        phase: Phase::Pending,
+        status: None,
+        subject: submission.subject.clone(),
+        tags: submission.tags.clone(),
+        priority: submission.priority,
+        fingerprint: submission.fingerprint,
+        parent: submission.parent.clone(),
+        created_at: at,
+        started_at: None,
+        updated_at: at,
+        ended_at: None,
+        input: submission.input.clone(),
+        context: Data::null(),
+        flow: Flow::default(),
+        deadline: None,
+        entries: Default::default(),
+        undo: Vec::new(),
+        undoing: None,
+        unsettled: Vec::new(),
+        unsure: Vec::new(),
+        hold: None,
+        stuck: false,
+        unwinding: None,
+        compensated: false,
+        alert: None,
+        output: None,
+        error: None,
+        taken: Taken::default(),
+        commands: Vec::new(),
+    }
+}
+
+/// Folds one event into the state.
+///
+/// # Errors
+/// When the event does not fit the state; the state is then not to be used any more.
+pub fn evolve(
+    definition: &Definition,
+    state: &mut State,
+    event: &Event,
+    at: Timestamp,
+) -> Result<(), CorruptHistory> {
+    let before = state.phase;
+    state.version += 1;
+    state.updated_at = state.updated_at.max(at);
+    match event {
+        Event::Accepted(_) => {
+            if state.version != 1 {
+                return corrupt("it is accepted twice");
+            }
+        }
+        Event::Started(start) => {
+            if state.started_at.is_some() {
+                return corrupt("it starts twice");
+            }
+            state.started_at = Some(at);
+            let data = start.data.clone().unwrap_or_else(|| state.input.clone());
+            state.context = data.clone();
+            state.flow = Flow { seq: Seq::begin(data), ..Flow::default() };
+            state.deadline = start.deadline;
+        }
+        Event::Task(event) => task::apply(definition, state, event, at)?,
+        Event::Suspended { reason, error: None, .. } => {
+            state.hold = Some(reason.as_str().into());
+        }
+        Event::Suspended { error: Some(error), task, .. } => {
+            state.stuck = true;
+            match task {
+                None => state.flow.failed = Some(error.clone()),
+                Some((task, iteration)) => {
+                    let found = state.find_mut(definition, *task, *iteration);
+                    if let Some(failed) = found.and_then(|a| a.failed.as_mut()) {
+                        failed.uncaught = true;
+                    }
+                }
+            }
+        }
+        Event::Resumed { retried, .. } => resume(state, *retried),
+        Event::Status { status } => state.status = Some(status.clone()),
+        Event::Alerted { cause } => {
+            let cause = cause.as_str().into();
+            state.alert = Some(Alert { cause, version: state.version, at });
+            task::leave_undo_to_person(state);
+        }
+        Event::UnwindingStarted { reason, error } => {
+            state.unwinding = Some(Unwinding { reason: reason.clone(), error: error.clone() });
+            state.undo.iter_mut().for_each(|undo| undo.due = true);
+            state.hold = None;
+            state.flow.failed = None;
+            task::settle_stuck(state);
+            task::ask_for_the_unsure(definition, state);
+        }
+        Event::UnwindingEnded => state.compensated = true,
+        Event::Completed { output } => {
+            let left = || state.flow.ending.clone().unwrap_or_else(|| state.flow.seq.data.clone());
+            state.output = Some(output.clone().unwrap_or_else(left));
+            end(state, at);
+        }
+        Event::Faulted { error } => {
+            state.error = Some(error.clone());
+            state.ended_at = Some(at);
+            state.unwinding = None;
+        }
+        Event::Cancelled { .. } => {
+            end(state, at);
+            state.unwinding = None;
+            state.hold = None;
+            state.stuck = false;
+            state.alert = None;
+        }
+    }
+    state.phase = phase_after(state, event);
+    if !before.may_become(state.phase) {
+        return corrupt(format!("from {} to {}", before.name(), state.phase.name()));
+    }
+    Ok(())
+}
+
+/// A person lets the case go on.
+fn resume(state: &mut State, retried: bool) {
+    state.hold = None;
+    if !retried {
+        return;
+    }
+    if state.ended_at.take().is_some() {
+        state.error = None;
+    }
+    if state.flow.failed.take().is_some() {
+        // whoever retries a workflow that timed out gives it all the time it needs
+        state.deadline = None;
+        task::settle_stuck(state);
+    }
+}
+
+/// What an ended case does not need any more. What it owes stays.
+fn end(state: &mut State, at: Timestamp) {
+    state.ended_at = Some(at);
+    state.flow = Flow::default();
+    state.context = Data::null();
+    state.deadline = None;
+    state.entries.clear();
+    state.unsure.clear();
+    state.undo.retain(|undo| undo.due);
+}
+
+fn phase_after(state: &State, event: &Event) -> Phase {
+    match event {
+        Event::Completed { .. } => Phase::Completed,
+        Event::Cancelled { .. } => Phase::Cancelled,
+        Event::Faulted { .. } => Phase::Faulted,
+        _ if state.ended_at.is_some() => state.phase,
+        _ if state.started_at.is_none() => Phase::Pending,
+        _ if state.hold.is_some() || state.stuck => Phase::Suspended,
+        // a retried case is taken up again, whatever it then waits for
+        Event::Resumed { .. } if state.phase == Phase::Faulted => Phase::Running,
+        _ if super::derive::idle(state) => Phase::Waiting,
+        _ => Phase::Running,
+    }
+}

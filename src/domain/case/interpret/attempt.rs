@@ -1,0 +1,151 @@
+//! Attempts: prepared, let through by the service, started; or parked until it has room.
+
+use std::sync::Arc;
+
+use super::prepare::Prepared;
+use super::{Halt, Interpreter, Key, Trouble};
+use crate::domain::case::desk::{Permit, Service};
+use crate::domain::case::effect::{Ask, Effect};
+use crate::domain::case::event::{Change, Event, Wait, WaitKind};
+use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::case::state::Stage;
+
+impl Interpreter<'_> {
+    /// Starts an attempt of a call, or says what it waits for.
+    pub(super) fn attempt(&mut self, key: Key) -> Result<(), Halt> {
+        let Some(call) = self.open(key)?.call() else { return Ok(()) };
+        let (asking, attempt) = (call.asking, call.attempt + 1);
+        let prepared = match self.prepare(key, asking) {
+            Ok(prepared) => prepared,
+            Err(Trouble::Halt(halt)) => return Err(halt),
+            Err(Trouble::Problem(problem)) if asking => return self.leave_to_person(key, problem),
+            Err(Trouble::Problem(problem)) => return self.fault(key, problem),
+        };
+        match prepared {
+            Prepared::Ask { service, ask } => {
+                if let Some(service) = &service
+                    && let Permit::Wait(wait) = self.desk.permit(service)
+                {
+                    return self.park(key, service, wait);
+                }
+                let service = service.map(|s| s.name);
+                let change = Change::Started { entry: None, attempt, service: service.clone() };
+                self.emit_joined(key, change)?;
+                self.ask(key, attempt, service, ask)
+            }
+            Prepared::Fetch { service, preparation } => {
+                if let Permit::Wait(wait) = self.desk.permit(&service) {
+                    return self.park(key, &service, wait);
+                }
+                let name = service.name;
+                let change = Change::Preparing { entry: None, service: name.clone() };
+                self.emit_joined(key, change)?;
+                self.ask(key, attempt, Some(name), Ask::Prepare(Box::new(preparation)))
+            }
+        }
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        key: Key,
+        attempt: u32,
+        service: Option<Arc<str>>,
+        ask: Ask,
+    ) -> Result<(), Halt> {
+        let (task, iteration) = key;
+        self.effects.push(Effect {
+            case: self.state.id,
+            task,
+            iteration,
+            attempt,
+            key: self.idempotency_key(key)?,
+            service,
+            ask,
+        });
+        Ok(())
+    }
+
+    /// Emits a call's event. Where the call was entered by the event just before, the two become
+    /// one: the entry and its first attempt (or wait) are one thing that happened.
+    fn emit_joined(&mut self, key: Key, change: Change) -> Result<(), Halt> {
+        let entered = match self.events.last() {
+            Some(Event::Task(last)) if (last.task, last.iteration) == key => match &last.change {
+                Change::Started { entry, attempt: 0, .. } => Some(entry.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        // a call that was taken up again where it stood is not entered by its next attempt
+        let fresh =
+            self.open(key)?.call().is_some_and(|c| c.attempt == 0 && c.attempted_at.is_none());
+        let Some(entered) = entered.filter(|_| fresh) else { return self.emit_task(key, change) };
+        let joined = match change {
+            Change::Started { attempt, service, .. } => {
+                Change::Started { entry: entered, attempt, service }
+            }
+            Change::Waiting { wait, .. } => Change::Waiting { entry: entered, wait },
+            Change::Preparing { service, .. } => Change::Preparing { entry: entered, service },
+            other => other,
+        };
+        // the entry is folded already; only what the second event adds is missing
+        self.events.pop();
+        self.state.version -= 1;
+        self.emit_task(key, joined)
+    }
+
+    /// Parks a call behind its service. A wait that is known already says nothing new.
+    pub(super) fn park(&mut self, key: Key, service: &Service, wait: Wait) -> Result<(), Halt> {
+        let patience = self.patience(key, service);
+        let Some(call) = self.open(key)?.call() else { return Ok(()) };
+        let mut wait = wait;
+        wait.on = Some(service.name.clone());
+        if wait.kind == WaitKind::Service {
+            wait.until = Some(call.missing_since.unwrap_or(self.now).plus(patience));
+        }
+        if let Stage::Parked { wait: known, .. } = &call.stage
+            && (known.kind, &known.on, known.until) == (wait.kind, &wait.on, wait.until)
+            && wait.until.is_none_or(|until| until > self.now)
+        {
+            return Ok(());
+        }
+        self.emit_joined(key, Change::Waiting { entry: None, wait })
+    }
+
+    /// Milliseconds that this call waits through an outage of the service.
+    pub(super) fn patience(&self, key: Key, service: &Service) -> i64 {
+        match self.task(key.0).metadata.patience {
+            Some(patience) => patience.nominal_millis(),
+            None => service.patience,
+        }
+    }
+
+    /// A call has waited for its service as long as it may: the error is the workflow's.
+    pub(super) fn give_up(&mut self, key: Key) -> Result<(), Halt> {
+        let Some(call) = self.open(key)?.call() else { return Ok(()) };
+        let asking = call.asking;
+        let last = call.notes.last().map(|note| note.error.clone());
+        let name = call.service.clone().unwrap_or_default();
+        let problem = last.unwrap_or_else(|| {
+            let detail = format!("the service {name} was not available");
+            Problem::new(Standard::Communication, detail).with_status(503)
+        });
+        if asking { self.leave_to_person(key, problem) } else { self.fault(key, problem) }
+    }
+
+    /// The service has room: calls parked behind it ask again.
+    pub(super) fn admit(&mut self, service: &Arc<str>) -> Result<(), Halt> {
+        if self.state.hold.is_some() {
+            return Ok(());
+        }
+        let mut parked = Vec::new();
+        self.state.walk(&mut |activation| {
+            let waits = activation.call().is_some_and(|call| {
+                matches!(call.stage, Stage::Parked { .. }) && call.service.as_ref() == Some(service)
+            });
+            if waits && activation.failed.is_none() {
+                parked.push((activation.task, activation.iteration));
+            }
+        });
+        parked.into_iter().try_for_each(|key| self.attempt(key))
+    }
+}

@@ -1,0 +1,70 @@
+//! Child cases: their ends, and ending them.
+
+use super::{Halt, Interpreter, Key};
+use crate::domain::case::command::ChildOutcome;
+use crate::domain::case::effect::{Ask, Effect};
+use crate::domain::case::event::Change;
+use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::case::state::Stage;
+use crate::domain::data::Data;
+use crate::domain::ids::CaseId;
+use crate::domain::workflow::model::Kind;
+
+impl Interpreter<'_> {
+    /// A child has ended; tasks that wait for it go on.
+    pub(super) fn child_ended(
+        &mut self,
+        child: CaseId,
+        outcome: &ChildOutcome,
+    ) -> Result<(), Halt> {
+        let mut waiting = Vec::new();
+        self.state.walk(&mut |activation| {
+            let waits = activation.call().is_some_and(|call| match call.stage {
+                Stage::Child { case, .. } => case == child,
+                Stage::InFlight { .. } => matches!(outcome, ChildOutcome::Refused(_)),
+                _ => false,
+            });
+            if waits && activation.failed.is_none() {
+                waiting.push((activation.task, activation.iteration));
+            }
+        });
+        for key in waiting {
+            let Kind::Run(run) = &self.task(key.0).kind else { continue };
+            let reference = &self.task(key.0).reference;
+            if CaseId::of_child(self.state.id, reference, key.1) != child {
+                continue;
+            }
+            match outcome {
+                ChildOutcome::Completed(output) => {
+                    let output = if run.discard { Data::null() } else { output.clone() };
+                    self.complete(key, Some(output), None)?;
+                }
+                _ if self.is_unsettled(key) => {
+                    self.emit_task(key, Change::Cancelled { unsettled: false })?;
+                }
+                ChildOutcome::Faulted(error) | ChildOutcome::Refused(error) => {
+                    let error = Problem { instance: None, ..error.clone() };
+                    self.fault(key, error)?;
+                }
+                ChildOutcome::Cancelled => {
+                    let detail = format!("the case {child} was cancelled");
+                    self.fault(key, Problem::new(Standard::Runtime, detail))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the end of a child that is not wanted any more.
+    pub(super) fn cancel_child(&mut self, (task, iteration): Key, child: CaseId) {
+        self.effects.push(Effect {
+            case: self.state.id,
+            task,
+            iteration,
+            attempt: 0,
+            key: child.to_string(),
+            service: None,
+            ask: Ask::CancelChild(child),
+        });
+    }
+}

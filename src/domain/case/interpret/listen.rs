@@ -1,0 +1,135 @@
+//! Listening: which events a task takes, and what it makes of them.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::{Halt, Interpreter, Key, Trouble};
+use crate::domain::case::command::Incoming;
+use crate::domain::case::event::{Change, Received};
+use crate::domain::case::state::Body;
+use crate::domain::data::Data;
+use crate::domain::workflow::expr::truthy;
+use crate::domain::workflow::model::{EventFilter, Kind, Listen, Matcher, ReadAs};
+
+impl Interpreter<'_> {
+    /// Hands an event to the first listening task that takes it. Each event is taken once.
+    pub(super) fn deliver(&mut self, incoming: &Incoming) -> Result<(), Halt> {
+        if self.state.taken.contains(incoming.position) {
+            return Ok(());
+        }
+        let mut listening = Vec::new();
+        self.state.walk(&mut |activation| {
+            if matches!(activation.body, Body::Listen(_)) && activation.failed.is_none() {
+                listening.push((activation.task, activation.iteration));
+            }
+        });
+        for key in listening {
+            if let Some((filter, received)) = self.taken_by(key, incoming)? {
+                let event = Box::new(received);
+                return self.emit_task(key, Change::Received { filter: filter as u16, event });
+            }
+        }
+        Ok(())
+    }
+
+    /// The filter of a listening task that takes the event.
+    fn taken_by(
+        &mut self,
+        key: Key,
+        incoming: &Incoming,
+    ) -> Result<Option<(usize, Received)>, Halt> {
+        let Body::Listen(slots) = self.open(key)?.body.clone() else { return Ok(None) };
+        let Kind::Listen(listen) = &self.task(key.0).kind else { return Ok(None) };
+        if listen.filters.is_empty() {
+            return Ok(Some((0, received(listen, incoming, Vec::new()))));
+        }
+        for (place, filter) in listen.filters.iter().enumerate() {
+            if slots.get(place).is_some_and(Option::is_some) {
+                continue;
+            }
+            let taken: Vec<&Received> = slots.iter().flatten().collect();
+            match self.matches(key, filter, incoming, &taken) {
+                Ok(Some(found)) => return Ok(Some((place, received(listen, incoming, found)))),
+                // a filter that cannot be evaluated over this event does not match it
+                Ok(None) | Err(Trouble::Problem(_)) => {}
+                Err(Trouble::Halt(halt)) => return Err(halt),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the correlations found, if the event is one that the filter looks for.
+    fn matches(
+        &mut self,
+        key: Key,
+        filter: &EventFilter,
+        incoming: &Incoming,
+        taken: &[&Received],
+    ) -> Result<Option<Vec<(Arc<str>, Data)>>, Trouble> {
+        let event = &incoming.event;
+        let attribute = |name: &str| event.get(name).cloned().unwrap_or_default();
+        if let Some(kind) = &filter.event_type
+            && event.get("type").and_then(Json::as_str) != Some(kind)
+        {
+            return Ok(None);
+        }
+        let place = self.place(key)?;
+        let input = place.input.clone().unwrap_or_default();
+        for (name, matcher) in &filter.attributes {
+            let value = attribute(name);
+            let fits = match matcher {
+                Matcher::Literal(literal) => *literal == value,
+                Matcher::Predicate(expr) => self.holds(expr, &Data::from(value), &place)?,
+            };
+            if !fits {
+                return Ok(None);
+            }
+        }
+        let addressed = attribute("subject").as_str() == Some(&self.state.id.to_string());
+        let mut found = Vec::new();
+        for correlation in &filter.correlate {
+            let value = self.evaluate(&correlation.from, event, &Default::default())?;
+            let fits = match &correlation.expect {
+                Some(expect) => *self.render(expect, &input, &place)? == value,
+                None => {
+                    let other = taken.iter().flat_map(|r| &r.correlated);
+                    let mut other = other.filter(|(name, _)| *name == correlation.name);
+                    truthy(&value) && other.all(|(_, known)| **known == value)
+                }
+            };
+            if !fits && !addressed {
+                return Ok(None);
+            }
+            found.push((correlation.name.clone(), Data::from(value)));
+        }
+        Ok(Some(found))
+    }
+
+    /// The events taken, in the order in which they came, become the output.
+    pub(super) fn end_listen(&mut self, key: Key) -> Result<(), Halt> {
+        let Body::Listen(slots) = self.open(key)?.body.clone() else { return Ok(()) };
+        let mut taken: Vec<Received> = slots.into_iter().flatten().collect();
+        taken.sort_by_key(|received| received.position);
+        let values = taken.into_iter().map(|received| (*received.value).clone());
+        let output = Json::Array(values.collect());
+        self.complete(key, Some(Data::from(output)), None)
+    }
+}
+
+fn received(listen: &Listen, incoming: &Incoming, correlated: Vec<(Arc<str>, Data)>) -> Received {
+    let event = &incoming.event;
+    let text = |name: &str| event.get(name).and_then(Json::as_str).unwrap_or_default().into();
+    let value = match listen.read {
+        ReadAs::Data | ReadAs::Raw => Data::from(event.get("data").cloned().unwrap_or_default()),
+        ReadAs::Envelope => event.clone(),
+    };
+    Received {
+        source: text("source"),
+        id: text("id"),
+        kind: text("type"),
+        position: incoming.position,
+        value,
+        correlated,
+    }
+}

@@ -1,0 +1,216 @@
+//! The interpreter: finds the next step that a state calls for, and turns it into events. One file
+//! for each part of the language; `scan` alone decides what comes next.
+
+mod attempt;
+mod children;
+mod enter;
+mod evaluate;
+mod fail;
+mod finish;
+mod listen;
+mod person;
+mod prepare;
+mod retry;
+mod scan;
+mod settle;
+mod start;
+mod timing;
+mod unwind;
+
+use super::command::{Command, Facts, Rejection};
+use super::desk::Desk;
+use super::effect::Effect;
+use super::event::{Change, Event, Submission, TaskEvent};
+use super::evolve::{self, CorruptHistory};
+use super::problem::Problem;
+use super::state::{Activation, State};
+use crate::domain::ids::CaseId;
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{Definition, Task, TaskId};
+
+pub use evaluate::{json_size, runtime_argument};
+
+/// Steps after which a decision ends, commits, and goes on by a command of its own.
+const STEPS_MAX: u32 = 500;
+
+/// Bytes of data after which it does.
+const BYTES_MAX: usize = 256 * 1024;
+
+/// Why a decision ended early.
+#[derive(Debug)]
+pub enum Halt {
+    /// An expression is being evaluated elsewhere; the decision is made again with its result.
+    Evaluating,
+    /// The business "no".
+    Rejected(Rejection),
+    /// An event did not fit the state: a fault of ours, never of the definition or the data.
+    Corrupt(CorruptHistory),
+}
+
+impl From<CorruptHistory> for Halt {
+    fn from(corrupt: CorruptHistory) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+impl From<Rejection> for Halt {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+/// Why something of a task did not work: an error of the workflow, or the decision has to end.
+#[derive(Debug)]
+enum Trouble {
+    Problem(Problem),
+    Halt(Halt),
+}
+
+impl From<Halt> for Trouble {
+    fn from(halt: Halt) -> Self {
+        Self::Halt(halt)
+    }
+}
+
+impl From<Problem> for Trouble {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// A task and which entry of it.
+type Key = (TaskId, u32);
+
+/// One decision while it is made.
+pub struct Interpreter<'a> {
+    definition: &'a Definition,
+    state: State,
+    now: Timestamp,
+    seed: u64,
+    desk: &'a mut dyn Desk,
+    events: Vec<Event>,
+    effects: Vec<Effect>,
+    steps: u32,
+    bytes: usize,
+}
+
+/// What a decision came to.
+#[derive(Debug)]
+pub struct Decided {
+    pub state: State,
+    pub events: Vec<Event>,
+    pub effects: Vec<Effect>,
+    /// It was cut off: a `Continue` has to follow.
+    pub more: bool,
+}
+
+impl<'a> Interpreter<'a> {
+    /// An interpreter over an existing case.
+    pub fn over(
+        definition: &'a Definition,
+        state: State,
+        facts: Facts,
+        desk: &'a mut dyn Desk,
+    ) -> Self {
+        let now = facts.now.max(state.updated_at);
+        Self {
+            definition,
+            state,
+            now,
+            seed: facts.seed,
+            desk,
+            events: Vec::new(),
+            effects: Vec::new(),
+            steps: 0,
+            bytes: 0,
+        }
+    }
+
+    /// An interpreter over a case that does not exist yet.
+    pub fn blank(
+        definition: &'a Definition,
+        id: CaseId,
+        submission: &Submission,
+        facts: Facts,
+        desk: &'a mut dyn Desk,
+    ) -> Self {
+        Self::over(definition, evolve::blank(id, submission, facts.now), facts, desk)
+    }
+
+    /// Carries out a command and everything that follows from it.
+    pub fn carry_out(mut self, command: &Command) -> Result<Decided, Halt> {
+        self.command(command)?;
+        self.advance()
+    }
+
+    /// Goes on until nothing more can be done now.
+    pub fn advance(mut self) -> Result<Decided, Halt> {
+        let mut more = false;
+        while let Some(step) = self.next_step() {
+            if self.steps >= STEPS_MAX || self.bytes >= BYTES_MAX {
+                more = true;
+                break;
+            }
+            self.steps += 1;
+            self.perform(step)?;
+        }
+        let Self { state, events, effects, .. } = self;
+        Ok(Decided { state, events, effects, more })
+    }
+
+    fn command(&mut self, command: &Command) -> Result<(), Halt> {
+        match command {
+            Command::Accept(submission) => self.accept(submission),
+            Command::Start(Some(submission)) => self.start_new(submission),
+            Command::Start(None) => self.start_pending(),
+            Command::Continue | Command::Timer => Ok(()),
+            Command::Result { task, iteration, attempt, outcome } => {
+                self.settle((*task, *iteration), *attempt, outcome)
+            }
+            Command::Admit { service } => self.admit(service),
+            Command::Deliver(incoming) => self.deliver(incoming),
+            Command::ChildEnded { child, outcome } => self.child_ended(*child, outcome),
+            Command::Recover => self.recover(),
+            Command::Suspend { reason } => self.suspend(reason),
+            Command::Resume { reason } => self.resume(reason),
+            Command::Cancel { reason } => self.cancel(reason),
+            Command::Retry { reason, task, outcome, output } => {
+                self.retry_by_person(reason, task.as_deref(), *outcome, output.as_ref())
+            }
+        }
+    }
+
+    fn emit(&mut self, event: Event) -> Result<(), Halt> {
+        self.bytes += evaluate::event_size(&event);
+        evolve::evolve(self.definition, &mut self.state, &event, self.now)?;
+        self.events.push(event);
+        Ok(())
+    }
+
+    fn emit_task(&mut self, (task, iteration): Key, change: Change) -> Result<(), Halt> {
+        self.emit(Event::Task(TaskEvent { task, iteration, change }))
+    }
+
+    fn task(&self, id: TaskId) -> &'a Task {
+        self.definition.task(id)
+    }
+
+    /// An activation that a step was found for; it is there, since nothing happened in between.
+    fn open(&self, (task, iteration): Key) -> Result<&Activation, Halt> {
+        let found = self.state.find(self.definition, task, iteration);
+        found.ok_or_else(|| {
+            let reference = &self.definition.task(task).reference;
+            Halt::Corrupt(CorruptHistory(format!("{reference} is gone")))
+        })
+    }
+
+    /// The next random number of this decision.
+    fn random(&mut self) -> u64 {
+        // splitmix64: good enough to spread delays
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,160 @@
+//! What a person may ask of a case: suspend, resume, retry.
+
+use super::{Halt, Interpreter, Key};
+use crate::domain::case::command::{Rejection, Verdict};
+use crate::domain::case::event::{Change, Event};
+use crate::domain::case::phase::Phase;
+use crate::domain::case::problem::Problem;
+use crate::domain::case::state::Stage;
+use crate::domain::data::Data;
+
+/// Something that waits for a person.
+struct Stuck {
+    key: Key,
+    /// None: it is not known whether the call was done.
+    error: Option<Problem>,
+    /// It is not of the flow, which goes on (or has ended) without it.
+    beside: bool,
+}
+
+impl Interpreter<'_> {
+    /// The verbs that the case's state allows.
+    pub(super) fn allowed(&self) -> Vec<&'static str> {
+        let state = &self.state;
+        let mut verbs = Vec::new();
+        match state.phase {
+            Phase::Running | Phase::Waiting => verbs.push("suspend"),
+            Phase::Suspended if state.hold.is_some() => verbs.push("resume"),
+            Phase::Faulted if !state.compensated => verbs.push("retry"),
+            _ => {}
+        }
+        let beside = self.stuck(false).iter().any(|stuck| stuck.beside);
+        if state.stuck || (beside && !verbs.contains(&"retry")) {
+            verbs.push("retry");
+        }
+        if !state.phase.ended() && state.unwinding.is_none() {
+            verbs.push("cancel");
+        }
+        verbs
+    }
+
+    pub(super) fn conflict(&self, verb: &str) -> Rejection {
+        let phase = self.state.phase.name();
+        let detail = format!("a {phase} case cannot be {verb}");
+        Rejection::Conflict { detail, allowed: self.allowed() }
+    }
+
+    pub(super) fn suspend(&mut self, reason: &str) -> Result<(), Halt> {
+        let may = matches!(self.state.phase, Phase::Running | Phase::Waiting)
+            || (self.state.phase == Phase::Suspended && self.state.hold.is_none());
+        if !may {
+            return Err(self.conflict("suspended").into());
+        }
+        self.emit(Event::Suspended { reason: reason.to_owned(), error: None, task: None })
+    }
+
+    pub(super) fn resume(&mut self, reason: &str) -> Result<(), Halt> {
+        if self.state.hold.is_none() {
+            return Err(self.conflict("resumed").into());
+        }
+        self.emit(Event::Resumed { reason: reason.to_owned(), retried: false })
+    }
+
+    /// Takes up what waits for a person: a failed task again, an unknown outcome as the person
+    /// says.
+    pub(super) fn retry_by_person(
+        &mut self,
+        reason: &str,
+        task: Option<&str>,
+        verdict: Option<Verdict>,
+        output: Option<&Data>,
+    ) -> Result<(), Halt> {
+        let chosen = self.chosen(task)?;
+        let unknown = chosen.iter().any(|stuck| stuck.error.is_none());
+        if unknown && verdict.is_none() {
+            let detail = "whether the call was done is not known: say so with `outcome`".to_owned();
+            return Err(Rejection::Conflict { detail, allowed: vec!["done", "repeat"] }.into());
+        }
+        let flow = chosen.iter().any(|stuck| !stuck.beside) || chosen.is_empty();
+        if flow && self.state.hold.is_none() {
+            let reason = reason.to_owned();
+            self.emit(Event::Resumed { reason, retried: true })?;
+        }
+        for Stuck { key, error, .. } in chosen {
+            match (error, verdict) {
+                (Some(error), None | Some(Verdict::Repeat)) => {
+                    let at = self.now;
+                    self.emit_task(key, Change::Retried { error, at, deadline: None })?;
+                }
+                (Some(error), Some(Verdict::Done)) => {
+                    let at = self.now;
+                    self.emit_task(key, Change::Retried { error, at, deadline: None })?;
+                    self.complete(key, output.cloned(), None)?;
+                }
+                (None, Some(Verdict::Done)) => {
+                    self.emit_task(key, Change::Reconciled { found: true })?;
+                    let output = output.cloned().unwrap_or_default();
+                    self.complete(key, Some(output), None)?;
+                }
+                (None, _) if self.is_unsettled(key) => {
+                    // nobody waits for it: what was not done need not be done now
+                    self.emit_task(key, Change::Cancelled { unsettled: false })?;
+                }
+                (None, _) => self.emit_task(key, Change::Reconciled { found: false })?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What `retry` means: everything that waits for a person, or the one task that is named.
+    fn chosen(&mut self, task: Option<&str>) -> Result<Vec<Stuck>, Halt> {
+        let faulted = self.state.phase == Phase::Faulted;
+        if faulted && self.state.compensated {
+            let detail = "what the case did was undone, so it cannot go on".to_owned();
+            return Err(Rejection::Conflict { detail, allowed: Vec::new() }.into());
+        }
+        let mut stuck = self.stuck(faulted);
+        if self.state.phase.ended() && stuck.iter().any(|s| s.beside) {
+            stuck.retain(|s| s.beside);
+        }
+        let workflow = self.state.flow.failed.is_some();
+        if stuck.is_empty() && !workflow && !(faulted && task.is_none()) {
+            return Err(self.conflict("retried").into());
+        }
+        let Some(reference) = task else { return Ok(stuck) };
+        let Some(named) = self.definition.find(reference) else {
+            return Err(Rejection::NoSuchTask(reference.to_owned()).into());
+        };
+        stuck.retain(|s| s.key.0 == named.id);
+        if stuck.is_empty() {
+            let detail = format!("the task {reference} does not wait for a person");
+            return Err(Rejection::Conflict { detail, allowed: self.allowed() }.into());
+        }
+        Ok(stuck)
+    }
+
+    /// Everything that waits for a person.
+    fn stuck(&self, faulted: bool) -> Vec<Stuck> {
+        let mut stuck = Vec::new();
+        self.state.walk(&mut |activation| {
+            let key = (activation.task, activation.iteration);
+            let undoing = self.task(key.0).undoing.is_some() && self.state.unwinding.is_none();
+            let beside = undoing || self.is_unsettled(key);
+            let inner = activation.children().iter().any(|child| child.failed.is_some());
+            match &activation.failed {
+                Some(failed) if (failed.uncaught || (faulted && !beside)) && !inner => {
+                    let error = Some(failed.error.clone());
+                    stuck.push(Stuck { key, error, beside });
+                }
+                Some(_) => {}
+                None => {
+                    let stage = activation.call().map(|call| &call.stage);
+                    if matches!(stage, Some(Stage::Person { .. })) {
+                        stuck.push(Stuck { key, error: None, beside });
+                    }
+                }
+            }
+        });
+        stuck
+    }
+}

@@ -1,0 +1,428 @@
+//! What a task with an effect asks for, all expressions evaluated. Built anew for every attempt,
+//! from data that does not change between attempts.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::evaluate::Place;
+use super::{Interpreter, Key, Trouble};
+use crate::domain::call::http::{self, Parts};
+use crate::domain::call::oauth2::Credentials;
+use crate::domain::call::{openapi, uri};
+use crate::domain::case::desk::Service;
+use crate::domain::case::effect::{Ask, Child, ChildSubmission, Preparation};
+use crate::domain::case::event::Parent;
+use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::data::Data;
+use crate::domain::ids::CaseId;
+use crate::domain::mail::Mail;
+use crate::domain::workflow::expr::Arg;
+use crate::domain::workflow::model::{
+    Auth, Call, Emit, Endpoint, HttpCall, Kind, OpenApiCall, Run, Template, Uri,
+};
+
+/// The service that mails go to.
+pub const MAIL: &str = "mail";
+
+/// What an attempt needs.
+pub enum Prepared {
+    /// It can start: behind this service's breaker, if it has one.
+    Ask { service: Option<Service>, ask: Ask },
+    /// Something has to be fetched first.
+    Fetch { service: Service, preparation: Preparation },
+}
+
+/// Either a value, or what has to be fetched before there is one.
+enum Or<T> {
+    Have(T),
+    Need(Prepared),
+}
+
+fn expression(detail: String) -> Trouble {
+    Problem::new(Standard::Expression, detail).into()
+}
+
+fn configuration(detail: String) -> Trouble {
+    Problem::new(Standard::Configuration, detail).into()
+}
+
+impl Interpreter<'_> {
+    /// What the task asks for, or (`asking`) the question of its reconciliation.
+    pub(super) fn prepare(&mut self, key: Key, asking: bool) -> Result<Prepared, Trouble> {
+        let task = self.task(key.0);
+        let mut place = self.place(key)?;
+        place.secrets = true;
+        let input = place.input.clone().unwrap_or_default();
+        let idempotency = self.idempotency_key(key)?;
+        if asking {
+            let Some(reconcile) = &task.metadata.reconcile else {
+                return Err(configuration("the task says not how it is reconciled".to_owned()));
+            };
+            return self.prepare_call(&reconcile.call, &input, place, &idempotency);
+        }
+        match &task.kind {
+            Kind::Call(call) => self.prepare_call(call, &input, place, &idempotency),
+            Kind::Emit(emit) => self.prepare_emit(emit, &input, &place, &idempotency),
+            Kind::Run(run) => self.prepare_run(key, run, &input, &place),
+            _ => Err(configuration("the task has no effect".to_owned())),
+        }
+    }
+
+    fn prepare_call(
+        &mut self,
+        call: &Call,
+        input: &Data,
+        place: Place,
+        key: &str,
+    ) -> Result<Prepared, Trouble> {
+        match call {
+            Call::Http(http) => self.prepare_http(http, input, place, key),
+            Call::OpenApi(openapi) => self.prepare_openapi(openapi, input, place, key),
+            Call::Echo(with) => {
+                let value = match with {
+                    Some(with) => self.render(with, input, &place)?,
+                    None => input.clone(),
+                };
+                Ok(Prepared::Ask { service: None, ask: Ask::Echo(value) })
+            }
+            Call::Email(with) => {
+                let arguments = self.render(with, input, &place)?;
+                let mail = Mail::compose(&arguments)
+                    .map_err(|detail| Problem::new(Standard::Validation, detail))?;
+                let service = Some(self.desk.service(MAIL));
+                Ok(Prepared::Ask { service, ask: Ask::Email(Box::new(mail)) })
+            }
+        }
+    }
+
+    fn prepare_http(
+        &mut self,
+        call: &HttpCall,
+        input: &Data,
+        mut place: Place,
+        key: &str,
+    ) -> Result<Prepared, Trouble> {
+        let url = self.endpoint(&call.endpoint, input, &place)?;
+        let service = self.service_at(&url)?;
+        let authorization = match self.authorize(call.endpoint.auth.as_ref(), input, &mut place)? {
+            Or::Have(authorization) => authorization,
+            Or::Need(first) => return Ok(first),
+        };
+        let mut parts = Parts {
+            method: call.method.clone(),
+            url,
+            authorization,
+            output: call.output,
+            redirect: call.redirect,
+            ..Parts::default()
+        };
+        if let Some(headers) = &call.headers {
+            let value = self.render(headers, input, &place)?;
+            parts.headers = http::pairs(&value, "headers").map_err(expression)?;
+            parts.hidden = hidden(headers, &parts.headers);
+        }
+        if let Some(query) = &call.query {
+            let value = self.render(query, input, &place)?;
+            parts.query = http::pairs(&value, "query").map_err(expression)?;
+        }
+        if let Some(body) = &call.body {
+            parts.body = Some((*self.render(body, input, &place)?).clone());
+        }
+        let request = http::request(parts, key);
+        Ok(Prepared::Ask { service: Some(service), ask: Ask::Http(Box::new(request)) })
+    }
+
+    fn prepare_openapi(
+        &mut self,
+        call: &OpenApiCall,
+        input: &Data,
+        mut place: Place,
+        key: &str,
+    ) -> Result<Prepared, Trouble> {
+        let document_url = self.endpoint(&call.document, input, &place)?;
+        let document = match self.document_at(&document_url, call, input, &mut place)? {
+            Or::Have(document) => document,
+            Or::Need(first) => return Ok(first),
+        };
+        let authorization = match self.authorize(call.auth.as_ref(), input, &mut place)? {
+            Or::Have(authorization) => authorization,
+            Or::Need(first) => return Ok(first),
+        };
+        let arguments = match &call.parameters {
+            Some(parameters) => self.render(parameters, input, &place)?,
+            None => Data::null(),
+        };
+        let mut parts = openapi::request(&document, &document_url, &call.operation, &arguments)
+            .map_err(configuration)?;
+        parts.hidden = call.parameters.as_ref().map_or(Vec::new(), |p| hidden(p, &parts.headers));
+        parts.authorization = authorization;
+        parts.output = call.output;
+        parts.redirect = call.redirect;
+        let service = self.service_at(&parts.url)?;
+        let request = http::request(parts, key);
+        Ok(Prepared::Ask { service: Some(service), ask: Ask::Http(Box::new(request)) })
+    }
+
+    fn document_at(
+        &mut self,
+        url: &str,
+        call: &OpenApiCall,
+        input: &Data,
+        place: &mut Place,
+    ) -> Result<Or<Arc<Json>>, Trouble> {
+        if let Some(document) = self.desk.document(url) {
+            return Ok(Or::Have(document));
+        }
+        let service = self.service_at(url)?;
+        let auth = call.document.auth.as_ref();
+        let authorization = match self.authorize(auth, input, place)? {
+            Or::Have(authorization) => authorization,
+            Or::Need(first) => return Ok(Or::Need(first)),
+        };
+        let parts = Parts {
+            method: "GET".into(),
+            url: url.to_owned(),
+            authorization,
+            redirect: true,
+            ..Parts::default()
+        };
+        let preparation = Preparation::Document(http::request(parts, ""));
+        Ok(Or::Need(Prepared::Fetch { service, preparation }))
+    }
+
+    /// The `Authorization` header's value; `$authorization` is known from here on.
+    fn authorize(
+        &mut self,
+        auth: Option<&Auth>,
+        input: &Data,
+        place: &mut Place,
+    ) -> Result<Or<Option<String>>, Trouble> {
+        let Some(auth) = auth else { return Ok(Or::Have(None)) };
+        let value = match auth {
+            Auth::Basic { username, password } => {
+                let username = self.render_text(username, input, place)?;
+                http::basic(&username, &self.render_text(password, input, place)?)
+            }
+            Auth::Bearer { token } => {
+                format!("Bearer {}", self.render_text(token, input, place)?)
+            }
+            Auth::BasicSecret(name) => {
+                let secret = self.secret(name)?;
+                let text = |key: &str| secret.get(key).and_then(Json::as_str);
+                match (text("username"), text("password")) {
+                    (Some(username), Some(password)) => http::basic(username, password),
+                    _ => return Err(lacks(name, "username and password")),
+                }
+            }
+            Auth::BearerSecret(name) => {
+                let secret = self.secret(name)?;
+                let token = secret.as_str().or_else(|| secret.get("token").and_then(Json::as_str));
+                let Some(token) = token else { return Err(lacks(name, "token")) };
+                format!("Bearer {token}")
+            }
+            Auth::OAuth2(oauth2) => {
+                let secret = match &oauth2.client_secret {
+                    Some(secret) => Some(self.render_text(secret, input, place)?),
+                    None => None,
+                };
+                let credentials = Credentials {
+                    authority: self.address(&oauth2.authority, input, place)?,
+                    token_endpoint: oauth2.token_endpoint.clone(),
+                    client_id: self.render_text(&oauth2.client_id, input, place)?,
+                    client_secret: secret,
+                    authentication: oauth2.authentication,
+                    encoding: oauth2.encoding,
+                    scopes: oauth2.scopes.clone(),
+                    audiences: oauth2.audiences.clone(),
+                };
+                match self.token(&credentials)? {
+                    Or::Have(token) => format!("Bearer {token}"),
+                    Or::Need(first) => return Ok(Or::Need(first)),
+                }
+            }
+            Auth::OAuth2Secret(name) => {
+                let secret = self.secret(name)?;
+                let credentials = Credentials::from_secret(&secret).map_err(configuration)?;
+                match self.token(&credentials)? {
+                    Or::Have(token) => format!("Bearer {token}"),
+                    Or::Need(first) => return Ok(Or::Need(first)),
+                }
+            }
+        };
+        let (scheme, parameter) = value.split_once(' ').unwrap_or((&value, ""));
+        let described = serde_json::json!({"scheme": scheme, "parameter": parameter});
+        place.authorization = Some(Data::from(described));
+        Ok(Or::Have(Some(value)))
+    }
+
+    fn token(&mut self, credentials: &Credentials) -> Result<Or<Arc<str>>, Trouble> {
+        let key = credentials.key();
+        if let Some(token) = self.desk.token(&key) {
+            return Ok(Or::Have(token));
+        }
+        let service = self.service_at(&credentials.url())?;
+        let preparation = Preparation::Token { key, request: credentials.request() };
+        Ok(Or::Need(Prepared::Fetch { service, preparation }))
+    }
+
+    fn prepare_emit(
+        &mut self,
+        emit: &Emit,
+        input: &Data,
+        place: &Place,
+        key: &str,
+    ) -> Result<Prepared, Trouble> {
+        let mut event = Map::new();
+        event.insert("specversion".to_owned(), Json::from("1.0"));
+        event.insert("id".to_owned(), Json::from(key));
+        let at = place.started_at.unwrap_or(self.now);
+        event.insert("time".to_owned(), Json::from(at.to_string()));
+        for (name, template) in &emit.attributes {
+            let value = self.render(template, input, place)?;
+            let text = || uri::scalar(&value).filter(|text| !text.is_empty());
+            let value = match name.as_str() {
+                "data" => (*value).clone(),
+                _ => match text() {
+                    Some(text) => Json::from(text),
+                    None if value.is_null() => continue,
+                    None => {
+                        let detail = format!("the attribute `{name}` of the event is no text");
+                        return Err(expression(detail));
+                    }
+                },
+            };
+            event.insert(name.clone(), value);
+        }
+        if event.contains_key("data") && !event.contains_key("datacontenttype") {
+            event.insert("datacontenttype".to_owned(), Json::from("application/json"));
+        }
+        for needed in ["source", "type"] {
+            if !event.contains_key(needed) {
+                return Err(expression(format!("the event has no `{needed}`")));
+            }
+        }
+        let event = Data::from(Json::Object(event));
+        Ok(Prepared::Ask { service: None, ask: Ask::Emit(event) })
+    }
+
+    fn prepare_run(
+        &mut self,
+        key: Key,
+        run: &Run,
+        input: &Data,
+        place: &Place,
+    ) -> Result<Prepared, Trouble> {
+        let input = match &run.input {
+            Some(template) => self.render(template, input, place)?,
+            None => input.clone(),
+        };
+        let reference = &self.task(key.0).reference;
+        let child = Child {
+            id: CaseId::of_child(self.state.id, reference, key.1),
+            namespace: run.namespace.clone(),
+            name: run.name.clone(),
+            version: run.version.clone(),
+            submission: ChildSubmission {
+                input,
+                priority: self.state.priority,
+                parent: Parent {
+                    case: self.state.id,
+                    task: key.0,
+                    iteration: key.1,
+                    awaits: run.awaits,
+                },
+            },
+        };
+        Ok(Prepared::Ask { service: None, ask: Ask::Run(Box::new(child)) })
+    }
+
+    fn endpoint(
+        &mut self,
+        endpoint: &Endpoint,
+        input: &Data,
+        place: &Place,
+    ) -> Result<String, Trouble> {
+        self.address(&endpoint.uri, input, place)
+    }
+
+    fn address(&mut self, uri: &Uri, input: &Data, place: &Place) -> Result<String, Trouble> {
+        match uri {
+            Uri::Template(parts) => uri::expand(parts, input).map_err(expression),
+            Uri::Expr(expr) => {
+                let value = self.evaluate(expr, input, place)?;
+                let text = value.as_str().map(str::to_owned);
+                text.ok_or_else(|| expression(format!("`{}` gave no address", expr.source)))
+            }
+        }
+    }
+
+    fn service_at(&mut self, url: &str) -> Result<Service, Trouble> {
+        let host = uri::host_of(url).map_err(configuration)?;
+        let service = self.desk.service_of(&host);
+        if service.refused {
+            let detail = format!(
+                "no service is configured for the host `{host}`, and others may not be called"
+            );
+            return Err(configuration(detail));
+        }
+        Ok(service)
+    }
+
+    /// `<case>/<reference>/<iteration>[/<generation>]`, the same for every attempt.
+    pub(super) fn idempotency_key(&self, key: Key) -> Result<String, super::Halt> {
+        let reference = &self.task(key.0).reference;
+        let generation = self.open(key)?.call().map_or(0, |call| call.generation);
+        let base = format!("{}{reference}/{}", self.state.id, key.1);
+        Ok(if generation == 0 { base } else { format!("{base}/{generation}") })
+    }
+
+    /// Whether the task's call can be repeated without harm: by its method, by its receiver, or
+    /// because its author says so.
+    pub(super) fn repeatable(&mut self, key: Key) -> Result<bool, super::Halt> {
+        let task = self.task(key.0);
+        if task.metadata.idempotent {
+            return Ok(true);
+        }
+        let honours = match self.open(key)?.call().and_then(|call| call.service.clone()) {
+            Some(service) => self.desk.service(&service).honours_key,
+            None => false,
+        };
+        Ok(match &task.kind {
+            Kind::Call(call) => match &**call {
+                Call::Http(http) => honours || http::repeatable(&http.method),
+                Call::OpenApi(_) => honours || self.openapi_repeatable(key),
+                Call::Email(_) | Call::Echo(_) => true,
+            },
+            _ => true,
+        })
+    }
+
+    /// An operation's method is known from its document; without it, nothing is taken for granted.
+    fn openapi_repeatable(&mut self, key: Key) -> bool {
+        match self.prepare(key, false) {
+            Ok(Prepared::Ask { ask: Ask::Http(request), .. }) => http::repeatable(&request.method),
+            Ok(_) | Err(_) => false,
+        }
+    }
+}
+
+/// Names of headers whose values may not be shown: those made with secrets or credentials.
+fn hidden(template: &Template, headers: &[(String, String)]) -> Vec<String> {
+    let secret = |template: &Template| {
+        let exprs = template.exprs();
+        exprs.iter().any(|e| e.uses(Arg::Secrets) || e.uses(Arg::Authorization))
+    };
+    match template {
+        Template::Map(fields) => {
+            let fields = fields.iter().filter(|(_, value)| secret(value));
+            fields.map(|(name, _)| name.to_ascii_lowercase()).collect()
+        }
+        other if secret(other) => headers.iter().map(|(n, _)| n.to_ascii_lowercase()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn lacks(name: &str, what: &str) -> Trouble {
+    Problem::new(Standard::Authorization, format!("the secret `{name}` holds no {what}")).into()
+}

@@ -1,0 +1,226 @@
+//! What comes next, read off the state alone. This is the only place that decides it, so that a
+//! case goes on from any prefix of its history.
+
+use super::{Halt, Interpreter, Key};
+use crate::domain::case::derive;
+use crate::domain::case::event::WaitKind;
+use crate::domain::case::state::{Activation, Body, Branch, Stage, State, TryStage};
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{Definition, Kind, Strategy};
+
+/// A step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The next task of the outermost list, or the workflow's end.
+    EnterNextOfRoot,
+    /// The next task of the list that this one works through, or its end.
+    EnterNext(Key),
+    /// A branch of a fork that has not begun.
+    EnterBranch(Key, usize),
+    /// A fork that is over.
+    EndFork(Key),
+    /// A task without anything to wait for.
+    Execute(Key),
+    /// A listening task that has what it listened for.
+    EndListen(Key),
+    /// A call that may start, start again, or ask for a permit again.
+    Attempt(Key),
+    /// A call that has waited for its service long enough.
+    GiveUp(Key),
+    WaitOver(Key),
+    TaskTimeout(Key),
+    /// A try's attempt took longer than the retry policy allows.
+    AttemptTimeout(Key),
+    /// An error that left a task and has not been dealt with.
+    Propagate(Key),
+    WorkflowTimeout,
+    /// `then: end` was reached.
+    Finish,
+    /// The latest thing that is to be undone.
+    Undo,
+    EndUnwinding,
+    /// A call of the flow of which nobody knows whether it was done.
+    SuspendUnknown(Key),
+    /// Something waits for a person, and no person was told.
+    Alert,
+}
+
+impl Interpreter<'_> {
+    pub(super) fn next_step(&self) -> Option<Step> {
+        next_step(self.definition, &self.state, self.now)
+    }
+
+    pub(super) fn perform(&mut self, step: Step) -> Result<(), Halt> {
+        match step {
+            Step::EnterNextOfRoot => self.enter_next_of_root(),
+            Step::EnterNext(key) => self.enter_next(key),
+            Step::EnterBranch(key, place) => self.enter_branch(key, place),
+            Step::EndFork(key) => self.end_fork(key),
+            Step::Execute(key) => self.execute(key),
+            Step::EndListen(key) => self.end_listen(key),
+            Step::Attempt(key) => self.attempt(key),
+            Step::GiveUp(key) => self.give_up(key),
+            Step::WaitOver(key) => self.end_wait(key),
+            Step::TaskTimeout(key) => self.task_timeout(key),
+            Step::AttemptTimeout(key) => self.attempt_timeout(key),
+            Step::Propagate(key) => self.propagate(key),
+            Step::WorkflowTimeout => self.workflow_timeout(),
+            Step::Finish => self.finish_early(),
+            Step::Undo => self.undo_latest(),
+            Step::EndUnwinding => self.end_unwinding(),
+            Step::SuspendUnknown(key) => self.suspend_unknown(key),
+            Step::Alert => self.alert(),
+        }
+    }
+}
+
+/// The next step, if there is one at this time.
+pub fn next_step(definition: &Definition, state: &State, now: Timestamp) -> Option<Step> {
+    state.started_at?;
+    if state.alert.is_none() && derive::cause_for_a_person(state).is_some() {
+        return Some(Step::Alert);
+    }
+    let scan = Scan { definition, now, held: derive::holds(state), flow: true };
+    let free = Scan { definition, now, held: state.hold.is_some(), flow: false };
+    let settling = state.unsettled.iter().find_map(|a| free.activation(a));
+    if settling.is_some() {
+        return settling;
+    }
+    // beside the flow, what has to be undone is undone whatever the flow waits for
+    let beside = state.unwinding.is_none();
+    let undo = if beside { &free } else { &scan };
+    if let Some(undoing) = &state.undoing {
+        return undo.activation(undoing).or_else(|| scan.flow(state));
+    }
+    let settled = beside || state.unsettled.is_empty();
+    if settled && !undo.held && state.undo.iter().any(|undo| undo.due) {
+        return Some(Step::Undo);
+    }
+    scan.flow(state)
+}
+
+struct Scan<'a> {
+    definition: &'a Definition,
+    now: Timestamp,
+    /// Nothing new starts: a person holds the case, or has to act.
+    held: bool,
+    /// What is scanned is part of the flow or of a compensation, not merely settled.
+    flow: bool,
+}
+
+impl Scan<'_> {
+    fn flow(&self, state: &State) -> Option<Step> {
+        if state.ended_at.is_some() {
+            return None;
+        }
+        if state.unwinding.is_some() {
+            let over = state.unsettled.is_empty()
+                && state.undoing.is_none()
+                && !state.undo.iter().any(|undo| undo.due);
+            return (over && !self.held).then_some(Step::EndUnwinding);
+        }
+        if !self.held && self.due(state.deadline) {
+            return Some(Step::WorkflowTimeout);
+        }
+        if state.flow.ending.is_some() {
+            return (!self.held).then_some(Step::Finish);
+        }
+        match &state.flow.seq.child {
+            Some(child) => self.activation(child),
+            None => (!self.held).then_some(Step::EnterNextOfRoot),
+        }
+    }
+
+    fn due(&self, at: Option<Timestamp>) -> bool {
+        at.is_some_and(|at| at <= self.now)
+    }
+
+    fn activation(&self, activation: &Activation) -> Option<Step> {
+        let key = (activation.task, activation.iteration);
+        if let Some(failed) = &activation.failed {
+            let deepest = activation.children().into_iter().find(|c| c.failed.is_some());
+            return match deepest {
+                Some(child) => self.activation(child),
+                None if failed.uncaught || self.held => None,
+                None => Some(Step::Propagate(key)),
+            };
+        }
+        let deadline = activation.deadline.filter(|d| d.standing_since.is_none());
+        if !self.held && self.due(deadline.map(|d| d.at)) {
+            return Some(Step::TaskTimeout(key));
+        }
+        let below = || activation.children().into_iter().find_map(|child| self.activation(child));
+        match &activation.body {
+            Body::Fork(branches) if !self.held => self.fork(activation, branches, key),
+            _ => below().or_else(|| self.own(activation, key)),
+        }
+    }
+
+    fn own(&self, activation: &Activation, key: Key) -> Option<Step> {
+        let free = !self.held;
+        match &activation.body {
+            Body::Instant => free.then_some(Step::Execute(key)),
+            Body::List(seq) | Body::For { seq, .. } => {
+                (free && seq.child.is_none()).then_some(Step::EnterNext(key))
+            }
+            Body::Try(inner) => match &inner.stage {
+                TryStage::Pause { until } => {
+                    (free && *until <= self.now).then_some(Step::EnterNext(key))
+                }
+                TryStage::Body(seq) => {
+                    if free && self.due(inner.deadline) {
+                        return Some(Step::AttemptTimeout(key));
+                    }
+                    (free && seq.child.is_none()).then_some(Step::EnterNext(key))
+                }
+                TryStage::Catch { seq, .. } => {
+                    (free && seq.child.is_none()).then_some(Step::EnterNext(key))
+                }
+            },
+            Body::Fork(_) => None,
+            Body::Wait { until: None } => Some(Step::Execute(key)),
+            Body::Wait { until } => self.due(*until).then_some(Step::WaitOver(key)),
+            Body::Listen(taken) => {
+                let complete = match &self.definition.task(key.0).kind {
+                    Kind::Listen(listen) if listen.strategy == Strategy::All => {
+                        taken.iter().all(Option::is_some)
+                    }
+                    _ => taken.iter().any(Option::is_some),
+                };
+                complete.then_some(Step::EndListen(key))
+            }
+            Body::Call(call) if free => match &call.stage {
+                Stage::Ready => Some(Step::Attempt(key)),
+                Stage::Pausing { until } => (*until <= self.now).then_some(Step::Attempt(key)),
+                Stage::Parked { wait, .. } if self.due(wait.until) => match wait.kind {
+                    WaitKind::Service => Some(Step::GiveUp(key)),
+                    _ => Some(Step::Attempt(key)),
+                },
+                Stage::Person { .. } if self.flow => Some(Step::SuspendUnknown(key)),
+                Stage::Parked { .. }
+                | Stage::Preparing { .. }
+                | Stage::InFlight { .. }
+                | Stage::Child { .. }
+                | Stage::Person { .. } => None,
+            },
+            Body::Call(_) => None,
+        }
+    }
+
+    fn fork(&self, activation: &Activation, branches: &[Branch], key: Key) -> Option<Step> {
+        let compete =
+            matches!(&self.definition.task(activation.task).kind, Kind::Fork { compete: true, .. });
+        let done = |branch: &Branch| matches!(branch, Branch::Done(_));
+        let over = |branch: &Branch| matches!(branch, Branch::Done(_) | Branch::Dropped);
+        if branches.iter().all(over) || (compete && branches.iter().any(done)) {
+            return Some(Step::EndFork(key));
+        }
+        // branches that run go first, so that one that ends at once wins before others begin
+        let below = activation.children().into_iter().find_map(|child| self.activation(child));
+        if below.is_some() {
+            return below;
+        }
+        let ready = branches.iter().position(|branch| matches!(branch, Branch::Ready));
+        ready.map(|place| Step::EnterBranch(key, place))
+    }
+}

@@ -1,0 +1,256 @@
+//! What became of an attempt, and what follows: the task is done, failed, tried again, asked for,
+//! or shown to a person.
+
+use super::{Halt, Interpreter, Key, Trouble};
+use crate::domain::case::command::{Health, Outcome};
+use crate::domain::case::event::{Change, Event, Wait, WaitKind};
+use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::case::state::{Call, Stage};
+use crate::domain::data::Data;
+use crate::domain::ids::CaseId;
+use crate::domain::retry::outage_delay;
+use crate::domain::workflow::expr::truthy;
+use crate::domain::workflow::model::Kind;
+
+/// Milliseconds within which an effect's first byte leaves after its commit, or not at all.
+pub const SEND_WITHIN: i64 = 2000;
+
+/// Milliseconds that clocks and queues may take beyond what is known.
+const MARGIN: i64 = 1000;
+
+/// Failures in a row from which on a case may be said to fail by itself.
+const OWN_FAILURES: u32 = 10;
+
+/// Milliseconds over which these failures are spread at least.
+const OWN_FAILURES_OVER: i64 = 60_000;
+
+impl Interpreter<'_> {
+    pub(super) fn settle(&mut self, key: Key, attempt: u32, outcome: &Outcome) -> Result<(), Halt> {
+        let Some(activation) = self.state.find(self.definition, key.0, key.1) else {
+            return Ok(());
+        };
+        let Some(call) = activation.call().filter(|_| activation.failed.is_none()) else {
+            return Ok(());
+        };
+        let expected = match call.stage {
+            Stage::InFlight { .. } => call.attempt == attempt,
+            Stage::Preparing { .. } => matches!(
+                outcome,
+                Outcome::Prepared
+                    | Outcome::NotDone { .. }
+                    | Outcome::Unknown { .. }
+                    | Outcome::Failed { .. }
+            ),
+            _ => false,
+        };
+        if !expected {
+            return Ok(());
+        }
+        let preparing = matches!(call.stage, Stage::Preparing { .. });
+        let asking = call.asking;
+        match outcome {
+            Outcome::Done(answer) if asking => self.reconcile(key, answer),
+            Outcome::Done(output) => self.done(key, output),
+            Outcome::Prepared => self.attempt(key),
+            Outcome::Failed { error, .. } if asking => self.leave_to_person(key, error.clone()),
+            Outcome::Failed { error, server } => {
+                let unsure = *server && !preparing && !self.repeatable(key)?;
+                if unsure && self.is_unsettled(key) && self.reconciles(key) {
+                    return self.doubt(key, error, Health::default());
+                }
+                self.fault_with(key, error.clone(), unsure)
+            }
+            Outcome::NotDone { error, retry_after, health } => {
+                if self.is_unsettled(key) && !asking {
+                    return self.fault(key, error.clone());
+                }
+                self.missed(key, error, *retry_after, *health)
+            }
+            // fetching a document or a token changes nothing
+            Outcome::Unknown { error, health } if preparing => {
+                self.missed(key, error, None, *health)
+            }
+            Outcome::Unknown { error, health } => self.doubt(key, error, *health),
+        }
+    }
+
+    /// The raw output is there.
+    fn done(&mut self, key: Key, output: &Data) -> Result<(), Halt> {
+        if let Kind::Run(run) = &self.task(key.0).kind {
+            if !run.awaits {
+                return self.complete(key, None, None);
+            }
+            let child = CaseId::of_child(self.state.id, &self.task(key.0).reference, key.1);
+            let on = Some(child.to_string().into());
+            let wait = Wait { kind: WaitKind::Case, on, until: None, detail: None };
+            return self.emit_task(key, Change::Waiting { entry: None, wait });
+        }
+        self.complete(key, Some(output.clone()), None)
+    }
+
+    /// An attempt may have been acted on. Safe calls are repeated; others are asked for where the
+    /// definition says how, else a person decides. Where there is no patience, it is an error as
+    /// the DSL has it.
+    fn doubt(&mut self, key: Key, error: &Problem, health: Health) -> Result<(), Halt> {
+        let asking = self.open(key)?.call().is_some_and(|call| call.asking);
+        if asking || self.repeatable(key)? {
+            return self.missed(key, error, None, health);
+        }
+        if self.reconciles(key) {
+            return self.emit_task(key, Change::Unknown { error: error.clone() });
+        }
+        let service = self.open(key)?.call().and_then(|call| call.service.clone());
+        let patient = service.is_none_or(|name| {
+            let service = self.desk.service(&name);
+            self.patience(key, &service) > 0
+        });
+        if patient || self.is_unsettled(key) {
+            return self.leave_to_person(key, error.clone());
+        }
+        self.fault_with(key, error.clone(), true)
+    }
+
+    /// Nothing was acted on: the call waits and is repeated, as long as there is patience.
+    fn missed(
+        &mut self,
+        key: Key,
+        error: &Problem,
+        retry_after: Option<i64>,
+        health: Health,
+    ) -> Result<(), Halt> {
+        let Some(call) = self.open(key)?.call().cloned() else { return Ok(()) };
+        let Some(name) = call.service.clone() else {
+            // our own doing (an event to store, a child to start): it succeeds in the end
+            let at = self.now.plus(outage_delay(call.misses, self.random()));
+            let error = error.clone();
+            return self.emit_task(key, Change::Retried { error, at, deadline: None });
+        };
+        let service = self.desk.service(&name);
+        let since = call.missing_since.unwrap_or(self.now);
+        let until = since.plus(self.patience(key, &service));
+        if until <= self.now || fails_by_itself(&call, self.now.since(since), health) {
+            return if call.asking {
+                self.leave_to_person(key, error.clone())
+            } else {
+                self.fault(key, error.clone())
+            };
+        }
+        if let Some(wait) = self.desk.holds_back(&name) {
+            return self.park(key, &service, wait);
+        }
+        let delay = outage_delay(call.misses, self.random()).max(retry_after.unwrap_or(0));
+        let at = self.now.plus(delay).min(until);
+        self.emit_task(key, Change::Retried { error: error.clone(), at, deadline: None })
+    }
+
+    /// The receiver was asked whether an attempt was done.
+    fn reconcile(&mut self, key: Key, answer: &Data) -> Result<(), Halt> {
+        let task = self.task(key.0);
+        let Some(reconcile) = &task.metadata.reconcile else { return Ok(()) };
+        let place = self.place(key)?;
+        let judged = match self.evaluate(&reconcile.found, answer, &place) {
+            Ok(found) if truthy(&found) => self.render(&reconcile.output, answer, &place).map(Some),
+            Ok(_) => Ok(None),
+            Err(trouble) => Err(trouble),
+        };
+        match judged {
+            Ok(Some(output)) => {
+                self.emit_task(key, Change::Reconciled { found: true })?;
+                self.complete(key, Some(output), None)
+            }
+            Ok(None) => self.not_found(key),
+            Err(Trouble::Halt(halt)) => Err(halt),
+            Err(Trouble::Problem(problem)) => self.leave_to_person(key, problem),
+        }
+    }
+
+    /// "Not found" is believed only once an attempt under way would have arrived.
+    fn not_found(&mut self, key: Key) -> Result<(), Halt> {
+        let Some(call) = self.open(key)?.call() else { return Ok(()) };
+        let attempted = call.attempted_at.unwrap_or(self.now);
+        let timeout = call.service.clone().map_or(0, |name| self.desk.service(&name).timeout);
+        let certain = attempted.plus(SEND_WITHIN + timeout + MARGIN);
+        if certain > self.now {
+            let detail = "the attempt may still arrive; it is asked for again then";
+            let wait = Wait {
+                kind: WaitKind::Timer,
+                on: self.open(key)?.call().and_then(|call| call.service.clone()),
+                until: Some(certain),
+                detail: Some(detail.into()),
+            };
+            return self.emit_task(key, Change::Waiting { entry: None, wait });
+        }
+        if self.is_unsettled(key) {
+            let error = Problem::new(Standard::Communication, "the attempt was not done");
+            return self.fault(key, error);
+        }
+        self.emit_task(key, Change::Reconciled { found: false })
+    }
+
+    /// Nobody but a person can say whether it was done.
+    pub(super) fn leave_to_person(&mut self, key: Key, error: Problem) -> Result<(), Halt> {
+        let error = error.at(&self.task(key.0).reference);
+        if self.open(key)?.call().is_some_and(|call| !call.asking) && self.reconciles(key) {
+            // asking would go first; here it cannot be asked any more
+            self.emit_task(key, Change::Unknown { error: error.clone() })?;
+        }
+        self.emit_task(key, Change::Unknown { error })
+    }
+
+    pub(super) fn suspend_unknown(&mut self, key: Key) -> Result<(), Halt> {
+        let notes = self.open(key)?.call().map(|call| call.notes.clone()).unwrap_or_default();
+        let missing = || Problem::new(Standard::Communication, "no answer came");
+        let error = notes.last().map_or_else(missing, |note| note.error.clone());
+        let reason = "whether a call was done is not known".to_owned();
+        self.emit(Event::Suspended { reason, error: Some(error), task: Some(key) })
+    }
+
+    /// The process that ran these attempts is gone: whether they were done is not known.
+    pub(super) fn recover(&mut self) -> Result<(), Halt> {
+        let mut lost = Vec::new();
+        self.state.walk(&mut |activation| {
+            let key = (activation.task, activation.iteration);
+            if let Some(call) = activation.call()
+                && activation.failed.is_none()
+            {
+                lost.push((key, call.clone()));
+            }
+        });
+        for (key, call) in lost {
+            match call.stage {
+                Stage::InFlight { .. } => self.lost(key, &call)?,
+                Stage::Preparing { .. } => self.attempt(key)?,
+                Stage::Child { case, .. } if self.is_unsettled(key) => {
+                    self.cancel_child(key, case);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, key: Key, call: &Call) -> Result<(), Halt> {
+        let detail = "the process ended while the attempt was under way";
+        let error = Problem::new(Standard::Communication, detail);
+        if call.asking || self.repeatable(key)? {
+            let at = self.now;
+            return self.emit_task(key, Change::Retried { error, at, deadline: None });
+        }
+        self.doubt(key, &error, Health::default())
+    }
+
+    fn reconciles(&self, key: Key) -> bool {
+        self.task(key.0).metadata.reconcile.is_some()
+    }
+
+    /// Whether the call has left the flow and is only settled.
+    pub(super) fn is_unsettled(&self, (task, iteration): Key) -> bool {
+        self.state.unsettled.iter().any(|a| a.task == task && a.iteration == iteration)
+    }
+}
+
+/// One poisoned case must not hold a service down for all: it fails again and again, while nearly
+/// all others are answered.
+fn fails_by_itself(call: &Call, over: i64, health: Health) -> bool {
+    call.misses + 1 >= OWN_FAILURES && over >= OWN_FAILURES_OVER && health.others_answered
+}

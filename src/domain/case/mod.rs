@@ -1,0 +1,23 @@
+//! The case: one run of a workflow, decided by plain functions.
+//!
+//! `decide(definition, state, command, facts, desk) -> events + effects` and
+//! `evolve(definition, state, event) -> state`. A decision is a loop: find the next step that the
+//! state calls for, turn it into events, fold them. There is no other control state, so any prefix
+//! of a history can go on.
+
+pub mod command;
+pub mod decide;
+pub mod derive;
+pub mod desk;
+pub mod effect;
+pub mod event;
+pub mod evolve;
+pub mod interpret;
+#[cfg(test)]
+mod invariants;
+pub mod phase;
+pub mod problem;
+pub mod state;
+#[cfg(test)]
+mod tests;
+mod tree;

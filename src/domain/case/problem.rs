@@ -1,0 +1,165 @@
+//! Errors of workflows: problem details (RFC 9457) with the DSL's standard types.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::domain::data::Data;
+use crate::domain::workflow::model::ErrorFilter;
+
+/// What the DSL's own error types begin with.
+const STANDARD: &str = "https://serverlessworkflow.io/spec/1.0.0/errors/";
+
+/// Older spellings of [`STANDARD`] that definitions still filter on.
+const SPELLINGS: [&str; 3] = [
+    "https://serverlessworkflow.io/spec/1.0.0/errors/",
+    "https://serverlessworkflow.io/dsl/errors/types/",
+    "https://serverlessworkflow.io/errors/types/",
+];
+
+/// The DSL's standard errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standard {
+    Configuration,
+    Validation,
+    Expression,
+    Authentication,
+    Authorization,
+    Timeout,
+    Communication,
+    Runtime,
+}
+
+impl Standard {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Validation => "validation",
+            Self::Expression => "expression",
+            Self::Authentication => "authentication",
+            Self::Authorization => "authorization",
+            Self::Timeout => "timeout",
+            Self::Communication => "communication",
+            Self::Runtime => "runtime",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Configuration => "Configuration Error",
+            Self::Validation => "Validation Error",
+            Self::Expression => "Expression Error",
+            Self::Authentication => "Authentication Error",
+            Self::Authorization => "Authorization Error",
+            Self::Timeout => "Timeout",
+            Self::Communication => "Communication Error",
+            Self::Runtime => "Runtime Error",
+        }
+    }
+
+    fn status(self) -> i64 {
+        match self {
+            Self::Configuration | Self::Validation | Self::Expression => 400,
+            Self::Authentication => 401,
+            Self::Authorization => 403,
+            Self::Timeout => 408,
+            Self::Communication | Self::Runtime => 500,
+        }
+    }
+}
+
+/// An error of a task.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    pub kind: Arc<str>,
+    pub status: i64,
+    pub title: Option<Arc<str>>,
+    pub detail: Option<Arc<str>>,
+    /// The reference of the task that it comes from.
+    pub instance: Option<Arc<str>>,
+}
+
+impl Problem {
+    /// A standard error with its usual status and title.
+    pub fn new(standard: Standard, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("{STANDARD}{}", standard.name()).into(),
+            status: standard.status(),
+            title: Some(standard.title().into()),
+            detail: Some(detail.into().into()),
+            instance: None,
+        }
+    }
+
+    /// The same with another status.
+    #[must_use]
+    pub fn with_status(mut self, status: i64) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same with another title.
+    #[must_use]
+    pub fn with_title(mut self, title: &str) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// The same, said to come from this task unless it says so already.
+    #[must_use]
+    pub fn at(mut self, reference: &Arc<str>) -> Self {
+        self.instance.get_or_insert_with(|| reference.clone());
+        self
+    }
+
+    /// The error as expressions and readers of a case see it; every property is there.
+    pub fn to_json(&self) -> Json {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// The error as shared JSON.
+    pub fn to_data(&self) -> Data {
+        Data::from(self.to_json())
+    }
+
+    /// Whether the error has every property that the filter names.
+    pub fn matches(&self, filter: &ErrorFilter) -> bool {
+        let equal = |wanted: &Option<String>, value: &Option<Arc<str>>| {
+            wanted.as_deref().is_none_or(|w| value.as_deref() == Some(w))
+        };
+        filter.kind.as_deref().is_none_or(|wanted| same_type(wanted, &self.kind))
+            && filter.status.is_none_or(|wanted| wanted == self.status)
+            && equal(&filter.instance, &self.instance)
+            && equal(&filter.title, &self.title)
+            && equal(&filter.detail, &self.detail)
+    }
+
+    /// What groups dead letters: errors of the same cause, whatever case they belong to.
+    pub fn cause(&self) -> String {
+        let name = SPELLINGS.iter().find_map(|s| self.kind.strip_prefix(s)).unwrap_or(&self.kind);
+        format!("{name} {}", self.status)
+    }
+}
+
+fn same_type(a: &str, b: &str) -> bool {
+    let name = |text: &str| SPELLINGS.iter().find_map(|s| text.strip_prefix(s).map(str::to_owned));
+    a == b || name(a).is_some_and(|n| name(b) == Some(n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_spellings_are_the_same_type() {
+        let problem = Problem::new(Standard::Communication, "x").with_status(404);
+        let filter = |kind: &str| ErrorFilter { kind: Some(kind.into()), ..Default::default() };
+        for kind in SPELLINGS {
+            assert!(problem.matches(&filter(&format!("{kind}communication"))));
+            assert!(!problem.matches(&filter(&format!("{kind}timeout"))));
+        }
+        assert!(!problem.matches(&ErrorFilter { status: Some(503), ..Default::default() }));
+    }
+}

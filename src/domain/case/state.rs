@@ -1,0 +1,361 @@
+//! A case's state: the fold of its events. It holds the position in the definition, the data in
+//! flight, the context, the input, and what may have to be undone; never the outputs of finished
+//! tasks. What must run next follows from it alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::{Parent, Received, Wait, WaitKind};
+use super::phase::Phase;
+use super::problem::Problem;
+use crate::domain::data::Data;
+use crate::domain::ids::{CaseId, CommandId};
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{DefinitionId, TaskId};
+
+/// Commands from outside that a case remembers, so that a repeated one does nothing.
+pub const COMMANDS_KEPT: usize = 256;
+
+/// Positions of events taken that a case remembers one by one.
+pub const TAKEN_KEPT: usize = 256;
+
+/// A case.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct State {
+    pub id: CaseId,
+    pub definition: DefinitionId,
+    /// Version of the last event.
+    pub version: u64,
+    pub phase: Phase,
+    /// The business status.
+    pub status: Option<Arc<str>>,
+    pub subject: Option<Arc<str>>,
+    pub tags: Arc<[Arc<str>]>,
+    pub priority: u8,
+    pub fingerprint: Option<[u8; 16]>,
+    pub parent: Option<Parent>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub updated_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    /// The workflow's raw input.
+    pub input: Data,
+    pub context: Data,
+    pub flow: Flow,
+    /// When the workflow times out.
+    pub deadline: Option<Timestamp>,
+    /// How often each task was entered along the path.
+    pub entries: BTreeMap<TaskId, u32>,
+    /// What can be undone, in the order in which it was done.
+    pub undo: Vec<Undo>,
+    /// The compensation that runs now.
+    pub undoing: Option<Box<Activation>>,
+    /// Calls that left the flow before their outcome was known; they are settled all the same.
+    pub unsettled: Vec<Activation>,
+    /// Calls that failed in a way that leaves open whether they were done.
+    pub unsure: Vec<Unsure>,
+    /// A person's suspension, with its reason.
+    pub hold: Option<Arc<str>>,
+    /// The case cannot go on without a person.
+    pub stuck: bool,
+    pub unwinding: Option<Unwinding>,
+    /// Something was compensated, so the case cannot go back to running.
+    pub compensated: bool,
+    /// The dead letter that stands for this case, if one is open.
+    pub alert: Option<Alert>,
+    pub output: Option<Data>,
+    pub error: Option<Problem>,
+    /// Events taken, so that none is taken twice.
+    pub taken: Taken,
+    pub commands: Vec<CommandId>,
+}
+
+/// The main strand: the workflow's own list.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Flow {
+    pub seq: Seq,
+    /// `then: end` was reached with this data; what is still open is about to be dropped.
+    pub ending: Option<Data>,
+    /// An error of the workflow itself (its output, its timeout) that waits for a person.
+    pub failed: Option<Problem>,
+}
+
+/// A place in a list of tasks.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Seq {
+    /// The task that runs, or the next to enter; the list's length when it is through.
+    pub at: u32,
+    /// What the last task left: the raw input of the next one.
+    pub data: Data,
+    pub child: Option<Box<Activation>>,
+}
+
+impl Seq {
+    /// The beginning of a list.
+    pub fn begin(data: Data) -> Self {
+        Self { at: 0, data, child: None }
+    }
+}
+
+/// A task that was entered and has not ended.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Activation {
+    pub task: TaskId,
+    pub iteration: u32,
+    /// The raw input.
+    pub raw: Data,
+    /// The transformed input.
+    pub input: Data,
+    /// The context when it was entered, where its call looks at it: a repeat must ask the same.
+    pub context: Option<Data>,
+    pub started_at: Timestamp,
+    pub deadline: Option<Deadline>,
+    pub failed: Option<Failed>,
+    pub body: Body,
+}
+
+/// When a task times out. The clock stands still while a call below it is parked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Deadline {
+    pub at: Timestamp,
+    /// It never stands still.
+    pub wall: bool,
+    /// Calls below it that are parked, and since when the clock stands.
+    pub parked: u32,
+    pub standing_since: Option<Timestamp>,
+}
+
+/// An error that left a task.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Failed {
+    pub error: Problem,
+    /// Nobody caught it: it waits for a person.
+    pub uncaught: bool,
+}
+
+/// What the task is at.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Body {
+    /// Entered, with nothing to remember until it ends: set, switch, raise.
+    Instant,
+    /// do, and the task of a function.
+    List(Seq),
+    For {
+        items: Data,
+        /// The turn, counted from 0; none before the first.
+        turn: Option<u32>,
+        seq: Seq,
+    },
+    Fork(Vec<Branch>),
+    Try(Box<Try>),
+    Wait {
+        until: Option<Timestamp>,
+    },
+    /// What each filter took.
+    Listen(Vec<Option<Received>>),
+    Call(Box<Call>),
+}
+
+/// A branch of a fork.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Branch {
+    Ready,
+    Running(Box<Activation>),
+    Done(Data),
+    /// It lost, or the fork failed.
+    Dropped,
+}
+
+/// A try task.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Try {
+    pub stage: TryStage,
+    /// How often the body began again.
+    pub retries: u32,
+    pub first_error_at: Option<Timestamp>,
+    /// When this attempt has to be done.
+    pub deadline: Option<Timestamp>,
+    /// How often the tasks below were entered before; a retry counts from here again.
+    pub entries: Vec<(TaskId, u32)>,
+}
+
+/// Where a try task is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum TryStage {
+    Body(Seq),
+    /// The body begins again at this time.
+    Pause {
+        until: Timestamp,
+    },
+    Catch {
+        seq: Seq,
+        error: Data,
+    },
+}
+
+/// A task with an effect: call, emit, run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Call {
+    pub stage: Stage,
+    /// The service that it went to last, or waits for.
+    pub service: Option<Arc<str>>,
+    /// Attempts started.
+    pub attempt: u32,
+    /// Rises when a person repeats it with something else than before.
+    pub generation: u32,
+    /// What runs is the question of `metadata.reconcile`, not the call itself.
+    pub asking: bool,
+    /// When the last attempt of the call itself started.
+    pub attempted_at: Option<Timestamp>,
+    /// Failures in a row that look like an outage.
+    pub misses: u32,
+    /// Since when the outage is waited through.
+    pub missing_since: Option<Timestamp>,
+    /// The last failures, newest last, for whoever has to look into it.
+    pub notes: Vec<Note>,
+}
+
+/// A failed attempt, as a dead letter shows it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Note {
+    pub at: Timestamp,
+    pub error: Problem,
+    pub millis: i64,
+}
+
+/// Failed attempts that a call remembers.
+pub const NOTES_KEPT: usize = 5;
+
+/// Where an effect stands.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Stage {
+    /// It wants to start.
+    Ready,
+    /// What the call needs first (a document, a token) is being fetched from this service.
+    Preparing {
+        service: Arc<str>,
+    },
+    InFlight {
+        service: Option<Arc<str>>,
+        at: Timestamp,
+    },
+    /// It has no permit of the service.
+    Parked {
+        wait: Wait,
+        since: Timestamp,
+    },
+    /// It is repeated at this time.
+    Pausing {
+        until: Timestamp,
+    },
+    /// A child case runs.
+    Child {
+        case: CaseId,
+        since: Timestamp,
+    },
+    /// A person has to say whether it was done.
+    Person {
+        since: Timestamp,
+    },
+}
+
+/// A completed task that can be undone.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Undo {
+    pub task: TaskId,
+    pub iteration: u32,
+    /// The input of its compensation.
+    pub output: Data,
+    /// It is to be undone.
+    pub due: bool,
+}
+
+/// A call of which nobody knows whether it was done.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Unsure {
+    pub task: TaskId,
+    pub iteration: u32,
+    pub raw: Data,
+    pub input: Data,
+    pub context: Option<Data>,
+    pub attempted_at: Timestamp,
+    /// No answer came at all; else one that leaves it open (5xx).
+    pub unanswered: bool,
+}
+
+/// The case undoes what it did.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Unwinding {
+    pub reason: String,
+    /// It ends faulted with this; none: cancelled.
+    pub error: Option<Problem>,
+}
+
+/// An open dead letter.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Alert {
+    pub cause: Arc<str>,
+    /// Version of the event that raised it, which its id derives from.
+    pub version: u64,
+    pub at: Timestamp,
+}
+
+/// Positions of the events that the case took.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Taken {
+    /// At and below this position everything counts as taken.
+    pub floor: u64,
+    /// Above it, sorted.
+    pub positions: Vec<u64>,
+}
+
+impl Taken {
+    /// Whether the event at this position was taken.
+    pub fn contains(&self, position: u64) -> bool {
+        position <= self.floor || self.positions.binary_search(&position).is_ok()
+    }
+
+    /// Remembers a position; the oldest fall below the floor once there are too many.
+    pub fn insert(&mut self, position: u64) {
+        if let Err(place) = self.positions.binary_search(&position) {
+            self.positions.insert(place, position);
+        }
+        if self.positions.len() > TAKEN_KEPT {
+            self.floor = self.positions.remove(0);
+        }
+    }
+}
+
+impl Call {
+    /// A call that has not started.
+    pub fn new(asking: bool) -> Self {
+        Self {
+            stage: Stage::Ready,
+            service: None,
+            attempt: 0,
+            generation: 0,
+            asking,
+            attempted_at: None,
+            misses: 0,
+            missing_since: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Whether it waits for a service, so that the clocks above it stand still.
+    pub fn is_parked(&self) -> bool {
+        match &self.stage {
+            Stage::Parked { wait, .. } => {
+                matches!(wait.kind, WaitKind::Service | WaitKind::Operator)
+            }
+            Stage::Ready
+            | Stage::Preparing { .. }
+            | Stage::InFlight { .. }
+            | Stage::Pausing { .. }
+            | Stage::Child { .. }
+            | Stage::Person { .. } => false,
+        }
+    }
+}

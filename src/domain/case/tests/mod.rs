@@ -1,0 +1,14 @@
+//! Cases driven by hand: a world that answers what the test says, a clock that the test moves, and
+//! after every decision the promises that hold for all of them.
+
+mod calls;
+mod control;
+mod events;
+mod outage;
+mod people;
+mod properties;
+mod resilience;
+mod undo;
+mod world;
+
+pub use world::{echo_world, world};

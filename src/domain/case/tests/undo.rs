@@ -1,0 +1,251 @@
+//! Undoing: what was done is undone once, latest first, after every attempt is settled.
+
+use serde_json::json;
+
+use super::world;
+use super::world::{World, done, failed, unknown};
+use crate::domain::case::command::Command;
+use crate::domain::case::effect::Ask;
+use crate::domain::case::phase::Phase;
+
+const TWO: &str = "do:
+  - one:
+      call: http
+      with: {method: post, endpoint: 'http://a/one'}
+      metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://a/one/{id}'}}}
+  - two:
+      call: http
+      with: {method: post, endpoint: 'http://a/two'}
+      metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://a/two/{id}'}}}
+  - rest: {wait: PT1H}
+";
+
+fn cancel() -> Command {
+    Command::Cancel { reason: "changed my mind".into() }
+}
+
+fn url(world: &World) -> String {
+    world.request(0).url
+}
+
+fn both_done() -> World {
+    let mut world = world(TWO);
+    world.start(json!({}));
+    world.answer_next(done(json!({"id": 1})));
+    world.answer_next(done(json!({"id": 2})));
+    world
+}
+
+#[test]
+fn cancel_undoes_latest_first() {
+    let mut world = both_done();
+    world.tell(cancel());
+    assert_eq!(world.phase(), Phase::Running);
+    assert!(world.state().unwinding.is_some());
+    assert_eq!(url(&world), "http://a/two/2");
+    world.answer_next(done(json!(null)));
+    assert_eq!(url(&world), "http://a/one/1");
+    let key = world.effects[0].key.clone();
+    assert!(key.ends_with("/do/0/one/metadata/compensate/1"), "{key}");
+    world.answer_next(done(json!(null)));
+    assert_eq!(world.phase(), Phase::Cancelled);
+}
+
+#[test]
+fn an_uncaught_error_undoes_too() {
+    let mut world = world(&TWO.replace(
+        "- rest: {wait: PT1H}",
+        "- rest: {raise: {error: {type: 'https://x/y', status: 400}}}",
+    ));
+    world.start(json!({}));
+    world.answer_next(done(json!({"id": 1})));
+    world.answer_next(done(json!({"id": 2})));
+    assert!(world.state().unwinding.is_some());
+    world.answer_next(done(json!(null)));
+    world.answer_next(done(json!(null)));
+    assert_eq!(world.phase(), Phase::Faulted);
+    assert_eq!(world.error().status, 400);
+    let retry = Command::Retry { reason: String::new(), task: None, outcome: None, output: None };
+    assert!(world.try_tell(retry).is_err());
+}
+
+#[test]
+fn an_attempt_in_flight_is_settled_before_anything_is_undone() {
+    let mut world = world(TWO);
+    world.start(json!({}));
+    world.answer_next(done(json!({"id": 1})));
+    let two = world.effect();
+    world.tell(cancel());
+    assert!(world.effects.is_empty());
+    world.answer(&two, done(json!({"id": 2})));
+    assert_eq!(url(&world), "http://a/two/2");
+    world.answer_next(done(json!(null)));
+    assert_eq!(url(&world), "http://a/one/1");
+    world.answer_next(done(json!(null)));
+    assert_eq!(world.phase(), Phase::Cancelled);
+}
+
+#[test]
+fn what_was_not_done_is_not_undone() {
+    let mut world = world(TWO);
+    world.start(json!({}));
+    world.answer_next(done(json!({"id": 1})));
+    let two = world.effect();
+    world.tell(cancel());
+    world.answer(&two, failed(422));
+    assert_eq!(url(&world), "http://a/one/1");
+    world.answer_next(done(json!(null)));
+    assert_eq!(world.phase(), Phase::Cancelled);
+}
+
+#[test]
+fn an_unknown_attempt_is_asked_for_before_anything_is_undone() {
+    let body = TWO.replace(
+        "endpoint: 'http://a/two'}\n      metadata: {",
+        "endpoint: 'http://a/two'}\n      metadata: {reconcile: {call: http, with: {method: get, endpoint: 'http://a/asked'}, found: .id, output: .}, ",
+    );
+    let mut world = world(&body);
+    world.start(json!({}));
+    world.answer_next(done(json!({"id": 1})));
+    let two = world.effect();
+    world.tell(cancel());
+    world.answer(&two, unknown());
+    assert_eq!(url(&world), "http://a/asked");
+    world.answer_next(done(json!({"id": 2})));
+    assert_eq!(url(&world), "http://a/two/2");
+    world.answer_next(done(json!(null)));
+    world.answer_next(done(json!(null)));
+    assert_eq!(world.phase(), Phase::Cancelled);
+}
+
+#[test]
+fn a_failing_undo_waits_for_a_person() {
+    let mut world = both_done();
+    world.tell(cancel());
+    world.answer_next(failed(409));
+    assert_eq!(world.phase(), Phase::Suspended);
+    assert!(world.state().alert.is_some());
+    let retry = Command::Retry { reason: "mended".into(), task: None, outcome: None, output: None };
+    world.tell(retry);
+    assert_eq!(url(&world), "http://a/two/2");
+    world.answer_next(done(json!(null)));
+    world.answer_next(done(json!(null)));
+    assert_eq!(world.phase(), Phase::Cancelled);
+}
+
+#[test]
+fn undoing_may_be_several_tasks() {
+    let mut world = world(
+        "do:
+  - one:
+      call: echo
+      with: {id: 1}
+      metadata:
+        compensate:
+          do:
+            - first: {set: {path: '${ \"x\\(.id)\" }'}}
+            - second: {call: http, with: {method: delete, endpoint: 'http://a/{path}'}}
+  - rest: {wait: PT1H}
+",
+    );
+    world.start(json!({}));
+    world.settle_echoes();
+    world.tell(cancel());
+    assert_eq!(url(&world), "http://a/x1");
+    world.answer_next(done(json!(null)));
+    assert_eq!(world.phase(), Phase::Cancelled);
+}
+
+#[test]
+fn the_loser_of_a_race_is_settled_then_undone() {
+    let mut world = world(
+        "do:
+  - race:
+      fork:
+        compete: true
+        branches:
+          - loser:
+              call: http
+              with: {method: post, endpoint: 'http://a/loser'}
+              metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://a/loser/{id}'}}}
+          - winner: {wait: PT1S}
+",
+    );
+    world.start(json!({}));
+    let loser = world.effect();
+    world.pass(1000);
+    assert_eq!(world.phase(), Phase::Completed);
+    assert!(crate::domain::case::derive::owes(world.state()));
+    world.answer(&loser, done(json!({"id": 9})));
+    assert_eq!(url(&world), "http://a/loser/9");
+    world.answer_next(done(json!(null)));
+    assert!(!crate::domain::case::derive::owes(world.state()));
+    assert_eq!(world.phase(), Phase::Completed);
+}
+
+#[test]
+fn the_same_key_is_undone_once() {
+    let mut world = world(
+        "do:
+  - attempt:
+      try:
+        - one:
+            call: http
+            with: {method: post, endpoint: 'http://a/one'}
+            metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://a/one/{id}'}}}
+        - two: {call: http, with: {method: get, endpoint: 'http://a/two'}}
+      catch: {retry: {delay: PT1S, limit: {attempt: {count: 1}}}}
+",
+    );
+    world.start(json!({}));
+    world.answer_next(done(json!({"id": 1})));
+    world.answer_next(failed(500));
+    world.pass(1000);
+    world.answer_next(done(json!({"id": 1})));
+    world.answer_next(failed(500));
+    assert_eq!(url(&world), "http://a/one/1");
+    world.answer_next(done(json!(null)));
+    assert_eq!(world.phase(), Phase::Faulted);
+}
+
+#[test]
+fn a_child_is_cancelled_with_its_parent() {
+    let mut world =
+        world("do: [{sub: {run: {workflow: {namespace: a, name: b, version: latest}}}}]\n");
+    world.start(json!({}));
+    let effect = world.effect();
+    let Ask::Run(child) = &effect.ask else { panic!() };
+    let child = child.id;
+    world.answer(&effect, done(json!(child.to_string())));
+    world.tell(cancel());
+    assert!(matches!(world.effect().ask, Ask::CancelChild(id) if id == child));
+    assert_ne!(world.phase(), Phase::Cancelled);
+    let outcome = crate::domain::case::command::ChildOutcome::Cancelled;
+    world.tell(Command::ChildEnded { child, outcome });
+    assert_eq!(world.phase(), Phase::Cancelled);
+}
+
+#[test]
+fn a_case_that_waits_for_a_person_can_be_cancelled_and_undone() {
+    let body = format!(
+        "document: {{dsl: '1.0.3', namespace: t, name: t, version: '1.0.0', metadata: {{onError: suspend}}}}\n{}",
+        TWO.replace(
+            "- rest: {wait: PT1H}",
+            "- rest: {raise: {error: {type: 'https://x/y', status: 400}}}"
+        )
+    );
+    for held in [false, true] {
+        let mut world = world(&body);
+        world.start(json!({}));
+        world.answer_next(done(json!({"id": 1})));
+        world.answer_next(done(json!({"id": 2})));
+        assert_eq!(world.phase(), Phase::Suspended);
+        if held {
+            world.tell(Command::Suspend { reason: "wait".into() });
+        }
+        world.tell(cancel());
+        world.answer_next(done(json!(null)));
+        world.answer_next(done(json!(null)));
+        assert_eq!(world.phase(), Phase::Cancelled);
+    }
+}

@@ -1,0 +1,200 @@
+//! Finding one's way in the tree of activations.
+
+use super::state::{Activation, Body, Branch, Seq, State, TryStage};
+use crate::domain::workflow::model::{Definition, TaskId};
+
+impl Activation {
+    /// The activations directly below, in order.
+    pub fn children(&self) -> Vec<&Activation> {
+        match &self.body {
+            Body::List(seq) | Body::For { seq, .. } => seq.child.as_deref().into_iter().collect(),
+            Body::Try(body) => match &body.stage {
+                TryStage::Body(seq) | TryStage::Catch { seq, .. } => {
+                    seq.child.as_deref().into_iter().collect()
+                }
+                TryStage::Pause { .. } => Vec::new(),
+            },
+            Body::Fork(branches) => branches
+                .iter()
+                .filter_map(|branch| match branch {
+                    Branch::Running(child) => Some(&**child),
+                    Branch::Ready | Branch::Done(_) | Branch::Dropped => None,
+                })
+                .collect(),
+            Body::Instant | Body::Wait { .. } | Body::Listen(_) | Body::Call(_) => Vec::new(),
+        }
+    }
+
+    /// The child that is the activation of this task.
+    pub fn child(&self, task: TaskId) -> Option<&Activation> {
+        self.children().into_iter().find(|child| child.task == task)
+    }
+
+    /// The same, to change it.
+    pub fn child_mut(&mut self, task: TaskId) -> Option<&mut Activation> {
+        if !matches!(self.body, Body::Fork(_)) {
+            return self.seq_mut()?.child.as_deref_mut().filter(|child| child.task == task);
+        }
+        let Body::Fork(branches) = &mut self.body else {
+            return None;
+        };
+        branches.iter_mut().find_map(|branch| match branch {
+            Branch::Running(child) if child.task == task => Some(&mut **child),
+            _ => None,
+        })
+    }
+
+    /// The list that it works through, if it does.
+    pub fn seq(&self) -> Option<&Seq> {
+        match &self.body {
+            Body::List(seq) | Body::For { seq, .. } => Some(seq),
+            Body::Try(body) => match &body.stage {
+                TryStage::Body(seq) | TryStage::Catch { seq, .. } => Some(seq),
+                TryStage::Pause { .. } => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn seq_mut(&mut self) -> Option<&mut Seq> {
+        match &mut self.body {
+            Body::List(seq) | Body::For { seq, .. } => Some(seq),
+            Body::Try(body) => match &mut body.stage {
+                TryStage::Body(seq) | TryStage::Catch { seq, .. } => Some(seq),
+                TryStage::Pause { .. } => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// This activation and all below it, each before its children.
+    pub fn walk<'a>(&'a self, each: &mut impl FnMut(&'a Activation)) {
+        each(self);
+        for child in self.children() {
+            child.walk(each);
+        }
+    }
+
+    /// The call that it is, if it is one.
+    pub fn call(&self) -> Option<&super::state::Call> {
+        match &self.body {
+            Body::Call(call) => Some(call),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    /// Where the tasks of the outermost list, of compensations and of calls left unsettled hang.
+    pub fn roots(&self) -> impl Iterator<Item = &Activation> {
+        let flow = self.flow.seq.child.as_deref();
+        flow.into_iter().chain(self.undoing.as_deref()).chain(&self.unsettled)
+    }
+
+    /// Walks over every open activation.
+    pub fn walk<'a>(&'a self, each: &mut impl FnMut(&'a Activation)) {
+        for root in self.roots() {
+            root.walk(each);
+        }
+    }
+
+    /// The activation of a task that was entered this often.
+    pub fn find(
+        &self,
+        definition: &Definition,
+        task: TaskId,
+        iteration: u32,
+    ) -> Option<&Activation> {
+        let matches = |a: &&Activation| a.iteration == iteration;
+        self.find_any(definition, task)
+            .filter(matches)
+            .or_else(|| self.unsettled.iter().find(|a| a.task == task && a.iteration == iteration))
+    }
+
+    /// The same, to change it.
+    pub fn find_mut(
+        &mut self,
+        definition: &Definition,
+        task: TaskId,
+        iteration: u32,
+    ) -> Option<&mut Activation> {
+        let in_tree = self.find_any(definition, task).is_some_and(|a| a.iteration == iteration);
+        if in_tree {
+            return self.find_any_mut(definition, task);
+        }
+        self.unsettled.iter_mut().find(|a| a.task == task && a.iteration == iteration)
+    }
+
+    /// The one open activation of a task, in the flow or in the compensation that runs.
+    pub fn find_any(&self, definition: &Definition, task: TaskId) -> Option<&Activation> {
+        let (root, below) = strand(definition, task);
+        let start = match root {
+            Strand::Flow => self.flow.seq.child.as_deref(),
+            Strand::Undo => self.undoing.as_deref(),
+        };
+        let mut current = start.filter(|a| below.first() == Some(&a.task))?;
+        for &id in &below[1..] {
+            current = current.child(id)?;
+        }
+        Some(current)
+    }
+
+    /// The same, to change it.
+    pub fn find_any_mut(
+        &mut self,
+        definition: &Definition,
+        task: TaskId,
+    ) -> Option<&mut Activation> {
+        let (root, below) = strand(definition, task);
+        let start = match root {
+            Strand::Flow => self.flow.seq.child.as_deref_mut(),
+            Strand::Undo => self.undoing.as_deref_mut(),
+        };
+        let mut current = start.filter(|a| below.first() == Some(&a.task))?;
+        for &id in &below[1..] {
+            current = current.child_mut(id)?;
+        }
+        Some(current)
+    }
+
+    /// The activations from the strand's beginning down to this task, itself included.
+    pub fn ancestry(&self, definition: &Definition, task: TaskId) -> Vec<&Activation> {
+        let (root, below) = strand(definition, task);
+        let mut next = match root {
+            Strand::Flow => self.flow.seq.child.as_deref(),
+            Strand::Undo => self.undoing.as_deref(),
+        };
+        let mut found = Vec::with_capacity(below.len());
+        for (depth, &id) in below.iter().enumerate() {
+            let Some(current) = next.filter(|a| a.task == id) else {
+                break;
+            };
+            found.push(current);
+            next = below.get(depth + 1).and_then(|&id| current.child(id));
+        }
+        found
+    }
+}
+
+/// The tasks from the beginning of a task's strand (the flow, or its compensation) down to it.
+pub fn strand_path(definition: &Definition, task: TaskId) -> &[TaskId] {
+    strand(definition, task).1
+}
+
+enum Strand {
+    Flow,
+    Undo,
+}
+
+/// Which strand a task belongs to, and the tasks from that strand's beginning down to it.
+fn strand(definition: &Definition, task: TaskId) -> (Strand, &[TaskId]) {
+    let task = definition.task(task);
+    match task.undoing {
+        None => (Strand::Flow, &task.path),
+        Some(root) => {
+            let start = task.path.iter().position(|&id| id == root).unwrap_or(0);
+            (Strand::Undo, &task.path[start..])
+        }
+    }
+}
