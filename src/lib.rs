@@ -4,3 +4,4 @@
 //! [`domain`] decides and names nothing else.
 
 pub mod domain;
+pub mod store;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use crate::domain::data::Data;
-use crate::domain::ids::CaseId;
+use crate::domain::ids::{CaseId, Fingerprint};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{DefinitionId, TaskId, Then};
 
@@ -63,12 +63,24 @@ pub enum Event {
 pub struct Submission {
     pub definition: DefinitionId,
     pub input: Data,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "no_tags", default = "empty")]
     pub tags: Arc<[Arc<str>]>,
     pub priority: u8,
-    /// Hash of the canonical body, to tell a repeated submission from another one under its key.
-    pub fingerprint: Option<[u8; 16]>,
+    /// Hash of the canonical body; none for a submission without a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+}
+
+fn no_tags(tags: &Arc<[Arc<str>]>) -> bool {
+    tags.is_empty()
+}
+
+fn empty() -> Arc<[Arc<str>]> {
+    Arc::new([])
 }
 
 /// The task of another case that started this one and may wait for it.

@@ -11,7 +11,7 @@ use super::event::{Parent, Received, Wait, WaitKind};
 use super::phase::Phase;
 use super::problem::Problem;
 use crate::domain::data::Data;
-use crate::domain::ids::{CaseId, CommandId};
+use crate::domain::ids::{CaseId, CommandId, Fingerprint};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{DefinitionId, TaskId};
 
@@ -34,7 +34,7 @@ pub struct State {
     pub subject: Option<Arc<str>>,
     pub tags: Arc<[Arc<str>]>,
     pub priority: u8,
-    pub fingerprint: Option<[u8; 16]>,
+    pub fingerprint: Option<Fingerprint>,
     pub parent: Option<Parent>,
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,

@@ -172,6 +172,7 @@ pub struct TaskMetadata {
 
 /// Where the flow goes after a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Then {
     /// To the next task of the list.
     #[default]

@@ -1,0 +1,393 @@
+//! The embedded journal, the only file that names fjall.
+//!
+//! Records lie in the order in which they were committed; an index leads from an entity and a
+//! version to them. One thread commits: it takes what is queued, writes it with one sync, answers.
+//! It never waits for company, so that a lone append is as quick as the disk.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use tokio::sync::oneshot;
+
+use super::keys;
+use super::mark::Mark;
+use super::record::{self, RECORD_MAX};
+use super::tail::{Committed, Tail};
+use crate::domain::ids::Entity;
+
+/// Appends of one commit at the most; more bytes than this would only delay the answers.
+const BATCH_MAX: usize = 1024;
+
+/// Entities whose last version is kept in memory; for others one look into the index answers.
+const VERSIONS_MAX: usize = 65_536;
+
+/// fjall's block cache, in bytes.
+const CACHE: u64 = 16 << 20;
+
+/// A record to append.
+pub struct Append<N> {
+    pub entity: Entity,
+    /// Version of the entity's last event; 0 for none.
+    pub expected: u64,
+    /// Events in the record.
+    pub count: u64,
+    pub record: Vec<u8>,
+    pub note: Option<N>,
+}
+
+/// Why nothing was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    #[error("the entity is not at the expected version any more")]
+    Conflict,
+    #[error("the record is larger than {} KiB", RECORD_MAX / 1024)]
+    TooLarge,
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Why the journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the journal in {} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    #[error(
+        "the journal in {} cannot be opened: {error}. It holds what was acknowledged: \
+         restore the folder from a backup, or move it away to begin anew",
+        .folder.display()
+    )]
+    Damaged { folder: PathBuf, error: String },
+    #[error(
+        "the journal in {} ends at position {found}, but {expected} was acknowledged: \
+         {} records are missing. Restore the folder from a backup; to go on without them, \
+         delete {}",
+        .folder.display(), .expected - .found, .mark.display()
+    )]
+    Short { folder: PathBuf, mark: PathBuf, found: u64, expected: u64 },
+    #[error("the journal in {} cannot be used: {error}", .folder.display())]
+    Io { folder: PathBuf, error: std::io::Error },
+}
+
+/// A read that failed: the disk's fault, or a block that is damaged.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the journal cannot be read: {0}")]
+pub struct ReadError(String);
+
+impl From<fjall::Error> for ReadError {
+    fn from(error: fjall::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+struct Request<N> {
+    append: Append<N>,
+    answer: oneshot::Sender<Result<u64, AppendError>>,
+}
+
+/// The journal. Cheap to clone; the last clone's end stops the committer.
+pub struct Journal<N> {
+    shared: Arc<Shared<N>>,
+}
+
+struct Shared<N> {
+    requests: Mutex<Option<mpsc::Sender<Request<N>>>>,
+    committer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    store: Store,
+    tail: Arc<Tail<N>>,
+}
+
+#[derive(Clone)]
+struct Store {
+    database: Database,
+    records: Keyspace,
+    index: Keyspace,
+}
+
+impl<N> Clone for Journal<N> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<N: Send + 'static> Journal<N> {
+    /// Opens the journal in a folder, making it if it is not there, and starts the committer.
+    ///
+    /// `on_failure` is called from the committer when a write or sync fails. It has to end the
+    /// process: what the disk holds is not known any more, and fjall stays poisoned.
+    ///
+    /// # Errors
+    /// When it is held by another process, damaged, or shorter than what was acknowledged.
+    pub fn open(
+        folder: &Path,
+        on_failure: impl Fn(String) + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        let io = |error| OpenError::Io { folder: folder.to_owned(), error };
+        std::fs::create_dir_all(folder).map_err(io)?;
+        let mark_path = folder.join("mark");
+        let (mark, expected) = Mark::open(&mark_path).map_err(io)?;
+        let store = Store::open(&folder.join("fjall"))?;
+        let found = store
+            .last_position()
+            .map_err(|e| OpenError::Damaged { folder: folder.to_owned(), error: e.to_string() })?;
+        if found < expected {
+            let (folder, mark) = (folder.to_owned(), mark_path);
+            return Err(OpenError::Short { folder, mark, found, expected });
+        }
+        let tail = Arc::new(Tail::default());
+        let (requests, queue) = mpsc::channel();
+        let committer = Committer {
+            store: store.clone(),
+            mark,
+            next: found + 1,
+            versions: HashMap::new(),
+            tail: tail.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || committer.run(&queue, &on_failure))
+            .map_err(io)?;
+        let shared = Shared {
+            requests: Mutex::new(Some(requests)),
+            committer: Mutex::new(Some(thread)),
+            store,
+            tail,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Appends a record, and answers with its position once it is durable.
+    ///
+    /// Every caller waits for its own answer, so the queue holds no more appends than there are
+    /// callers; whoever lets callers in bounds them.
+    ///
+    /// # Errors
+    /// When the entity has moved on, the record is too large, or the journal is closed.
+    pub async fn append(&self, append: Append<N>) -> Result<u64, AppendError> {
+        if append.record.len() > RECORD_MAX {
+            return Err(AppendError::TooLarge);
+        }
+        let (answer, answered) = oneshot::channel();
+        {
+            let requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
+            let sender = requests.as_ref().ok_or(AppendError::Closed)?;
+            sender.send(Request { append, answer }).map_err(|_| AppendError::Closed)?;
+        }
+        answered.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// The records of an entity from a version on, oldest first, at most `most`. `from` has to be
+    /// the first version of a record.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn read(&self, entity: Entity, from: u64, most: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        let store = &self.shared.store;
+        let start = keys::entity_version(entity, from);
+        let end = keys::entity_version(entity, u64::MAX);
+        let mut found = Vec::new();
+        for entry in store.index.range(start..=end).take(most) {
+            let position = entry.value()?;
+            let record = store.records.get(&*position)?;
+            let record = record.ok_or_else(|| ReadError("a record is missing".to_owned()))?;
+            found.push(record.to_vec());
+        }
+        Ok(found)
+    }
+
+    /// The first versions of the entity's records and their positions, newest first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn versions_before(
+        &self,
+        entity: Entity,
+        before: u64,
+        most: usize,
+    ) -> Result<Vec<u64>, ReadError> {
+        let start = keys::entity_version(entity, 0);
+        let end = keys::entity_version(entity, before);
+        let keys = self.shared.store.index.range(start..end).rev().take(most);
+        let version = |entry: fjall::Guard| {
+            let key = entry.key()?;
+            Ok(keys::position_of(&key[keys::ENTITY_LEN..]).unwrap_or(0))
+        };
+        keys.map(version).collect()
+    }
+
+    /// Records after a position, in the order in which they were committed.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn tail_from(&self, after: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
+        let range = keys::position(after + 1)..=keys::position(u64::MAX);
+        let mut found = Vec::new();
+        for entry in self.shared.store.records.range(range).take(most) {
+            let (key, value) = entry.into_inner()?;
+            found.push((keys::position_of(&key).unwrap_or(0), value.to_vec()));
+        }
+        Ok(found)
+    }
+
+    /// The position of the last record, 0 for none.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn last_position(&self) -> Result<u64, ReadError> {
+        self.shared.store.last_position()
+    }
+
+    /// What was committed since the start, for the one who keeps the views.
+    pub fn tail(&self) -> Arc<Tail<N>> {
+        self.shared.tail.clone()
+    }
+
+    /// Commits what is queued, then refuses further appends and closes the files.
+    pub fn close(&self) {
+        let sender = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(sender);
+        let thread = self.shared.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Store {
+    fn open(folder: &Path) -> Result<Self, OpenError> {
+        let refused = |error: fjall::Error| match error {
+            fjall::Error::Locked => OpenError::Locked(folder.to_owned()),
+            error => OpenError::Damaged { folder: folder.to_owned(), error: error.to_string() },
+        };
+        // fjall's own assertions guard against damage that it did not think of
+        let opened = std::panic::catch_unwind(|| {
+            Database::builder(folder)
+                .cache_size(CACHE)
+                .worker_threads(1)
+                .max_journaling_size(128 << 20)
+                .manual_journal_persist(true)
+                .open()
+        });
+        let database = match opened {
+            Ok(database) => database.map_err(refused)?,
+            Err(_) => {
+                let error = "fjall panicked while it opened its files".to_owned();
+                return Err(OpenError::Damaged { folder: folder.to_owned(), error });
+            }
+        };
+        let options = |memtable: u64| {
+            move || {
+                KeyspaceCreateOptions::default()
+                    .max_memtable_size(memtable)
+                    .manual_journal_persist(true)
+            }
+        };
+        let records = database.keyspace("records", options(16 << 20)).map_err(refused)?;
+        let index = database.keyspace("index", options(8 << 20)).map_err(refused)?;
+        Ok(Self { database, records, index })
+    }
+
+    fn last_position(&self) -> Result<u64, ReadError> {
+        match self.records.last_key_value() {
+            Some(entry) => Ok(keys::position_of(&entry.key()?).unwrap_or(0)),
+            None => Ok(0),
+        }
+    }
+}
+
+struct Committer<N> {
+    store: Store,
+    mark: Mark,
+    /// Position of the next record.
+    next: u64,
+    /// Last versions of entities that were written lately.
+    versions: HashMap<Entity, u64>,
+    tail: Arc<Tail<N>>,
+}
+
+impl<N> Committer<N> {
+    fn run(mut self, queue: &mpsc::Receiver<Request<N>>, on_failure: &dyn Fn(String)) {
+        while let Ok(first) = queue.recv() {
+            let mut requests = vec![first];
+            while requests.len() < BATCH_MAX
+                && let Ok(next) = queue.try_recv()
+            {
+                requests.push(next);
+            }
+            if let Err(error) = self.commit(requests) {
+                on_failure(error);
+                return;
+            }
+        }
+    }
+
+    fn commit(&mut self, requests: Vec<Request<N>>) -> Result<(), String> {
+        let mut batch = self.store.database.batch().durability(Some(PersistMode::SyncData));
+        let mut committed = Vec::with_capacity(requests.len());
+        let mut answers = Vec::with_capacity(requests.len());
+        for Request { append, answer } in requests {
+            let Append { entity, expected, count, record, note } = append;
+            if self.last_version(entity, expected).map_err(|e| e.to_string())? != expected {
+                let _ = answer.send(Err(AppendError::Conflict));
+                continue;
+            }
+            let position = self.next;
+            self.next += 1;
+            self.versions.insert(entity, expected + count);
+            let key = keys::position(position);
+            batch.insert(&self.store.records, key, &record[..]);
+            batch.insert(&self.store.index, keys::entity_version(entity, expected + 1), key);
+            committed.push(Committed { position, record: record.into(), note });
+            answers.push((answer, position));
+        }
+        let Some(last) = committed.last().map(|c| c.position) else { return Ok(()) };
+        batch.commit().map_err(|e| format!("a commit failed: {e}"))?;
+        self.mark.set(last).map_err(|e| format!("the mark cannot be written: {e}"))?;
+        // in the tail before anyone is answered: who has an answer finds its record there
+        self.tail.push(committed);
+        for (answer, position) in answers {
+            let _ = answer.send(Ok(position));
+        }
+        if self.versions.len() > VERSIONS_MAX {
+            self.versions.clear();
+        }
+        Ok(())
+    }
+
+    /// The entity's last version, as far as it matters: anything but `expected` is a conflict.
+    fn last_version(&self, entity: Entity, expected: u64) -> Result<u64, fjall::Error> {
+        if let Some(&version) = self.versions.get(&entity) {
+            return Ok(version);
+        }
+        let next = keys::entity_version(entity, expected + 1);
+        let moved_on = self.store.index.contains_key(next)?;
+        Ok(if moved_on { u64::MAX } else { expected })
+    }
+}
+
+/// Reads an entity's records and checks that each follows the one before it.
+///
+/// `previous` is the hash of the record before the first.
+///
+/// # Errors
+/// The first record that is damaged or does not fit, with its place in the list.
+pub fn check_chain(
+    records: &[Vec<u8>],
+    mut previous: record::Hash,
+    mut version: u64,
+) -> Result<record::Hash, (usize, record::BadRecord)> {
+    for (place, bytes) in records.iter().enumerate() {
+        let (header, _) = record::decode(bytes).map_err(|bad| (place, bad))?;
+        if header.previous != previous || header.version != version + 1 {
+            return Err((place, record::BadRecord::Chain));
+        }
+        version = header.last_version();
+        previous = record::hash(bytes);
+    }
+    Ok(previous)
+}
+
+#[cfg(test)]
+mod tests;
