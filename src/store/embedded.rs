@@ -16,7 +16,7 @@ use super::keys;
 use super::mark::Mark;
 use super::record::{self, RECORD_MAX};
 use super::tail::{Committed, Tail};
-use crate::domain::ids::Entity;
+use crate::domain::ids::{Entity, EntityKind};
 
 /// Appends of one commit at the most; more bytes than this would only delay the answers.
 const BATCH_MAX: usize = 1024;
@@ -215,6 +215,21 @@ impl<N: Send + 'static> Journal<N> {
             Ok(keys::position_of(&key[keys::ENTITY_LEN..]).unwrap_or(0))
         };
         keys.map(version).collect()
+    }
+
+    /// All entities of a kind; for kinds of which there are few.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn entities(&self, kind: EntityKind) -> Result<Vec<Entity>, ReadError> {
+        let mut found = Vec::new();
+        for entry in self.shared.store.index.prefix([kind as u8]) {
+            let entity = keys::entity_of(&entry.key()?);
+            if entity.is_some() && entity.as_ref() != found.last() {
+                found.extend(entity);
+            }
+        }
+        Ok(found)
     }
 
     /// Records after a position, in the order in which they were committed.

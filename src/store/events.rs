@@ -77,6 +77,10 @@ struct Rest {
     #[serde(skip_serializing_if = "Option::is_none")]
     then: Option<Then>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    on: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<Data>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     filter: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<Received>,
@@ -162,8 +166,9 @@ impl<'de> Deserialize<'de> for Wire {
     }
 }
 
-const TASK_WORDS: [&str; 11] = [
+const TASK_WORDS: [&str; 12] = [
     "start",
+    "listen",
     "prepare",
     "wait",
     "unknown",
@@ -231,6 +236,9 @@ fn change_to_wire(change: Change) -> (&'static str, Rest) {
             let Wait { kind, on, until, detail } = wait;
             let wait = Some(WireWait { kind, on, until, detail });
             ("wait", Rest { wait, ..entry_to_wire(entry) })
+        }
+        Change::Listening { on, expected } => {
+            ("listen", Rest { on, expected: Some(expected), ..none() })
         }
         Change::Unknown { error } => ("unknown", Rest { error: Some(error), ..none() }),
         Change::Reconciled { found } => ("reconciled", Rest { found, ..none() }),
@@ -303,6 +311,10 @@ fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
             let WireWait { kind, on, until, detail } = wait.ok_or_else(|| lacks("a wait"))?;
             Change::Waiting { entry, wait: Wait { kind, on, until, detail } }
         }
+        "listen" => Change::Listening {
+            on: rest.on,
+            expected: rest.expected.ok_or_else(|| lacks("what is expected"))?,
+        },
         "unknown" => Change::Unknown { error: error(rest.error)? },
         "reconciled" => Change::Reconciled { found },
         "retry" => Change::Retried {

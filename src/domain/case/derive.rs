@@ -38,7 +38,7 @@ fn idle_below(activation: &Activation) -> bool {
     match &activation.body {
         Body::Instant => false,
         Body::Wait { until } => until.is_some(),
-        Body::Listen(_) => true,
+        Body::Listen { expected, .. } => !expected.is_null(),
         Body::List(seq) | Body::For { seq, .. } => seq.child.as_deref().is_some_and(idle_below),
         Body::Try(inner) => match &inner.stage {
             TryStage::Pause { .. } => true,
@@ -109,7 +109,7 @@ fn wait_of(definition: &Definition, activation: &Activation) -> Option<(Wait, Ti
         Body::Wait { until: Some(until) } => {
             Some((wait(WaitKind::Timer, None, Some(*until), None), started))
         }
-        Body::Listen(_) => {
+        Body::Listen { .. } => {
             let on = listened_type(definition, activation.task);
             Some((wait(WaitKind::Event, on, None, None), started))
         }
@@ -237,7 +237,9 @@ pub fn due_of(activation: &Activation, held: bool) -> Option<Timestamp> {
             | Stage::Child { .. }
             | Stage::Person { .. } => None,
         },
-        Body::Instant | Body::List(_) | Body::For { .. } | Body::Fork(_) | Body::Listen(_) => None,
+        Body::Instant | Body::List(_) | Body::For { .. } | Body::Fork(_) | Body::Listen { .. } => {
+            None
+        }
     };
     match (deadline, own) {
         (Some(a), Some(b)) => Some(a.min(b)),

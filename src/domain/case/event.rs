@@ -122,6 +122,14 @@ pub enum Change {
     Preparing { entry: Option<Box<Entry>>, service: Arc<str> },
     /// The task stands still until something comes.
     Waiting { entry: Option<Box<Entry>>, wait: Wait },
+    /// The task listens from here on.
+    Listening {
+        /// The event type that is shown: the first that its filters name.
+        on: Option<Arc<str>>,
+        /// For each filter a list with one entry for each of its correlations: `[value]` that is
+        /// expected, or `[]` where the events only have to agree.
+        expected: Data,
+    },
     /// An attempt may or may not have been acted on; nobody knows yet.
     Unknown { error: Problem },
     /// It is known now.

@@ -18,6 +18,7 @@ mod invariants;
 pub mod phase;
 pub mod problem;
 pub mod state;
+pub mod summary;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -153,8 +153,12 @@ pub enum Body {
     Wait {
         until: Option<Timestamp>,
     },
-    /// What each filter took.
-    Listen(Vec<Option<Received>>),
+    Listen {
+        /// What each filter took.
+        taken: Vec<Option<Received>>,
+        /// What the correlations of each filter expect (see the event).
+        expected: Data,
+    },
     Call(Box<Call>),
 }
 

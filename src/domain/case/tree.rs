@@ -21,7 +21,7 @@ impl Activation {
                     Branch::Ready | Branch::Done(_) | Branch::Dropped => None,
                 })
                 .collect(),
-            Body::Instant | Body::Wait { .. } | Body::Listen(_) | Body::Call(_) => Vec::new(),
+            Body::Instant | Body::Wait { .. } | Body::Listen { .. } | Body::Call(_) => Vec::new(),
         }
     }
 

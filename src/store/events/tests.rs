@@ -90,6 +90,13 @@ pub fn one_of_each() -> Vec<(&'static str, Event)> {
         ),
         ("task-prepare", task(Change::Preparing { entry: None, service: "docs".into() })),
         ("task-wait", task(Change::Waiting { entry: None, wait })),
+        (
+            "task-listen",
+            task(Change::Listening {
+                on: Some("shipped".into()),
+                expected: Data::from(json!([[["s1"], []]])),
+            }),
+        ),
         ("task-unknown", task(Change::Unknown { error: error() })),
         ("task-reconciled", task(Change::Reconciled { found: true })),
         (

@@ -246,7 +246,10 @@ fn body(
             }))
         }
         Kind::Wait(_) => Body::Wait { until: None },
-        Kind::Listen(listen) => Body::Listen(vec![None; listen.filters.len().max(1)]),
+        Kind::Listen(listen) => {
+            let taken = vec![None; listen.filters.len().max(1)];
+            Body::Listen { taken, expected: Data::null() }
+        }
         Kind::Emit(_) | Kind::Call(_) | Kind::Run(_) => {
             let mut call = Call::new(asked_since.is_some());
             call.attempted_at = asked_since;

@@ -66,6 +66,15 @@ fn change(
             call.stage = Stage::Preparing { service: service.clone() };
             Ok(())
         }
+        Change::Listening { expected: values, .. } => {
+            match &mut open(definition, state, key)?.body {
+                Body::Listen { expected, .. } => {
+                    *expected = values.clone();
+                    Ok(())
+                }
+                _ => corrupt("a task listens that cannot"),
+            }
+        }
         Change::Unknown { error } => unknown(definition, state, key, error, at),
         Change::Reconciled { found } => reconciled(definition, state, key, *found),
         Change::Retried { error, at: until, deadline } => {
@@ -85,8 +94,8 @@ fn change(
         Change::Received { filter, event } => {
             state.taken.insert(event.position);
             match &mut open(definition, state, key)?.body {
-                Body::Listen(slots) if (*filter as usize) < slots.len() => {
-                    slots[*filter as usize] = Some((**event).clone());
+                Body::Listen { taken, .. } if (*filter as usize) < taken.len() => {
+                    taken[*filter as usize] = Some((**event).clone());
                     Ok(())
                 }
                 _ => corrupt("an event is taken by a task that does not listen"),
@@ -163,7 +172,6 @@ fn waiting(
     let activation = open(definition, state, key)?;
     match &mut activation.body {
         Body::Wait { until } => *until = wait.until,
-        Body::Listen(_) => {}
         Body::Call(call) => {
             call.service.clone_from(&wait.on);
             if wait.kind == WaitKind::Service {
@@ -184,7 +192,12 @@ fn waiting(
                 }
             };
         }
-        Body::Instant | Body::List(_) | Body::For { .. } | Body::Fork(_) | Body::Try(_) => {
+        Body::Instant
+        | Body::List(_)
+        | Body::For { .. }
+        | Body::Fork(_)
+        | Body::Try(_)
+        | Body::Listen { .. } => {
             return corrupt("a task waits that has nothing to wait for");
         }
     }

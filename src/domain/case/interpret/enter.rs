@@ -191,11 +191,6 @@ impl Interpreter<'_> {
         if let Some(status) = status {
             self.set_status(&status)?;
         }
-        if let Kind::Listen(listen) = &task.kind {
-            let on = listen.filters.iter().find_map(|f| f.event_type.clone());
-            let wait = Wait { kind: WaitKind::Event, on, until: None, detail: None };
-            self.emit_task(key, Change::Waiting { entry: None, wait })?;
-        }
         Ok(())
     }
 
@@ -305,6 +300,7 @@ impl Interpreter<'_> {
                 let wait = Wait { kind: WaitKind::Timer, on: None, until, detail: None };
                 Ok(self.emit_task(key, Change::Waiting { entry: None, wait })?)
             }
+            Kind::Listen(listen) => self.listen(key, listen),
             _ => Ok(()),
         }
     }

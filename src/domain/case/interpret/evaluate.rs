@@ -333,6 +333,7 @@ pub fn event_size(event: &Event) -> usize {
                 | Change::Preparing { entry: e, .. } => entry(e),
                 Change::Completed { output, context, .. } => size(output) + size(context),
                 Change::Received { event, .. } => json_size(&event.value),
+                Change::Listening { expected, .. } => json_size(expected),
                 Change::Unknown { .. }
                 | Change::Reconciled { .. }
                 | Change::Retried { .. }

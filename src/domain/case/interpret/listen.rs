@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::command::Incoming;
@@ -20,7 +20,7 @@ impl Interpreter<'_> {
         }
         let mut listening = Vec::new();
         self.state.walk(&mut |activation| {
-            if matches!(activation.body, Body::Listen(_)) && activation.failed.is_none() {
+            if matches!(activation.body, Body::Listen { .. }) && activation.failed.is_none() {
                 listening.push((activation.task, activation.iteration));
             }
         });
@@ -39,7 +39,9 @@ impl Interpreter<'_> {
         key: Key,
         incoming: &Incoming,
     ) -> Result<Option<(usize, Received)>, Halt> {
-        let Body::Listen(slots) = self.open(key)?.body.clone() else { return Ok(None) };
+        let Body::Listen { taken: slots, expected } = self.open(key)?.body.clone() else {
+            return Ok(None);
+        };
         let Kind::Listen(listen) = &self.task(key.0).kind else { return Ok(None) };
         if listen.filters.is_empty() {
             return Ok(Some((0, received(listen, incoming, Vec::new()))));
@@ -49,7 +51,8 @@ impl Interpreter<'_> {
                 continue;
             }
             let taken: Vec<&Received> = slots.iter().flatten().collect();
-            match self.matches(key, filter, incoming, &taken) {
+            let expected = expected.get(place).cloned().unwrap_or_default();
+            match self.matches(key, filter, incoming, &taken, &expected) {
                 Ok(Some(found)) => return Ok(Some((place, received(listen, incoming, found)))),
                 // a filter that cannot be evaluated over this event does not match it
                 Ok(None) | Err(Trouble::Problem(_)) => {}
@@ -66,6 +69,7 @@ impl Interpreter<'_> {
         filter: &EventFilter,
         incoming: &Incoming,
         taken: &[&Received],
+        expected: &Json,
     ) -> Result<Option<Vec<(Arc<str>, Data)>>, Trouble> {
         let event = &incoming.event;
         let attribute = |name: &str| event.get(name).cloned().unwrap_or_default();
@@ -75,7 +79,6 @@ impl Interpreter<'_> {
             return Ok(None);
         }
         let place = self.place(key)?;
-        let input = place.input.clone().unwrap_or_default();
         for (name, matcher) in &filter.attributes {
             let value = attribute(name);
             let fits = match matcher {
@@ -88,10 +91,11 @@ impl Interpreter<'_> {
         }
         let addressed = attribute("subject").as_str() == Some(&self.state.id.to_string());
         let mut found = Vec::new();
-        for correlation in &filter.correlate {
+        for (n, correlation) in filter.correlate.iter().enumerate() {
             let value = self.evaluate(&correlation.from, event, &Default::default())?;
-            let fits = match &correlation.expect {
-                Some(expect) => *self.render(expect, &input, &place)? == value,
+            let expected = expected.get(n).and_then(|one| one.get(0));
+            let fits = match expected {
+                Some(expected) => *expected == value,
                 None => {
                     let other = taken.iter().flat_map(|r| &r.correlated);
                     let mut other = other.filter(|(name, _)| *name == correlation.name);
@@ -106,9 +110,31 @@ impl Interpreter<'_> {
         Ok(Some(found))
     }
 
+    /// A listening task that was entered: what its correlations expect is fixed now.
+    pub(super) fn listen(&mut self, key: Key, listen: &Listen) -> Result<(), Trouble> {
+        let place = self.place(key)?;
+        let input = place.input.clone().unwrap_or_default();
+        let mut all = Vec::new();
+        for filter in &listen.filters {
+            let mut values = Vec::new();
+            for correlation in &filter.correlate {
+                values.push(match &correlation.expect {
+                    Some(expect) => json!([*self.render(expect, &input, &place)?]),
+                    None => json!([]),
+                });
+            }
+            all.push(Json::Array(values));
+        }
+        let on = listen.filters.iter().find_map(|f| f.event_type.clone());
+        let expected = Data::from(Json::Array(all));
+        Ok(self.emit_task(key, Change::Listening { on, expected })?)
+    }
+
     /// The events taken, in the order in which they came, become the output.
     pub(super) fn end_listen(&mut self, key: Key) -> Result<(), Halt> {
-        let Body::Listen(slots) = self.open(key)?.body.clone() else { return Ok(()) };
+        let Body::Listen { taken: slots, .. } = self.open(key)?.body.clone() else {
+            return Ok(());
+        };
         let mut taken: Vec<Received> = slots.into_iter().flatten().collect();
         taken.sort_by_key(|received| received.position);
         let values = taken.into_iter().map(|received| (*received.value).clone());

@@ -180,7 +180,8 @@ impl Scan<'_> {
             Body::Fork(_) => None,
             Body::Wait { until: None } => Some(Step::Execute(key)),
             Body::Wait { until } => self.due(*until).then_some(Step::WaitOver(key)),
-            Body::Listen(taken) => {
+            Body::Listen { expected, .. } if expected.is_null() => Some(Step::Execute(key)),
+            Body::Listen { taken, .. } => {
                 let complete = match &self.definition.task(key.0).kind {
                     Kind::Listen(listen) if listen.strategy == Strategy::All => {
                         taken.iter().all(Option::is_some)

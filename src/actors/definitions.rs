@@ -1,0 +1,272 @@
+//! Definitions: registered for ever, compiled once, shared by all cases that are pinned to them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::domain::ids::{Entity, EntityKind};
+use crate::domain::workflow::expr::meter::Limits;
+use crate::domain::workflow::fault::Fault;
+use crate::domain::workflow::model::{Definition, DefinitionId};
+use crate::domain::workflow::read::{Compiled, Surroundings, compile};
+use crate::domain::workflow::source::{Format, Place};
+use crate::store::embedded::{Append, AppendError, Journal, ReadError};
+use crate::store::note::Note;
+use crate::store::record::{self, By, Header, SCHEMA};
+
+/// Bytes of a definition's text.
+pub const TEXT_MAX: usize = 512 * 1024;
+
+/// What the journal holds of a definition.
+#[derive(Serialize, Deserialize, Clone)]
+struct Registered {
+    namespace: String,
+    name: String,
+    version: String,
+    format: String,
+    text: String,
+}
+
+/// A definition that is known, compiled when it is first needed.
+struct Known {
+    id: DefinitionId,
+    title: Option<String>,
+    compiled: Option<Arc<Definition>>,
+}
+
+/// Versions in their order, by namespace and name.
+type Versions = BTreeMap<(Arc<str>, Arc<str>), BTreeMap<semver::Version, Known>>;
+
+/// All definitions.
+pub struct Definitions {
+    journal: Journal<Note>,
+    clock: Clock,
+    around: Arc<Around>,
+    versions: RwLock<Versions>,
+    /// One registration at a time: the second of two equal ones finds the first.
+    registering: tokio::sync::Mutex<()>,
+}
+
+/// Hosts and secrets that are known, for warnings.
+pub struct Around {
+    pub serves: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    pub has_secret: Box<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+/// A definition as lists show it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    pub id: DefinitionId,
+    pub title: Option<String>,
+}
+
+/// What became of a registration.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    pub id: DefinitionId,
+    /// False: an equal one was there already.
+    pub new: bool,
+    pub warnings: Vec<Fault>,
+}
+
+/// Why a definition was not registered.
+#[derive(Debug, Clone)]
+pub enum Refused {
+    Faults(Vec<Fault>),
+    /// Another content is stored under this version.
+    Other(DefinitionId),
+    Failed(String),
+}
+
+impl Definitions {
+    /// The definitions that the journal holds.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn open(journal: Journal<Note>, clock: Clock, around: Around) -> Result<Self, ReadError> {
+        let around = Arc::new(around);
+        let mut versions = Versions::new();
+        for entity in journal.entities(EntityKind::Workflow)? {
+            let records = journal.read(entity, 1, 1)?;
+            let stored = records.first().and_then(|record| stored_in(record));
+            if let Some(stored) = stored {
+                insert(&mut versions, id_of(&stored), None, None);
+            } else {
+                tracing::error!(?entity, "a definition in the journal cannot be read");
+            }
+        }
+        let registering = tokio::sync::Mutex::new(());
+        Ok(Self { journal, clock, around, versions: RwLock::new(versions), registering })
+    }
+
+    /// Registers a definition. An equal one that is there already is fine.
+    ///
+    /// # Errors
+    /// Every fault of the text, or that the version is taken.
+    pub async fn register(
+        &self,
+        text: String,
+        format: Format,
+        by: By,
+    ) -> Result<Registration, Refused> {
+        let compiled = self.compile(text.clone(), format).await.map_err(Refused::Faults)?;
+        let definition = compiled.definition;
+        let id = definition.id.clone();
+        let _one = self.registering.lock().await;
+        if let Some(known) = self.get(&id).await {
+            if known.source == definition.source {
+                return Ok(Registration { id, new: false, warnings: compiled.warnings });
+            }
+            return Err(Refused::Other(id));
+        }
+        let format = if format == Format::Json { "json" } else { "yaml" };
+        let stored = Registered {
+            namespace: id.namespace.to_string(),
+            name: id.name.to_string(),
+            version: id.version.to_string(),
+            format: format.to_owned(),
+            text,
+        };
+        self.append(&id, &stored, by).await?;
+        let title = definition.title.clone();
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        insert(&mut versions, id.clone(), title, Some(definition));
+        Ok(Registration { id, new: true, warnings: compiled.warnings })
+    }
+
+    async fn append(&self, id: &DefinitionId, stored: &Registered, by: By) -> Result<(), Refused> {
+        let entity = Entity::workflow(&id.namespace, &id.name, &id.version);
+        let header = Header {
+            schema: SCHEMA,
+            entity,
+            version: 1,
+            count: 1,
+            at: self.clock.now(),
+            previous: [0; 16],
+            command: None,
+            by,
+        };
+        let events = serde_json::to_vec(&[("registered", stored)]);
+        let events = events.map_err(|e| Refused::Failed(e.to_string()))?;
+        let record = record::encode(&header, &events);
+        let append = Append { entity, expected: 0, count: 1, record, note: None };
+        match self.journal.append(append).await {
+            Ok(_) => Ok(()),
+            Err(AppendError::Conflict) => Err(Refused::Other(id.clone())),
+            Err(error) => Err(Refused::Failed(error.to_string())),
+        }
+    }
+
+    /// The definition of this identity.
+    pub async fn get(&self, id: &DefinitionId) -> Option<Arc<Definition>> {
+        if let Some(compiled) = self.cached(id)? {
+            return Some(compiled);
+        }
+        let entity = Entity::workflow(&id.namespace, &id.name, &id.version);
+        let record = self.journal.read(entity, 1, 1).ok()?.into_iter().next()?;
+        let stored = stored_in(&record)?;
+        let format = if stored.format == "json" { Format::Json } else { Format::Yaml };
+        let compiled = match self.compile(stored.text, format).await {
+            Ok(compiled) => compiled.definition,
+            Err(faults) => {
+                // a version that reads less than the one that registered it
+                tracing::error!(definition = %id, ?faults, "a stored definition has faults");
+                return None;
+            }
+        };
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        let title = compiled.title.clone();
+        insert(&mut versions, compiled.id.clone(), title, Some(compiled.clone()));
+        Some(compiled)
+    }
+
+    /// None: not known; `Some(None)`: known, but not compiled yet.
+    #[expect(clippy::option_option, reason = "unknown and not compiled are two things")]
+    pub fn cached(&self, id: &DefinitionId) -> Option<Option<Arc<Definition>>> {
+        let version = semver::Version::parse(&id.version).ok()?;
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let of_workflow = versions.get(&(id.namespace.clone(), id.name.clone()))?;
+        of_workflow.get(&version).map(|known| known.compiled.clone())
+    }
+
+    /// The identity that a namespace, name and version (none: the latest) stand for. The latest is
+    /// the highest version; one with a pre-release tag only where there is no other.
+    pub fn resolve(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: Option<&str>,
+    ) -> Option<DefinitionId> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let of_workflow = versions.get(&(namespace.into(), name.into()))?;
+        let known = match version {
+            Some(text) => of_workflow.get(&semver::Version::parse(text).ok()?),
+            None => {
+                let released = of_workflow.iter().rev().find(|(v, _)| v.pre.is_empty());
+                released.or_else(|| of_workflow.iter().next_back()).map(|(_, known)| known)
+            }
+        };
+        known.map(|known| known.id.clone())
+    }
+
+    /// All definitions, by namespace, name and version.
+    pub fn list(&self) -> Vec<Listed> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let all = versions.values().flat_map(BTreeMap::values);
+        all.map(|known| Listed { id: known.id.clone(), title: known.title.clone() }).collect()
+    }
+
+    async fn compile(&self, text: String, format: Format) -> Result<Compiled, Vec<Fault>> {
+        let around = self.around.clone();
+        let compiled = tokio::task::spawn_blocking(move || compile_apart(text, format, &around));
+        compiled.await.unwrap_or_else(|_| Err(too_complex()))
+    }
+}
+
+/// Compiles on a thread with room for deep expressions.
+fn compile_apart(text: String, format: Format, around: &Around) -> Result<Compiled, Vec<Fault>> {
+    std::thread::scope(|scope| {
+        let compiling = std::thread::Builder::new()
+            .name("compile".to_owned())
+            .stack_size(Limits::APART_STACK)
+            .spawn_scoped(scope, || {
+                let around =
+                    Surroundings { serves: &around.serves, has_secret: &around.has_secret };
+                compile(&text, format, &around)
+            });
+        let compiled = compiling.ok().and_then(|thread| thread.join().ok());
+        compiled.unwrap_or_else(|| Err(too_complex()))
+    })
+}
+
+fn too_complex() -> Vec<Fault> {
+    vec![Fault::at(Place::default(), "", "the definition cannot be compiled", "simplify it")]
+}
+
+fn insert(
+    versions: &mut Versions,
+    id: DefinitionId,
+    title: Option<String>,
+    compiled: Option<Arc<Definition>>,
+) {
+    let Ok(version) = semver::Version::parse(&id.version) else { return };
+    let key = (id.namespace.clone(), id.name.clone());
+    let known = Known { id, title, compiled };
+    versions.entry(key).or_default().insert(version, known);
+}
+
+fn id_of(stored: &Registered) -> DefinitionId {
+    DefinitionId {
+        namespace: stored.namespace.as_str().into(),
+        name: stored.name.as_str().into(),
+        version: stored.version.as_str().into(),
+    }
+}
+
+fn stored_in(record: &[u8]) -> Option<Registered> {
+    let (_, events) = record::decode(record).ok()?;
+    let events: Vec<(String, Registered)> = serde_json::from_slice(events).ok()?;
+    events.into_iter().next().filter(|(word, _)| word == "registered").map(|(_, stored)| stored)
+}

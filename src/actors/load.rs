@@ -1,0 +1,158 @@
+//! A case as it lies in the journal: its snapshot, if there is one, and the records since, each
+//! checked against the one before it.
+
+use std::sync::Arc;
+
+use super::definitions::Definitions;
+use crate::domain::case::decide::remember;
+use crate::domain::case::event::Event;
+use crate::domain::case::evolve::{self, CorruptHistory};
+use crate::domain::case::state::State;
+use crate::domain::ids::{CaseId, Entity};
+use crate::domain::workflow::model::{Definition, DefinitionId};
+use crate::store::embedded::{Journal, ReadError};
+use crate::store::note::Note;
+use crate::store::record::{self, BadRecord, Hash};
+use crate::store::snapshot::Snapshot;
+use crate::store::upcast;
+
+/// Records read in one go.
+const PAGE: usize = 256;
+
+/// A case as the journal has it.
+#[derive(Clone)]
+pub struct Loaded {
+    pub definition: Arc<Definition>,
+    pub state: State,
+    /// Hash of the last record.
+    pub hash: Hash,
+}
+
+/// Why a case cannot be loaded.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LoadError {
+    #[error("there is no such case")]
+    NotFound,
+    /// It is the case's own fault, and stays with it.
+    #[error("the record at version {version} cannot be used: {bad}")]
+    Record { version: u64, bad: BadRecord },
+    #[error("the record at version {version} does not fit: {corrupt}")]
+    History { version: u64, corrupt: CorruptHistory },
+    #[error("its definition {0} cannot be read")]
+    Definition(DefinitionId),
+    /// It is the disk's.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl LoadError {
+    /// Whether only this case is affected.
+    pub fn is_of_the_case(&self) -> bool {
+        match self {
+            Self::Record { .. } | Self::History { .. } | Self::Definition(_) => true,
+            Self::NotFound | Self::Read(_) => false,
+        }
+    }
+}
+
+/// Loads a case; `snapshot` saves the folding of what it covers.
+///
+/// # Errors
+/// When there is no such case, or it cannot be read.
+pub async fn load(
+    journal: &Journal<Note>,
+    definitions: &Definitions,
+    id: CaseId,
+    snapshot: Option<Snapshot>,
+) -> Result<Loaded, LoadError> {
+    let mut fold = match snapshot {
+        Some(Snapshot { state, hash }) => {
+            let definition = definition_of(definitions, &state.definition).await?;
+            Fold { id, definition: Some(definition), state: Some(state), hash }
+        }
+        None => Fold { id, definition: None, state: None, hash: [0; 16] },
+    };
+    loop {
+        let from = fold.state.as_ref().map_or(1, |state| state.version + 1);
+        let page = {
+            let journal = journal.clone();
+            let read = move || journal.read(Entity::from(id), from, PAGE);
+            tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Ok(Vec::new()))?
+        };
+        let last = page.len() < PAGE;
+        for bytes in page {
+            fold.record(definitions, &bytes).await?;
+        }
+        if last {
+            break;
+        }
+    }
+    let (Some(definition), Some(state)) = (fold.definition, fold.state) else {
+        return Err(LoadError::NotFound);
+    };
+    Ok(Loaded { definition, state, hash: fold.hash })
+}
+
+async fn definition_of(
+    definitions: &Definitions,
+    id: &DefinitionId,
+) -> Result<Arc<Definition>, LoadError> {
+    definitions.get(id).await.ok_or_else(|| LoadError::Definition(id.clone()))
+}
+
+/// A case while its records are folded.
+pub struct Fold {
+    pub id: CaseId,
+    pub definition: Option<Arc<Definition>>,
+    pub state: Option<State>,
+    pub hash: Hash,
+}
+
+impl Fold {
+    /// Folds the next record, after checking that it is whole and follows the one before.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn record(
+        &mut self,
+        definitions: &Definitions,
+        bytes: &[u8],
+    ) -> Result<Vec<Event>, LoadError> {
+        let version = self.state.as_ref().map_or(0, |state| state.version) + 1;
+        let bad = |bad| LoadError::Record { version, bad };
+        let (header, events) = record::decode(bytes).map_err(bad)?;
+        let expected = (Entity::from(self.id), version, self.hash);
+        if (header.entity, header.version, header.previous) != expected {
+            return Err(bad(BadRecord::Chain));
+        }
+        let events = upcast::events(&header, events).map_err(bad)?;
+        if self.state.is_none() {
+            let Some(submission) = events.first().and_then(submission_in) else {
+                return Err(bad(BadRecord::Events("it begins without a submission".to_owned())));
+            };
+            self.definition = Some(definition_of(definitions, &submission.definition).await?);
+            self.state = Some(evolve::blank(self.id, submission, header.at));
+        }
+        let (Some(definition), Some(state)) = (&self.definition, &mut self.state) else {
+            return Err(LoadError::NotFound);
+        };
+        for event in &events {
+            evolve::evolve(definition, state, event, header.at)
+                .map_err(|corrupt| LoadError::History { version, corrupt })?;
+        }
+        if let Some(command) = header.command {
+            remember(state, command);
+        }
+        self.hash = record::hash(bytes);
+        Ok(events)
+    }
+}
+
+/// The submission that a first event holds.
+pub fn submission_in(event: &Event) -> Option<&crate::domain::case::event::Submission> {
+    match event {
+        Event::Accepted(submission) => Some(submission),
+        Event::Started(start) => start.submission.as_ref(),
+        _ => None,
+    }
+}

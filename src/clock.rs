@@ -1,0 +1,91 @@
+//! The time, and waiting for it. The rest of the program asks here, so that a test can move it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use crate::domain::time::Timestamp;
+
+/// Longest sleep in one go: the wall clock may be set while we sleep.
+const NAP: Duration = Duration::from_secs(30);
+
+/// A clock.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// The machine's.
+    System,
+    /// One that stands still until it is moved.
+    Simulated(Arc<watch::Sender<Timestamp>>),
+}
+
+impl Clock {
+    /// A clock that stands at an instant until [`Clock::advance`] moves it.
+    pub fn simulated(at: Timestamp) -> Self {
+        Self::Simulated(Arc::new(watch::channel(at).0))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Self::System => {
+                #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+                let now = SystemTime::now();
+                let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+                Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+            }
+            Self::Simulated(now) => *now.borrow(),
+        }
+    }
+
+    /// Waits until an instant has come.
+    pub async fn sleep_until(&self, at: Timestamp) {
+        match self {
+            Self::System => loop {
+                let left = at.since(self.now());
+                if left <= 0 {
+                    return;
+                }
+                let left = Duration::from_millis(left.unsigned_abs());
+                tokio::time::sleep(left.min(NAP)).await;
+            },
+            Self::Simulated(now) => {
+                let mut now = now.subscribe();
+                // an error means that the clock is gone, and with it whoever waits
+                let _ = now.wait_for(|now| *now >= at).await;
+            }
+        }
+    }
+
+    /// Moves a simulated clock; the machine's is not ours to move.
+    pub fn advance(&self, millis: i64) {
+        if let Self::Simulated(now) = self {
+            now.send_modify(|now| *now = now.plus(millis));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_simulated_clock_moves_when_it_is_told() {
+        let clock = Clock::simulated(Timestamp(1000));
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep_until(Timestamp(1500)).await }
+        });
+        clock.advance(499);
+        tokio::task::yield_now().await;
+        assert!(!sleeper.is_finished());
+        clock.advance(1);
+        sleeper.await.unwrap();
+        assert_eq!(clock.now(), Timestamp(1500));
+    }
+
+    #[test]
+    fn the_machines_clock_is_past_the_making_of_this() {
+        assert!(Clock::System.now() > Timestamp(1_700_000_000_000));
+    }
+}

@@ -1,0 +1,268 @@
+//! What others need to know of a case: lists, timers, services, listeners. Derived from its state
+//! after each commit, so that nobody has to fold the events again.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::derive::{self, TaskWait};
+use super::event::{Change, Event, Parent, Received, WaitKind};
+use super::phase::Phase;
+use super::problem::Problem;
+use super::state::{Body, Stage, State};
+use crate::domain::data::Data;
+use crate::domain::ids::{CaseId, DeadId};
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{Definition, DefinitionId, EventFilter, Kind, TaskId};
+
+/// A case as others see it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Summary {
+    pub id: CaseId,
+    pub definition: DefinitionId,
+    pub subject: Option<Arc<str>>,
+    pub tags: Arc<[Arc<str>]>,
+    pub priority: u8,
+    pub phase: Phase,
+    pub status: Option<Arc<str>>,
+    pub version: u64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub wait: Option<ShownWait>,
+    /// The next instant at which it has to be woken.
+    pub due: Option<Timestamp>,
+    /// It has to be woken after a crash.
+    pub owes: bool,
+    /// Services that its calls are parked behind.
+    pub parked: Vec<Parked>,
+    pub listening: Vec<Listening>,
+    /// Children whose end it waits for.
+    pub children: Vec<CaseId>,
+    pub parent: Option<Parent>,
+    pub dead: Option<DeadLetter>,
+}
+
+/// The wait that is shown of a case.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ShownWait {
+    pub kind: WaitKind,
+    pub on: Option<Arc<str>>,
+    /// Reference of the task.
+    pub task: Option<Arc<str>>,
+    pub since: Timestamp,
+    pub until: Option<Timestamp>,
+    pub detail: Option<Arc<str>>,
+}
+
+/// A call parked behind a service.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Parked {
+    pub service: Arc<str>,
+    pub since: Timestamp,
+}
+
+/// A task that listens for events.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listening {
+    pub task: TaskId,
+    pub iteration: u32,
+    pub on: Vec<Listened>,
+}
+
+/// One kind of event that a task listens for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listened {
+    /// None: events of every type.
+    pub event_type: Option<Arc<str>>,
+    /// Which filter of the task it is.
+    pub filter: u16,
+    /// The values that its correlations expect, in their order; none where one of them expects
+    /// nothing in particular, so that events cannot be looked up by it.
+    pub expected: Option<Vec<Json>>,
+}
+
+/// What a dead letter says of its case.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeadLetter {
+    pub id: DeadId,
+    pub cause: Arc<str>,
+    pub task: Option<Arc<str>>,
+    pub since: Timestamp,
+    pub error: Option<Problem>,
+}
+
+/// How a call was answered, for the numbers of its service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answered {
+    Answered,
+    Failed,
+    Unknown,
+}
+
+impl Summary {
+    /// Looks at a state.
+    pub fn of(definition: &Definition, state: &State) -> Self {
+        let waits = derive::waits(definition, state);
+        let mut parked = Vec::new();
+        let mut listening = Vec::new();
+        let mut children = Vec::new();
+        state.walk(&mut |activation| {
+            if activation.failed.is_some() {
+                return;
+            }
+            match &activation.body {
+                Body::Call(call) => match &call.stage {
+                    Stage::Parked { since, wait } if wait.kind != WaitKind::Timer => {
+                        if let Some(service) = &call.service {
+                            parked.push(Parked { service: service.clone(), since: *since });
+                        }
+                    }
+                    Stage::Child { case, .. } => children.push(*case),
+                    _ => {}
+                },
+                Body::Listen { taken, expected } => {
+                    let (task, iteration) = (activation.task, activation.iteration);
+                    let on = listened(definition, task, taken, expected);
+                    listening.push(Listening { task, iteration, on });
+                }
+                _ => {}
+            }
+        });
+        Self {
+            id: state.id,
+            definition: state.definition.clone(),
+            subject: state.subject.clone(),
+            tags: state.tags.clone(),
+            priority: state.priority,
+            phase: state.phase,
+            status: state.status.clone(),
+            version: state.version,
+            created_at: state.created_at,
+            updated_at: state.updated_at,
+            ended_at: state.ended_at,
+            wait: shown_wait(definition, state, waits),
+            due: derive::next_due(state),
+            owes: derive::owes(state),
+            parked,
+            listening,
+            children,
+            parent: state.parent.clone(),
+            dead: dead_letter(definition, state),
+        }
+    }
+
+    /// Whether nothing of it is in memory's interest: it stands still, or has ended and owes
+    /// nothing.
+    pub fn at_rest(&self) -> bool {
+        !self.owes && self.phase != Phase::Running
+    }
+}
+
+fn listened(
+    definition: &Definition,
+    task: TaskId,
+    taken: &[Option<Received>],
+    expected: &Data,
+) -> Vec<Listened> {
+    let Kind::Listen(listen) = &definition.task(task).kind else { return Vec::new() };
+    if listen.filters.is_empty() {
+        return vec![Listened { event_type: None, filter: 0, expected: None }];
+    }
+    let open = listen.filters.iter().enumerate().filter(|(n, _)| taken[*n].is_none());
+    let one = |(n, filter): (usize, &EventFilter)| {
+        let values = expected.get(n).and_then(Json::as_array);
+        let values: Option<Option<Vec<Json>>> =
+            values.map(|all| all.iter().map(|one| one.get(0).cloned()).collect());
+        Listened {
+            event_type: filter.event_type.clone(),
+            filter: n as u16,
+            expected: values.flatten().filter(|_| !filter.correlate.is_empty()),
+        }
+    };
+    open.map(one).collect()
+}
+
+/// The wait to show: none while something moves.
+fn shown_wait(definition: &Definition, state: &State, waits: Vec<TaskWait>) -> Option<ShownWait> {
+    if state.phase == Phase::Running || state.phase.ended() {
+        return None;
+    }
+    let by_person = state.hold.is_some();
+    let TaskWait { task, wait, since, .. } = derive::shown(waits)?;
+    let of_a_task = !(by_person && wait.kind == WaitKind::Person);
+    let reference = of_a_task.then(|| definition.task(task).reference.clone());
+    Some(ShownWait {
+        kind: wait.kind,
+        on: wait.on,
+        task: reference,
+        since,
+        until: wait.until,
+        detail: wait.detail,
+    })
+}
+
+fn dead_letter(definition: &Definition, state: &State) -> Option<DeadLetter> {
+    let alert = state.alert.as_ref()?;
+    let (task, error) = failing(state);
+    Some(DeadLetter {
+        id: DeadId::of_case(state.id, alert.version),
+        cause: alert.cause.clone(),
+        task: task.map(|task| definition.task(task).reference.clone()),
+        since: alert.at,
+        error: error.or_else(|| state.flow.failed.clone()),
+    })
+}
+
+/// The task that waits for a person, and its error.
+pub fn failing(state: &State) -> (Option<TaskId>, Option<Problem>) {
+    let mut found = (None, None);
+    state.walk(&mut |activation| {
+        let unknown = activation.call().filter(|c| matches!(c.stage, Stage::Person { .. }));
+        let error = match (&activation.failed, unknown) {
+            (Some(failed), _) if failed.uncaught => Some(failed.error.clone()),
+            (None, Some(call)) => call.notes.last().map(|note| note.error.clone()),
+            _ => return,
+        };
+        if found.0.is_none() {
+            found = (Some(activation.task), error);
+        }
+    });
+    found
+}
+
+/// Which calls these events settled, by service. `before` is the state before them.
+pub fn answered(
+    definition: &Definition,
+    before: Option<&State>,
+    events: &[Event],
+) -> Vec<(Arc<str>, Answered)> {
+    let mut counts = Vec::new();
+    let mut started: Vec<((TaskId, u32), Arc<str>)> = Vec::new();
+    for event in events {
+        let Event::Task(event) = event else { continue };
+        let key = (event.task, event.iteration);
+        let answer = match &event.change {
+            Change::Started { service: Some(service), .. } => {
+                started.push((key, service.clone()));
+                continue;
+            }
+            Change::Completed { .. } => Answered::Answered,
+            Change::Faulted { error, .. } if error.status >= 400 => Answered::Answered,
+            Change::Retried { .. } | Change::Faulted { .. } => Answered::Failed,
+            Change::Unknown { .. } => Answered::Unknown,
+            _ => continue,
+        };
+        // an attempt that began in the same commit has not been answered in it
+        if started.iter().any(|(other, _)| *other == key) {
+            continue;
+        }
+        let call = before.and_then(|s| s.find(definition, key.0, key.1)?.call());
+        if let Some(call) = call
+            && let Stage::InFlight { service: Some(service), .. } = &call.stage
+        {
+            counts.push((service.clone(), answer));
+        }
+    }
+    counts
+}
