@@ -7,5 +7,6 @@ pub mod data;
 pub mod ids;
 pub mod mail;
 pub mod retry;
+pub mod service;
 pub mod time;
 pub mod workflow;

@@ -1,0 +1,413 @@
+//! The gate of a service: every call asks here first, and reports here how it went.
+//!
+//! A permit under a closed breaker is a few comparisons. Whoever gets none joins the line, and is
+//! admitted by name later: a place is kept for it, so that nobody overtakes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::bucket::Bucket;
+use super::circuit::{Cause, Circuit, Outage, Probing, Transition};
+use super::line::{Line, Ticket};
+use super::ramp::Ramp;
+use super::settings::Settings;
+use super::window::Window;
+use crate::domain::ids::CaseId;
+use crate::domain::time::Timestamp;
+
+/// Milliseconds that a place is kept for an admitted case.
+const KEPT_FOR: i64 = 30_000;
+
+/// Milliseconds within which a case is not admitted again because the index still shows it.
+const ADMITTED_LATELY: i64 = 5000;
+
+/// Milliseconds to pause for after a 429 without `Retry-After`.
+const PAUSE: i64 = 1000;
+
+/// Milliseconds of a `Retry-After` that are believed.
+const PAUSE_MAX: i64 = 15 * 60 * 1000;
+
+/// Why a call may not go out now.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Held {
+    /// The breaker is open.
+    Outage(Option<Arc<str>>),
+    /// An operator holds the service.
+    Operator(Arc<str>),
+    /// Too many calls are under way, or too many in this time.
+    Full(&'static str),
+}
+
+/// How a call went.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply {
+    Answered,
+    /// 429: too much, after so many milliseconds again.
+    Throttled(Option<i64>),
+    /// No connection, no answer, 502 to 504.
+    Outage {
+        status: i64,
+        detail: Arc<str>,
+    },
+    /// It was never sent, for a reason of our own.
+    NotSent,
+}
+
+/// What the breaker's actor has to do.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Act {
+    /// Tell this case that its place is free.
+    Admit(CaseId),
+    /// Send the configured probe.
+    AskHealth,
+    /// Note this in the journal.
+    Note(Transition),
+}
+
+/// A gate.
+#[derive(Debug)]
+pub struct Gate {
+    settings: Settings,
+    circuit: Circuit,
+    window: Window,
+    ramp: Option<Ramp>,
+    bucket: Option<Bucket>,
+    paused_until: Timestamp,
+    in_flight: u32,
+    line: Line,
+    /// Places kept for admitted cases, each counted as a call in flight.
+    kept: HashMap<CaseId, Timestamp>,
+    admitted: HashMap<CaseId, Timestamp>,
+}
+
+impl Gate {
+    /// A gate with its breaker in this state.
+    pub fn new(settings: Settings, circuit: Circuit) -> Self {
+        let bucket = settings.rate.map(Bucket::new);
+        Self {
+            settings,
+            circuit,
+            window: Window::default(),
+            ramp: None,
+            bucket,
+            paused_until: Timestamp(0),
+            in_flight: 0,
+            line: Line::default(),
+            kept: HashMap::new(),
+            admitted: HashMap::new(),
+        }
+    }
+
+    /// Asks for a permit. Who is refused has joined the line.
+    pub fn ask(&mut self, ticket: Ticket, now: Timestamp) -> Result<(), Held> {
+        if self.kept.remove(&ticket.case).is_some() {
+            return Ok(());
+        }
+        let answer = self.answer(ticket.case, now);
+        match answer {
+            Ok(()) => {
+                self.line.leave(ticket.case);
+                self.in_flight += 1;
+            }
+            Err(_) => self.line.join(ticket),
+        }
+        answer
+    }
+
+    fn answer(&mut self, case: CaseId, now: Timestamp) -> Result<(), Held> {
+        match &mut self.circuit {
+            Circuit::Closed => {}
+            Circuit::Open(outage) => return Err(Held::Outage(detail_of(outage))),
+            Circuit::HalfOpen { outage, probe } => {
+                let others = !self.line.is_empty();
+                let again = outage.last == Some(case) && others;
+                let full = self.in_flight >= self.settings.max_concurrent;
+                if probe.is_some() || again || full || self.settings.probe.is_some() {
+                    return Err(Held::Outage(detail_of(outage)));
+                }
+                *probe = Some(Probing::Case(case));
+                return Ok(());
+            }
+            Circuit::Isolated { reason, .. } => return Err(Held::Operator(reason.clone())),
+        }
+        if !self.line.is_empty() {
+            return Err(Held::Full("others came first"));
+        }
+        self.room(now)
+    }
+
+    /// Whether another call may go out under a closed breaker.
+    fn room(&mut self, now: Timestamp) -> Result<(), Held> {
+        if self.in_flight >= self.limit() {
+            return Err(Held::Full("too many calls are under way"));
+        }
+        if self.paused_until > now {
+            return Err(Held::Full("it asked for a pause"));
+        }
+        match &mut self.bucket {
+            Some(bucket) => bucket.take(now).map_err(|_| Held::Full("its rate is used up")),
+            None => Ok(()),
+        }
+    }
+
+    fn limit(&self) -> u32 {
+        let max = self.settings.max_concurrent;
+        self.ramp.as_ref().map_or(max, |ramp| ramp.limit().min(max))
+    }
+
+    /// Why calls are held back altogether, whoever asks.
+    pub fn holds_back(&self) -> Option<Held> {
+        match &self.circuit {
+            Circuit::Closed => None,
+            Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
+                Some(Held::Outage(detail_of(outage)))
+            }
+            Circuit::Isolated { reason, .. } => Some(Held::Operator(reason.clone())),
+        }
+    }
+
+    /// A call with a permit has ended.
+    pub fn settle(&mut self, case: CaseId, reply: &Reply, now: Timestamp) -> Option<Transition> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match reply {
+            Reply::Answered => {
+                self.window.note(now, case, true, &self.settings.breaker);
+                if let Some(bucket) = &mut self.bucket {
+                    bucket.recover();
+                }
+            }
+            Reply::Outage { .. } => self.window.note(now, case, false, &self.settings.breaker),
+            Reply::Throttled(after) => self.throttled(*after, now),
+            Reply::NotSent => {}
+        }
+        self.judge(Probing::Case(case), reply, now)
+    }
+
+    /// The configured probe has ended.
+    pub fn health(&mut self, reply: &Reply, now: Timestamp) -> Option<Transition> {
+        self.judge(Probing::Health, reply, now)
+    }
+
+    fn throttled(&mut self, after: Option<i64>, now: Timestamp) {
+        let pause = after.unwrap_or(PAUSE).clamp(0, PAUSE_MAX);
+        self.paused_until = self.paused_until.max(now.plus(pause));
+        match (&mut self.bucket, &mut self.ramp) {
+            (Some(bucket), _) => bucket.cut(),
+            (None, Some(ramp)) => ramp.failed(),
+            (None, None) => {
+                let ramp = Ramp::from_half(self.in_flight, self.settings.max_concurrent);
+                self.ramp = Some(ramp);
+            }
+        }
+    }
+
+    fn judge(&mut self, by: Probing, reply: &Reply, now: Timestamp) -> Option<Transition> {
+        match (&mut self.circuit, reply) {
+            (Circuit::HalfOpen { outage, probe }, _) if *probe == Some(by) => {
+                *probe = None;
+                match reply {
+                    Reply::NotSent => None,
+                    Reply::Outage { status, detail } => {
+                        let cause = Cause { at: now, status: *status, detail: detail.clone() };
+                        let outage = outage.clone().again(now, cause, by, &self.settings.breaker);
+                        self.circuit = Circuit::Open(outage);
+                        None
+                    }
+                    Reply::Answered | Reply::Throttled(_) => {
+                        self.circuit = Circuit::Closed;
+                        self.window.clear(now);
+                        self.ramp = Some(Ramp::from_one(self.settings.max_concurrent));
+                        Some(Transition::Closed)
+                    }
+                }
+            }
+            (Circuit::Closed, Reply::Answered) => {
+                if self.ramp.as_mut().is_some_and(Ramp::answered) {
+                    self.ramp = None;
+                }
+                None
+            }
+            (Circuit::Closed, Reply::Outage { status, detail }) => {
+                if let Some(ramp) = &mut self.ramp {
+                    ramp.failed();
+                }
+                let trip = &self.settings.breaker;
+                if !self.settings.known || !self.window.tripped(now, trip) {
+                    return None;
+                }
+                let cause = Cause { at: now, status: *status, detail: detail.clone() };
+                self.circuit = Circuit::Open(Outage::begins(now, Some(cause.clone()), trip));
+                self.ramp = None;
+                Some(Transition::Opened { cause })
+            }
+            _ => None,
+        }
+    }
+
+    /// A permit that was not used, or a place that was not taken.
+    pub fn give_back(&mut self, case: CaseId) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Circuit::HalfOpen { probe, .. } = &mut self.circuit
+            && *probe == Some(Probing::Case(case))
+        {
+            *probe = None;
+        }
+    }
+
+    /// A case was told that its place is free, and did not take it.
+    pub fn decline(&mut self, case: CaseId) {
+        if self.kept.remove(&case).is_some() {
+            self.give_back(case);
+        }
+    }
+
+    /// What is to be done now: the line moves on, probes go out, isolations end.
+    pub fn due(&mut self, now: Timestamp) -> Vec<Act> {
+        let mut acts = Vec::new();
+        let overdue = |at: &Timestamp| now.since(*at) > KEPT_FOR;
+        let late: Vec<CaseId> =
+            self.kept.iter().filter(|(_, at)| overdue(at)).map(|(case, _)| *case).collect();
+        late.into_iter().for_each(|case| self.decline(case));
+        self.admitted.retain(|_, at| now.since(*at) < ADMITTED_LATELY);
+        if let Circuit::Isolated { until, .. } = &self.circuit
+            && *until <= now
+        {
+            acts.extend(self.release(now).map(Act::Note));
+        }
+        if let Circuit::Open(outage) = &self.circuit
+            && outage.next_probe_at <= now
+        {
+            self.circuit = Circuit::HalfOpen { outage: outage.clone(), probe: None };
+        }
+        match &mut self.circuit {
+            Circuit::HalfOpen { outage, probe: probe @ None } => {
+                if self.settings.probe.is_some() {
+                    *probe = Some(Probing::Health);
+                    acts.push(Act::AskHealth);
+                } else if self.in_flight < self.settings.max_concurrent
+                    && let Some(case) = self.line.take(outage.last)
+                {
+                    *probe = Some(Probing::Case(case));
+                    acts.push(self.admit(case, now));
+                }
+            }
+            Circuit::Closed => {
+                while !self.line.is_empty() && !self.line.wants_more() && self.room(now).is_ok() {
+                    let Some(case) = self.line.take(None) else { break };
+                    acts.push(self.admit(case, now));
+                }
+            }
+            Circuit::Open(_) | Circuit::HalfOpen { .. } | Circuit::Isolated { .. } => {}
+        }
+        acts
+    }
+
+    fn admit(&mut self, case: CaseId, now: Timestamp) -> Act {
+        self.in_flight += 1;
+        self.kept.insert(case, now);
+        self.admitted.insert(case, now);
+        Act::Admit(case)
+    }
+
+    /// When [`Gate::due`] has to be asked again at the latest; none: when something happens.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let circuit = match &self.circuit {
+            Circuit::Open(outage) => Some(outage.next_probe_at),
+            Circuit::Isolated { until, .. } => Some(*until),
+            Circuit::Closed | Circuit::HalfOpen { .. } => None,
+        };
+        let kept = self.kept.values().min().map(|at| at.plus(KEPT_FOR + 1));
+        // a line that could move now waits for tokens or for the end of a pause: look again soon
+        let line = match &self.circuit {
+            Circuit::Closed if self.in_flight < self.limit() => {
+                Some(self.paused_until.max(now.plus(10)))
+            }
+            Circuit::Closed | Circuit::HalfOpen { probe: None, .. } => Some(now.plus(1000)),
+            Circuit::HalfOpen { .. } | Circuit::Open(_) | Circuit::Isolated { .. } => None,
+        };
+        let line = line.filter(|_| !self.line.is_empty());
+        [circuit, kept, line].into_iter().flatten().min()
+    }
+
+    /// Whether the index has to be read to know who comes next.
+    pub fn wants_line(&self) -> bool {
+        let could_admit = match &self.circuit {
+            Circuit::Closed => self.in_flight < self.limit(),
+            Circuit::HalfOpen { probe, .. } => probe.is_none(),
+            Circuit::Open(_) | Circuit::Isolated { .. } => false,
+        };
+        could_admit && self.line.wants_more()
+    }
+
+    /// There may be others who wait, known only to the index.
+    pub fn expect_line(&mut self) {
+        self.line.expect_more();
+    }
+
+    /// Who waits, as the index has it, in order.
+    pub fn line_up(&mut self, tickets: Vec<Ticket>, complete: bool) {
+        let admitted = &self.admitted;
+        let fresh = tickets.into_iter().filter(|t| !admitted.contains_key(&t.case));
+        self.line.refill(fresh, complete);
+    }
+
+    /// An operator holds the service until then.
+    pub fn isolate(&mut self, reason: Arc<str>, until: Timestamp, now: Timestamp) -> Transition {
+        self.ramp = None;
+        self.circuit = Circuit::Isolated { since: now, reason: reason.clone(), until };
+        Transition::Isolated { reason, until }
+    }
+
+    /// Ends an isolation; none: there is none.
+    pub fn release(&mut self, now: Timestamp) -> Option<Transition> {
+        if !matches!(self.circuit, Circuit::Isolated { .. }) {
+            return None;
+        }
+        let circuit = std::mem::take(&mut self.circuit);
+        self.circuit = circuit.after(&Transition::Released, now, &self.settings.breaker);
+        Some(Transition::Released)
+    }
+
+    /// An open breaker tries again at once. False: it is not open.
+    pub fn probe_now(&mut self, now: Timestamp) -> bool {
+        match &mut self.circuit {
+            Circuit::Open(outage) => {
+                outage.next_probe_at = now;
+                true
+            }
+            Circuit::HalfOpen { .. } => true,
+            Circuit::Closed | Circuit::Isolated { .. } => false,
+        }
+    }
+
+    /// Whether other cases' calls are answered, so that this one's failures are its own.
+    pub fn others_answered(&self, case: CaseId) -> bool {
+        self.window.others_answered(case)
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn circuit(&self) -> &Circuit {
+        &self.circuit
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// The ramp's limit while there is a ramp.
+    pub fn ramp_limit(&self) -> Option<u32> {
+        self.ramp.as_ref().map(|ramp| ramp.limit().min(self.settings.max_concurrent))
+    }
+
+    /// Nothing is under way, and nobody waits.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.line.is_empty()
+    }
+}
+
+fn detail_of(outage: &Outage) -> Option<Arc<str>> {
+    outage.cause.as_ref().map(|cause| cause.detail.clone())
+}
