@@ -3,6 +3,7 @@
 //! The rooms, each with its own job; `tests/tidy.rs` keeps the walls between them:
 //! [`domain`] decides and names nothing else.
 
+pub mod actors;
 pub mod clock;
 pub mod domain;
 pub mod store;

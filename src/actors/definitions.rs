@@ -1,6 +1,6 @@
 //! Definitions: registered for ever, compiled once, shared by all cases that are pinned to them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};

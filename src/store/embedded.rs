@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use tokio::sync::oneshot;
 
 use super::keys;
 use super::mark::Mark;
 use super::record::{self, RECORD_MAX};
-use super::tail::{Committed, Tail};
+use super::tail::{Absorb, Committed, Content, Tail};
 use crate::domain::ids::{Entity, EntityKind};
 
 /// Appends of one commit at the most; more bytes than this would only delay the answers.
@@ -82,9 +82,12 @@ impl From<fjall::Error> for ReadError {
     }
 }
 
+/// What became of each append of a request, in their order.
+type Answers = Vec<Result<u64, AppendError>>;
+
 struct Request<N> {
-    append: Append<N>,
-    answer: oneshot::Sender<Result<u64, AppendError>>,
+    appends: Vec<Append<N>>,
+    answer: oneshot::Sender<Answers>,
 }
 
 /// The journal. Cheap to clone; the last clone's end stops the committer.
@@ -112,7 +115,7 @@ impl<N> Clone for Journal<N> {
     }
 }
 
-impl<N: Send + 'static> Journal<N> {
+impl<N: Absorb + Send + 'static> Journal<N> {
     /// Opens the journal in a folder, making it if it is not there, and starts the committer.
     ///
     /// `on_failure` is called from the committer when a write or sync fails. It has to end the
@@ -136,7 +139,7 @@ impl<N: Send + 'static> Journal<N> {
             let (folder, mark) = (folder.to_owned(), mark_path);
             return Err(OpenError::Short { folder, mark, found, expected });
         }
-        let tail = Arc::new(Tail::default());
+        let tail = Arc::new(Tail::behind(found));
         let (requests, queue) = mpsc::channel();
         let committer = Committer {
             store: store.clone(),
@@ -166,16 +169,26 @@ impl<N: Send + 'static> Journal<N> {
     /// # Errors
     /// When the entity has moved on, the record is too large, or the journal is closed.
     pub async fn append(&self, append: Append<N>) -> Result<u64, AppendError> {
-        if append.record.len() > RECORD_MAX {
+        let mut answers = self.append_all(vec![append]).await?;
+        answers.pop().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Appends several records in one commit: after a crash either all of them are there or none.
+    /// One that conflicts is left out; the others are not held up by it.
+    ///
+    /// # Errors
+    /// When one of them is too large, or the journal is closed; then none is appended.
+    pub async fn append_all(&self, appends: Vec<Append<N>>) -> Result<Answers, AppendError> {
+        if appends.iter().any(|append| append.record.len() > RECORD_MAX) {
             return Err(AppendError::TooLarge);
         }
         let (answer, answered) = oneshot::channel();
         {
             let requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
             let sender = requests.as_ref().ok_or(AppendError::Closed)?;
-            sender.send(Request { append, answer }).map_err(|_| AppendError::Closed)?;
+            sender.send(Request { appends, answer }).map_err(|_| AppendError::Closed)?;
         }
-        answered.await.map_err(|_| AppendError::Closed)?
+        answered.await.map_err(|_| AppendError::Closed)
     }
 
     /// The records of an entity from a version on, oldest first, at most `most`. `from` has to be
@@ -244,6 +257,15 @@ impl<N: Send + 'static> Journal<N> {
             found.push((keys::position_of(&key).unwrap_or(0), value.to_vec()));
         }
         Ok(found)
+    }
+
+    /// The record at a position, if there is one.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn at(&self, position: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let record = self.shared.store.records.get(keys::position(position))?;
+        Ok(record.map(|record| record.to_vec()))
     }
 
     /// The position of the last record, 0 for none.
@@ -322,7 +344,7 @@ struct Committer<N> {
     tail: Arc<Tail<N>>,
 }
 
-impl<N> Committer<N> {
+impl<N: Absorb> Committer<N> {
     fn run(mut self, queue: &mpsc::Receiver<Request<N>>, on_failure: &dyn Fn(String)) {
         while let Ok(first) = queue.recv() {
             let mut requests = vec![first];
@@ -342,33 +364,48 @@ impl<N> Committer<N> {
         let mut batch = self.store.database.batch().durability(Some(PersistMode::SyncData));
         let mut committed = Vec::with_capacity(requests.len());
         let mut answers = Vec::with_capacity(requests.len());
-        for Request { append, answer } in requests {
-            let Append { entity, expected, count, record, note } = append;
-            if self.last_version(entity, expected).map_err(|e| e.to_string())? != expected {
-                let _ = answer.send(Err(AppendError::Conflict));
-                continue;
+        for Request { appends, answer } in requests {
+            let mut answered = Vec::with_capacity(appends.len());
+            for append in appends {
+                answered.push(self.add(&mut batch, append, &mut committed)?);
             }
-            let position = self.next;
-            self.next += 1;
-            self.versions.insert(entity, expected + count);
-            let key = keys::position(position);
-            batch.insert(&self.store.records, key, &record[..]);
-            batch.insert(&self.store.index, keys::entity_version(entity, expected + 1), key);
-            committed.push(Committed { position, record: record.into(), note });
-            answers.push((answer, position));
+            answers.push((answer, answered));
         }
-        let Some(last) = committed.last().map(|c| c.position) else { return Ok(()) };
-        batch.commit().map_err(|e| format!("a commit failed: {e}"))?;
-        self.mark.set(last).map_err(|e| format!("the mark cannot be written: {e}"))?;
-        // in the tail before anyone is answered: who has an answer finds its record there
-        self.tail.push(committed);
-        for (answer, position) in answers {
-            let _ = answer.send(Ok(position));
+        if let Some(last) = committed.last().map(|c| c.position) {
+            batch.commit().map_err(|e| format!("a commit failed: {e}"))?;
+            self.mark.set(last).map_err(|e| format!("the mark cannot be written: {e}"))?;
+            // in the tail before anyone is answered: who has an answer finds its record there
+            self.tail.push(committed);
+        }
+        for (answer, answered) in answers {
+            let _ = answer.send(answered);
         }
         if self.versions.len() > VERSIONS_MAX {
             self.versions.clear();
         }
         Ok(())
+    }
+
+    /// Adds a record to the batch, unless its entity has moved on.
+    fn add(
+        &mut self,
+        batch: &mut OwnedWriteBatch,
+        append: Append<N>,
+        committed: &mut Vec<Committed<N>>,
+    ) -> Result<Result<u64, AppendError>, String> {
+        let Append { entity, expected, count, record, note } = append;
+        if self.last_version(entity, expected).map_err(|e| e.to_string())? != expected {
+            return Ok(Err(AppendError::Conflict));
+        }
+        let position = self.next;
+        self.next += 1;
+        self.versions.insert(entity, expected + count);
+        let key = keys::position(position);
+        batch.insert(&self.store.records, key, &record[..]);
+        batch.insert(&self.store.index, keys::entity_version(entity, expected + 1), key);
+        let content = note.map_or_else(|| Content::Record(record), Content::Note);
+        committed.push(Committed { position, entity, content });
+        Ok(Ok(position))
     }
 
     /// The entity's last version, as far as it matters: anything but `expected` is a conflict.

@@ -17,7 +17,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::case::event::{
-    Change, Entry, Event, Received, Start, Submission, TaskEvent, Wait,
+    Change, Doubt, Entry, Event, Received, Start, Submission, TaskEvent, Wait,
 };
 use crate::domain::case::problem::Problem;
 use crate::domain::data::Data;
@@ -92,8 +92,8 @@ struct Rest {
     cause: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     found: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    unsure: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubt: Option<Doubt>,
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     unsettled: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
@@ -245,9 +245,7 @@ fn change_to_wire(change: Change) -> (&'static str, Rest) {
         Change::Retried { error, at, deadline } => {
             ("retry", Rest { error: Some(error), at: Some(at), deadline, ..none() })
         }
-        Change::Faulted { error, unsure } => {
-            ("fault", Rest { error: Some(error), unsure, ..none() })
-        }
+        Change::Faulted { error, doubt } => ("fault", Rest { error: Some(error), doubt, ..none() }),
         Change::Completed { output, context, then, skipped } => {
             let word = if skipped { "skip" } else { "done" };
             (word, Rest { output, context, then, ..none() })
@@ -298,7 +296,7 @@ fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
     let lacks = |what: &str| format!("`{word}` without {what}");
     let error = |error: Option<Problem>| error.ok_or_else(|| lacks("an error"));
     let Rest {
-        input, work, turn, deadline, attempt, service, wait, found, unsure, unsettled, ..
+        input, work, turn, deadline, attempt, service, wait, found, doubt, unsettled, ..
     } = rest;
     let entry = Entry { input, work, turn, deadline };
     let entry = (entry != Entry::default()).then(|| Box::new(entry));
@@ -322,7 +320,7 @@ fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
             at: rest.at.ok_or_else(|| lacks("a time"))?,
             deadline,
         },
-        "fault" => Change::Faulted { error: error(rest.error)?, unsure },
+        "fault" => Change::Faulted { error: error(rest.error)?, doubt },
         "done" | "skip" => Change::Completed {
             output: rest.output,
             context: rest.context,

@@ -12,3 +12,4 @@ pub mod record;
 pub mod snapshot;
 pub mod tail;
 pub mod upcast;
+pub mod views;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::tail::Absorb;
 use crate::domain::case::summary::{Answered, Summary};
 
 /// A note about one append of a case.
@@ -13,4 +14,14 @@ pub struct Note {
     pub answered: Vec<(Arc<str>, Answered)>,
     /// The state, encoded, where the case comes to rest or its history has grown.
     pub snapshot: Option<Vec<u8>>,
+}
+
+impl Absorb for Note {
+    fn absorb(&mut self, older: Self) {
+        self.answered.extend(older.answered);
+        if self.snapshot.is_none() {
+            // it is still a snapshot, if not of the latest version
+            self.snapshot = older.snapshot;
+        }
+    }
 }

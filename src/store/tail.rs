@@ -1,74 +1,196 @@
-//! What was committed, handed on in order to the one who keeps the views.
+//! What was committed, handed on to the one who keeps the views.
 //!
-//! The committer never waits for the reader: when too much has queued up, the queue is dropped and
-//! the reader goes back to the journal, which has it all.
+//! The committer never waits for the reader. Of an entity that was noted several times before the
+//! reader came, only the latest note is kept, so that the queue is as long as there are entities
+//! in motion; beyond a bound it is dropped, and the reader goes back to the journal, which has it
+//! all.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
-/// Records that wait at the most; a reader further behind reads the journal instead.
+use crate::domain::ids::Entity;
+
+/// Entities that wait at the most.
 const QUEUE_MAX: usize = 50_000;
 
+/// A note that can take an older one of the same entity into itself.
+pub trait Absorb {
+    /// Takes in what an older note says that this one does not.
+    fn absorb(&mut self, older: Self);
+}
+
 /// A committed record.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Committed<N> {
     pub position: u64,
-    pub record: Arc<[u8]>,
-    /// What whoever appended it wants the reader to know, so that nothing is folded twice.
-    pub note: Option<N>,
+    pub entity: Entity,
+    pub content: Content<N>,
+}
+
+/// What is known of a committed record.
+#[derive(Debug)]
+pub enum Content<N> {
+    /// What whoever appended it has to say, so that nothing is folded twice.
+    Note(N),
+    /// The record itself.
+    Record(Vec<u8>),
+}
+
+/// What the reader takes: all that was committed after one position up to another.
+#[derive(Debug)]
+pub struct Taken<N> {
+    pub after: u64,
+    pub through: u64,
+    /// Since when the oldest of it waited.
+    pub since: Instant,
+    /// By position.
+    pub items: Vec<Committed<N>>,
 }
 
 /// The queue between committer and reader.
 pub struct Tail<N> {
-    queue: Mutex<VecDeque<Committed<N>>>,
+    queue: Mutex<Queue<N>>,
     arrived: Notify,
 }
 
-impl<N> Default for Tail<N> {
-    fn default() -> Self {
-        Self { queue: Mutex::new(VecDeque::new()), arrived: Notify::new() }
-    }
+struct Queue<N> {
+    items: Vec<Committed<N>>,
+    noted: HashMap<Entity, usize>,
+    after: u64,
+    through: u64,
+    since: Option<Instant>,
 }
 
-impl<N> Tail<N> {
+impl<N: Absorb> Tail<N> {
+    /// An empty queue behind a position.
+    pub fn behind(position: u64) -> Self {
+        let queue = Queue {
+            items: Vec::new(),
+            noted: HashMap::new(),
+            after: position,
+            through: position,
+            since: None,
+        };
+        Self { queue: Mutex::new(queue), arrived: Notify::new() }
+    }
+
     /// Adds what one commit brought.
     pub fn push(&self, committed: Vec<Committed<N>>) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() + committed.len() > QUEUE_MAX {
-            queue.clear();
+        let mut queue = self.lock();
+        if queue.items.len() + committed.len() > QUEUE_MAX {
+            queue.items.clear();
+            queue.noted.clear();
+            queue.after = queue.through;
         }
-        queue.extend(committed);
+        queue.since.get_or_insert_with(Instant::now);
+        for one in committed {
+            queue.add(one);
+        }
         drop(queue);
         self.arrived.notify_one();
     }
 
-    /// Everything that has arrived, up to `most`; waits until there is something.
-    pub async fn take(&self, most: usize) -> Vec<Committed<N>> {
+    /// Everything that has arrived; waits until there is something.
+    pub async fn take(&self) -> Taken<N> {
         loop {
-            let taken = self.try_take(most);
-            if !taken.is_empty() {
+            if let Some(taken) = self.try_take() {
                 return taken;
             }
             self.arrived.notified().await;
         }
     }
 
-    /// Everything that has arrived, up to `most`, without waiting.
-    pub fn try_take(&self, most: usize) -> Vec<Committed<N>> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = queue.len().min(most);
-        queue.drain(..count).collect()
+    /// Everything that has arrived, if anything has.
+    pub fn try_take(&self) -> Option<Taken<N>> {
+        let mut queue = self.lock();
+        let since = queue.since.take()?;
+        queue.noted.clear();
+        let mut items = std::mem::take(&mut queue.items);
+        let (after, through) = (queue.after, queue.through);
+        queue.after = through;
+        drop(queue);
+        items.sort_unstable_by_key(|one| one.position);
+        Some(Taken { after, through, since, items })
     }
 
-    /// Records that wait.
-    pub fn len(&self) -> usize {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// Since when the oldest record waits, if one does.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.lock().since
     }
 
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    fn lock(&self) -> MutexGuard<'_, Queue<N>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<N: Absorb> Queue<N> {
+    fn add(&mut self, mut one: Committed<N>) {
+        self.through = one.position;
+        if matches!(one.content, Content::Record(_)) {
+            self.items.push(one);
+            return;
+        }
+        let Some(&place) = self.noted.get(&one.entity) else {
+            self.noted.insert(one.entity, self.items.len());
+            self.items.push(one);
+            return;
+        };
+        let known = &mut self.items[place];
+        std::mem::swap(known, &mut one);
+        if let (Content::Note(newer), Content::Note(older)) = (&mut known.content, one.content) {
+            newer.absorb(older);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{Bits, EntityKind};
+
+    impl Absorb for Vec<u64> {
+        fn absorb(&mut self, older: Self) {
+            self.splice(0..0, older);
+        }
+    }
+
+    fn noted(position: u64, entity: u8) -> Committed<Vec<u64>> {
+        let entity = Entity { kind: EntityKind::Case, bits: Bits([entity; 16]) };
+        Committed { position, entity, content: Content::Note(vec![position]) }
+    }
+
+    #[test]
+    fn the_latest_note_of_an_entity_takes_in_the_older_ones() {
+        let tail = Tail::behind(10);
+        tail.push(vec![noted(11, 1), noted(12, 2)]);
+        tail.push(vec![noted(13, 1)]);
+        let taken = tail.try_take().unwrap();
+        assert_eq!((taken.after, taken.through), (10, 13));
+        let notes: Vec<_> = taken
+            .items
+            .into_iter()
+            .map(|one| match one.content {
+                Content::Note(note) => (one.position, note),
+                Content::Record(_) => unreachable!(),
+            })
+            .collect();
+        assert_eq!(notes, [(12, vec![12]), (13, vec![11, 13])]);
+        assert!(tail.try_take().is_none());
+    }
+
+    #[test]
+    fn too_much_is_dropped_and_the_reader_can_tell() {
+        let tail = Tail::behind(0);
+        for position in 1..=QUEUE_MAX as u64 + 1 {
+            let mut one = noted(position, 0);
+            one.entity.bits.0[..8].copy_from_slice(&position.to_be_bytes());
+            tail.push(vec![one]);
+        }
+        let taken = tail.try_take().unwrap();
+        assert_eq!((taken.after, taken.through), (QUEUE_MAX as u64, QUEUE_MAX as u64 + 1));
+        assert_eq!(taken.items.len(), 1);
     }
 }

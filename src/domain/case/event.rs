@@ -145,7 +145,7 @@ pub enum Change {
     Faulted {
         error: Problem,
         /// An attempt that is not safe to repeat may have been acted on all the same.
-        unsure: bool,
+        doubt: Option<Doubt>,
     },
     /// `output`: none where it is what went in (or what the last subtask left).
     Completed { output: Option<Data>, context: Option<Data>, then: Option<Then>, skipped: bool },
@@ -156,6 +156,16 @@ pub enum Change {
     },
     /// An event that a listening task took.
     Received { filter: u16, event: Box<Received> },
+}
+
+/// Why it is not known whether a failed attempt was acted on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Doubt {
+    /// The service answered with an error of its own.
+    Answered,
+    /// No answer came that says anything.
+    Silent,
 }
 
 /// What is fixed when a task is entered.

@@ -3,20 +3,21 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::derive::{self, TaskWait};
 use super::event::{Change, Event, Parent, Received, WaitKind};
 use super::phase::Phase;
 use super::problem::Problem;
-use super::state::{Body, Stage, State};
+use super::state::{Activation, Body, Note, Stage, State};
 use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, DeadId};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, DefinitionId, EventFilter, Kind, TaskId};
 
 /// A case as others see it.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Summary {
     pub id: CaseId,
     pub definition: DefinitionId,
@@ -44,7 +45,7 @@ pub struct Summary {
 }
 
 /// The wait that is shown of a case.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ShownWait {
     pub kind: WaitKind,
     pub on: Option<Arc<str>>,
@@ -56,14 +57,14 @@ pub struct ShownWait {
 }
 
 /// A call parked behind a service.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Parked {
     pub service: Arc<str>,
     pub since: Timestamp,
 }
 
 /// A task that listens for events.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Listening {
     pub task: TaskId,
     pub iteration: u32,
@@ -71,25 +72,29 @@ pub struct Listening {
 }
 
 /// One kind of event that a task listens for.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Listened {
     /// None: events of every type.
     pub event_type: Option<Arc<str>>,
     /// Which filter of the task it is.
     pub filter: u16,
-    /// The values that its correlations expect, in their order; none where one of them expects
-    /// nothing in particular, so that events cannot be looked up by it.
-    pub expected: Option<Vec<Json>>,
+    /// The values that its correlations expect, as a list in their order; none where events cannot
+    /// be looked up by them: nothing in particular is expected, or it takes long to find.
+    pub expected: Option<Data>,
 }
 
 /// What a dead letter says of its case.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DeadLetter {
     pub id: DeadId,
     pub cause: Arc<str>,
     pub task: Option<Arc<str>>,
     pub since: Timestamp,
     pub error: Option<Problem>,
+    /// The task's input.
+    pub input: Data,
+    /// Its last failed attempts.
+    pub attempts: Vec<Note>,
 }
 
 /// How a call was answered, for the numbers of its service.
@@ -174,10 +179,12 @@ fn listened(
         let values = expected.get(n).and_then(Json::as_array);
         let values: Option<Option<Vec<Json>>> =
             values.map(|all| all.iter().map(|one| one.get(0).cloned()).collect());
+        let looked_up = !filter.correlate.is_empty()
+            && !filter.correlate.iter().any(|correlation| correlation.from.runs_apart());
         Listened {
             event_type: filter.event_type.clone(),
             filter: n as u16,
-            expected: values.flatten().filter(|_| !filter.correlate.is_empty()),
+            expected: values.flatten().filter(|_| looked_up).map(|v| Data::from(Json::Array(v))),
         }
     };
     open.map(one).collect()
@@ -204,28 +211,37 @@ fn shown_wait(definition: &Definition, state: &State, waits: Vec<TaskWait>) -> O
 
 fn dead_letter(definition: &Definition, state: &State) -> Option<DeadLetter> {
     let alert = state.alert.as_ref()?;
-    let (task, error) = failing(state);
+    let failing = failing(state);
+    let error = failing.and_then(|activation| match &activation.failed {
+        Some(failed) => Some(failed.error.clone()),
+        None => activation.call()?.notes.last().map(|note| note.error.clone()),
+    });
+    let mut attempts = Vec::new();
+    if let Some(failing) = failing {
+        // the error may have left the call for a task around it
+        failing.walk(&mut |a| attempts.extend(a.call().iter().flat_map(|c| c.notes.clone())));
+    }
     Some(DeadLetter {
         id: DeadId::of_case(state.id, alert.version),
         cause: alert.cause.clone(),
-        task: task.map(|task| definition.task(task).reference.clone()),
+        task: failing.map(|a| definition.task(a.task).reference.clone()),
         since: alert.at,
         error: error.or_else(|| state.flow.failed.clone()),
+        input: failing.map_or_else(|| state.input.clone(), |a| a.input.clone()),
+        attempts,
     })
 }
 
-/// The task that waits for a person, and its error.
-pub fn failing(state: &State) -> (Option<TaskId>, Option<Problem>) {
-    let mut found = (None, None);
+/// The task that waits for a person.
+pub fn failing(state: &State) -> Option<&Activation> {
+    let mut found = None;
     state.walk(&mut |activation| {
-        let unknown = activation.call().filter(|c| matches!(c.stage, Stage::Person { .. }));
-        let error = match (&activation.failed, unknown) {
-            (Some(failed), _) if failed.uncaught => Some(failed.error.clone()),
-            (None, Some(call)) => call.notes.last().map(|note| note.error.clone()),
-            _ => return,
+        let person = match &activation.failed {
+            Some(failed) => failed.uncaught,
+            None => activation.call().is_some_and(|c| matches!(c.stage, Stage::Person { .. })),
         };
-        if found.0.is_none() {
-            found = (Some(activation.task), error);
+        if found.is_none() && person {
+            found = Some(activation);
         }
     });
     found

@@ -7,7 +7,10 @@ use crate::domain::ids::{Bits, Entity, EntityKind};
 use crate::domain::time::Timestamp;
 use crate::store::record::{self, BadRecord, By, Header, SCHEMA};
 
-fn open(folder: &Path) -> Journal<u32> {
+/// The positions of the notes that were taken in.
+type Note = Vec<u64>;
+
+fn open(folder: &Path) -> Journal<Note> {
     Journal::open(folder, |error| panic!("{error}")).unwrap()
 }
 
@@ -29,9 +32,9 @@ fn record_of(of: Entity, version: u64, previous: record::Hash) -> Vec<u8> {
     record::encode(&header, br#"[["unwound"]]"#)
 }
 
-fn append(of: Entity, expected: u64) -> Append<u32> {
+fn append(of: Entity, expected: u64) -> Append<Note> {
     let record = record_of(of, expected + 1, [0; 16]);
-    Append { entity: of, expected, count: 1, record, note: Some(7) }
+    Append { entity: of, expected, count: 1, record, note: Some(vec![expected]) }
 }
 
 #[tokio::test]
@@ -45,11 +48,10 @@ async fn what_is_acknowledged_is_there_in_order() {
     assert_eq!(journal.read(entity(1), 2, 10).unwrap().len(), 1);
     let positions: Vec<u64> = journal.tail_from(1, 10).unwrap().iter().map(|(p, _)| *p).collect();
     assert_eq!(positions, [2, 3]);
-    let tailed = journal.tail().take(10).await;
-    assert_eq!(
-        tailed.iter().map(|c| (c.position, c.note)).collect::<Vec<_>>(),
-        [(1, Some(7)), (2, Some(7)), (3, Some(7))]
-    );
+    let taken = journal.tail().take().await;
+    assert_eq!((taken.after, taken.through), (0, 3));
+    let positions: Vec<u64> = taken.items.iter().map(|c| c.position).collect();
+    assert_eq!(positions, [2, 3], "the first is part of the third, of the same entity");
     journal.close();
     assert_eq!(journal.append(append(entity(1), 2)).await, Err(AppendError::Closed));
     drop(journal);
@@ -72,6 +74,21 @@ async fn a_stale_writer_is_refused() {
     assert_eq!(again.append(append(entity(1), 0)).await, Err(AppendError::Conflict));
     assert_eq!(again.append(append(entity(1), 1)).await, Err(AppendError::Conflict));
     assert_eq!(again.append(append(entity(1), 2)).await, Ok(3));
+}
+
+#[tokio::test]
+async fn several_records_go_in_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    journal.append(append(entity(2), 0)).await.unwrap();
+    let all = (1..=3).map(|n| append(entity(n), 0)).collect();
+    let answers = journal.append_all(all).await.unwrap();
+    assert_eq!(answers, [Ok(2), Err(AppendError::Conflict), Ok(3)]);
+    let mut all: Vec<_> = (4..=5).map(|n| append(entity(n), 0)).collect();
+    all[1].record = vec![0; record::RECORD_MAX + 1];
+    assert_eq!(journal.append_all(all).await, Err(AppendError::TooLarge));
+    assert_eq!(journal.last_position().unwrap(), 3);
+    assert_eq!(journal.at(3).unwrap(), Some(record_of(entity(3), 1, [0; 16])));
 }
 
 #[tokio::test]
@@ -101,7 +118,7 @@ async fn a_record_beyond_the_bound_is_refused() {
 fn a_second_opener_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let _held = open(folder.path());
-    let refused = Journal::<u32>::open(folder.path(), |_| {});
+    let refused = Journal::<Note>::open(folder.path(), |_| {});
     assert!(matches!(refused, Err(OpenError::Locked(_))), "{:?}", refused.err());
 }
 
@@ -152,7 +169,7 @@ async fn a_journal_that_lost_what_was_acknowledged_stops_the_start() {
     let bytes = written(&path);
     std::fs::write(&path, &bytes[..bytes.len() - 30]).unwrap();
     for _ in 0..2 {
-        let refused = Journal::<u32>::open(folder.path(), |_| {}).err().expect("it is short");
+        let refused = Journal::<Note>::open(folder.path(), |_| {}).err().expect("it is short");
         let text = refused.to_string();
         assert!(text.contains("missing") && text.contains("backup"), "{text}");
     }
@@ -169,7 +186,7 @@ async fn a_damaged_journal_stops_the_start() {
         *byte ^= 0x55;
     }
     std::fs::write(&path, &bytes).unwrap();
-    let refused = Journal::<u32>::open(folder.path(), |_| {}).err().expect("it is damaged");
+    let refused = Journal::<Note>::open(folder.path(), |_| {}).err().expect("it is damaged");
     assert!(refused.to_string().contains("backup"), "{refused}");
 }
 

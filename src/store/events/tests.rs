@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{decode, encode};
 use crate::domain::case::event::{
-    Change, Entry, Event, Parent, Received, Start, Submission, TaskEvent, Wait, WaitKind,
+    Change, Doubt, Entry, Event, Parent, Received, Start, Submission, TaskEvent, Wait, WaitKind,
 };
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
@@ -107,7 +107,7 @@ pub fn one_of_each() -> Vec<(&'static str, Event)> {
                 deadline: Some(Timestamp(7)),
             }),
         ),
-        ("task-fault", task(Change::Faulted { error: error(), unsure: true })),
+        ("task-fault", task(Change::Faulted { error: error(), doubt: Some(Doubt::Answered) })),
         (
             "task-done",
             task(Change::Completed {

@@ -1,6 +1,10 @@
 //! `evolve`: what an event makes of a state. Nothing is evaluated here, nothing is looked up.
 
+mod call;
+mod clocks;
 mod enter;
+mod leave;
+mod stuck;
 mod task;
 
 use super::event::{Event, Submission};
@@ -132,15 +136,15 @@ pub fn evolve(
         Event::Alerted { cause } => {
             let cause = cause.as_str().into();
             state.alert = Some(Alert { cause, version: state.version, at });
-            task::leave_undo_to_person(state);
+            stuck::leave_undo_to_person(state);
         }
         Event::UnwindingStarted { reason, error } => {
             state.unwinding = Some(Unwinding { reason: reason.clone(), error: error.clone() });
             state.undo.iter_mut().for_each(|undo| undo.due = true);
             state.hold = None;
             state.flow.failed = None;
-            task::settle_stuck(state);
-            task::ask_for_the_unsure(definition, state);
+            stuck::settle_stuck(state);
+            stuck::ask_for_the_unsure(definition, state);
         }
         Event::UnwindingEnded => state.compensated = true,
         Event::Completed { output } => {
@@ -180,7 +184,7 @@ fn resume(state: &mut State, retried: bool) {
     if state.flow.failed.take().is_some() {
         // whoever retries a workflow that timed out gives it all the time it needs
         state.deadline = None;
-        task::settle_stuck(state);
+        stuck::settle_stuck(state);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::derive;
-use crate::domain::case::event::{Change, Event};
+use crate::domain::case::event::{Change, Doubt, Event};
 use crate::domain::case::problem::Problem;
 use crate::domain::case::state::{Body, Branch, Stage, TryStage};
 use crate::domain::workflow::model::{Kind, OnError};
@@ -23,17 +23,17 @@ enum Caught {
 impl Interpreter<'_> {
     /// An error leaves the task.
     pub(super) fn fault(&mut self, key: Key, problem: Problem) -> Result<(), Halt> {
-        self.fault_with(key, problem, false)
+        self.fault_with(key, problem, None)
     }
 
     pub(super) fn fault_with(
         &mut self,
         key: Key,
         problem: Problem,
-        unsure: bool,
+        doubt: Option<Doubt>,
     ) -> Result<(), Halt> {
         let error = problem.at(&self.task(key.0).reference);
-        self.emit_task(key, Change::Faulted { error, unsure })
+        self.emit_task(key, Change::Faulted { error, doubt })
     }
 
     /// Carries the error of a failed task outwards, to the try that catches it or to the end.
@@ -148,7 +148,7 @@ impl Interpreter<'_> {
                 }
             }
             let error = error.clone();
-            self.emit_task(key, Change::Faulted { error, unsure: false })?;
+            self.emit_task(key, Change::Faulted { error, doubt: None })?;
         }
         Ok(())
     }

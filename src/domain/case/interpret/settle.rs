@@ -3,7 +3,7 @@
 
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::command::{Health, Outcome};
-use crate::domain::case::event::{Change, Event, Wait, WaitKind};
+use crate::domain::case::event::{Change, Doubt, Event, Wait, WaitKind};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Call, Stage};
 use crate::domain::data::Data;
@@ -58,7 +58,7 @@ impl Interpreter<'_> {
                 if unsure && self.is_unsettled(key) && self.reconciles(key) {
                     return self.doubt(key, error, Health::default());
                 }
-                self.fault_with(key, error.clone(), unsure)
+                self.fault_with(key, error.clone(), unsure.then_some(Doubt::Answered))
             }
             Outcome::NotDone { error, retry_after, health } => {
                 if self.is_unsettled(key) && !asking {
@@ -107,7 +107,7 @@ impl Interpreter<'_> {
         if patient || self.is_unsettled(key) {
             return self.leave_to_person(key, error.clone());
         }
-        self.fault_with(key, error.clone(), true)
+        self.fault_with(key, error.clone(), Some(Doubt::Silent))
     }
 
     /// Nothing was acted on: the call waits and is repeated, as long as there is patience.

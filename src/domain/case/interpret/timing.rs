@@ -1,6 +1,7 @@
 //! Instants that have come: waits that are over, timeouts.
 
 use super::{Halt, Interpreter, Key};
+use crate::domain::case::event::Doubt;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::Stage;
 
@@ -18,7 +19,8 @@ impl Interpreter<'_> {
             .is_some_and(|call| call.asking || matches!(call.stage, Stage::InFlight { .. }));
         let unsure = may_be_done && !self.repeatable(key)?;
         let reference = &self.task(key.0).reference;
-        self.fault_with(key, timeout(&format!("the task {reference}")), unsure)
+        let doubt = unsure.then_some(Doubt::Silent);
+        self.fault_with(key, timeout(&format!("the task {reference}")), doubt)
     }
 
     /// A try's attempt took longer than its retry policy allows: the error is raised in its body.

@@ -1,0 +1,6 @@
+//! The actors.
+
+pub mod definitions;
+pub mod evaluator;
+pub mod load;
+pub mod restart;

@@ -1,0 +1,138 @@
+//! Rows of cases and the keys under which they are found.
+
+use std::ops::Bound;
+
+use super::{TableError, Views, keys};
+use crate::domain::case::summary::Summary;
+use crate::domain::ids::CaseId;
+use crate::domain::service::line::Ticket;
+use crate::domain::time::Timestamp;
+use crate::store::codec;
+
+/// What became of a case's row.
+pub struct Put {
+    /// The row as it was.
+    pub before: Option<Summary>,
+    /// Listeners that were not there before.
+    pub listeners: Vec<keys::ListenerKey>,
+}
+
+impl Views {
+    /// The row of a case.
+    ///
+    /// # Errors
+    /// When sled fails; so for all below.
+    pub fn case(&self, case: CaseId) -> Result<Option<Summary>, TableError> {
+        let row = self.table.get(&keys::of_case(keys::CASE, case))?;
+        Ok(row.and_then(|bytes| codec::decode(&bytes)))
+    }
+
+    /// Writes a case's row. Keys first, the row last: after a crash in between the row says which
+    /// keys were there before, and writing it again puts all in order.
+    pub fn put_case(&self, summary: &Summary) -> Result<Put, TableError> {
+        let row_key = keys::of_case(keys::CASE, summary.id);
+        let before: Option<Summary> =
+            self.table.get(&row_key)?.and_then(|bytes| codec::decode(&bytes));
+        let new = keys::of_summary(summary);
+        let old = before.as_ref().map(keys::of_summary).unwrap_or_default();
+        let mut listeners = Vec::new();
+        for key in new.iter().filter(|key| old.binary_search(key).is_err()) {
+            self.table.put(key, &[])?;
+            if key[0] == keys::LISTENER {
+                listeners.extend(keys::listener_of(key));
+            }
+        }
+        for key in old.iter().filter(|key| new.binary_search(key).is_err()) {
+            self.table.remove(key)?;
+        }
+        self.table.put(&row_key, &codec::encode(summary))?;
+        Ok(Put { before, listeners })
+    }
+
+    /// Cases that wait for a child's end.
+    pub fn parents_of(&self, child: CaseId) -> Result<Vec<CaseId>, TableError> {
+        self.cases_under(&keys::key(keys::PARENT, &[&child.0.0]), usize::MAX)
+    }
+
+    /// Cases that owe something, from one on.
+    pub fn owing(&self, after: Option<CaseId>, most: usize) -> Result<Vec<CaseId>, TableError> {
+        let after = after.map(|case| keys::of_case(keys::OWES, case));
+        let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let found = self.table.scan(&[keys::OWES], start).take(most);
+        found.filter_map(|e| e.map(|(key, _)| keys::case_at_end(&key)).transpose()).collect()
+    }
+
+    /// Cases that were accepted and not started, in the order in which they start.
+    pub fn pending(&self, most: usize) -> Result<Vec<CaseId>, TableError> {
+        self.cases_under(&[keys::PENDING], most)
+    }
+
+    /// How many cases wait to be started.
+    pub fn count_pending(&self) -> Result<usize, TableError> {
+        self.table.scan(&[keys::PENDING], Bound::Unbounded).try_fold(0, |n, e| e.map(|_| n + 1))
+    }
+
+    /// Cases that are due by an instant, the earliest first, and when.
+    pub fn due(
+        &self,
+        until: Timestamp,
+        most: usize,
+    ) -> Result<Vec<(Timestamp, CaseId)>, TableError> {
+        let mut found = Vec::new();
+        for entry in self.table.scan(&[keys::TIMER], Bound::Unbounded).take(most) {
+            let (key, _) = entry?;
+            let due = keys::number_at(&key, 1).map_or(Timestamp(0), |n| Timestamp(n as i64));
+            if due > until {
+                break;
+            }
+            found.extend(keys::case_at_end(&key).map(|case| (due, case)));
+        }
+        Ok(found)
+    }
+
+    /// Who waits for a service, in order.
+    pub fn line(&self, service: &str, most: usize) -> Result<Vec<Ticket>, TableError> {
+        let prefix = keys::line(service);
+        let rank_at = prefix.len();
+        let ticket = |key: &[u8]| {
+            let since = Timestamp(keys::number_at(key, rank_at + 1)? as i64);
+            Some(Ticket { rank: *key.get(rank_at)?, since, case: keys::case_at_end(key)? })
+        };
+        let found = self.table.scan(&prefix, Bound::Unbounded).take(most);
+        found.filter_map(|e| e.map(|(key, _)| ticket(&key)).transpose()).collect()
+    }
+
+    /// How many wait for a service, and since when the oldest does.
+    pub fn count_line(&self, service: &str) -> Result<(usize, Option<Timestamp>), TableError> {
+        let prefix = keys::line(service);
+        let (mut count, mut oldest) = (0, None);
+        for entry in self.table.scan(&prefix, Bound::Unbounded) {
+            let since = keys::number_at(&entry?.0, prefix.len() + 1);
+            let since = since.map(|n| Timestamp(n as i64));
+            count += 1;
+            oldest = oldest.into_iter().chain(since).min();
+        }
+        Ok((count, oldest))
+    }
+
+    /// Whether a case was taken out of service.
+    pub fn is_quarantined(&self, case: CaseId) -> Result<bool, TableError> {
+        self.table.has(&keys::of_case(keys::QUARANTINE, case))
+    }
+
+    /// All cases that were taken out of service.
+    pub fn quarantined(&self) -> Result<Vec<CaseId>, TableError> {
+        self.cases_under(&[keys::QUARANTINE], usize::MAX)
+    }
+
+    /// Takes a case out of service, or back.
+    pub fn set_quarantined(&self, case: CaseId, quarantined: bool) -> Result<(), TableError> {
+        let key = keys::of_case(keys::QUARANTINE, case);
+        if quarantined { self.table.put(&key, &[]) } else { self.table.remove(&key) }
+    }
+
+    fn cases_under(&self, prefix: &[u8], most: usize) -> Result<Vec<CaseId>, TableError> {
+        let found = self.table.scan(prefix, Bound::Unbounded).take(most);
+        found.filter_map(|e| e.map(|(key, _)| keys::case_at_end(&key)).transpose()).collect()
+    }
+}

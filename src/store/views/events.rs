@@ -1,0 +1,188 @@
+//! CloudEvents of the last days and who listens for them: an event is matched by lookup, never by
+//! asking every case that listens.
+//!
+//! All cases at the same listening task of a definition look for events by the same correlations:
+//! that is a shape. For every shape an event is found by the values that its correlations have.
+
+use std::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+
+pub use super::keys::{ListenerKey, Short};
+use super::{TableError, Views, keys};
+use crate::domain::ids::CaseId;
+use crate::domain::time::{DAY, Timestamp};
+use crate::domain::workflow::model::{DefinitionId, TaskId};
+use crate::store::codec;
+
+/// Milliseconds that events are kept for.
+pub const KEPT: i64 = 7 * DAY;
+
+/// A filter of a listening task of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    pub definition: DefinitionId,
+    pub task: TaskId,
+    pub filter: u16,
+    /// The event type that it takes; none: any.
+    pub event_type: Option<std::sync::Arc<str>>,
+}
+
+impl Shape {
+    /// What it is found by.
+    pub fn key(&self) -> Short {
+        keys::shape(&self.definition, self.task, self.filter)
+    }
+}
+
+/// An event's row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRow {
+    pub at: Timestamp,
+    pub kind: String,
+    /// The case that its subject names.
+    pub subject: Option<CaseId>,
+    /// The values that it has for each shape of its type.
+    pub values: Vec<(Short, Short)>,
+}
+
+/// What correlations have found in an event, as a key; none: nothing in particular.
+pub fn correlated(values: Option<&serde_json::Value>) -> Short {
+    keys::correlated(values)
+}
+
+impl Views {
+    /// All shapes that were ever listened to.
+    ///
+    /// # Errors
+    /// When sled fails; so for all below.
+    pub fn shapes(&self) -> Result<Vec<Shape>, TableError> {
+        let rows = self.table.scan(&[keys::SHAPE], Bound::Unbounded);
+        rows.filter_map(|e| e.map(|(_, value)| codec::decode(&value)).transpose()).collect()
+    }
+
+    /// Keeps a shape.
+    pub fn put_shape(&self, shape: &Shape) -> Result<(), TableError> {
+        self.table.put(&keys::key(keys::SHAPE, &[&shape.key()]), &codec::encode(shape))
+    }
+
+    /// Keeps an event, under everything that it is looked up by.
+    pub fn put_event(&self, position: u64, row: &EventRow) -> Result<(), TableError> {
+        for key in keys_of(position, row) {
+            self.table.put(&key, &[])?;
+        }
+        let key = keys::key(keys::EVENT, &[&position.to_be_bytes()]);
+        self.table.put(&key, &codec::encode(row))
+    }
+
+    /// An event's row.
+    pub fn event(&self, position: u64) -> Result<Option<EventRow>, TableError> {
+        let row = self.table.get(&keys::key(keys::EVENT, &[&position.to_be_bytes()]))?;
+        Ok(row.and_then(|bytes| codec::decode(&bytes)))
+    }
+
+    /// Forgets events that are older than an instant, at most so many. How many were.
+    pub fn forget_events(&self, before: Timestamp, most: usize) -> Result<usize, TableError> {
+        let mut forgotten = 0;
+        for entry in self.table.scan(&[keys::EVENT], Bound::Unbounded).take(most) {
+            let (key, value) = entry?;
+            let (Some(position), Some(row)) = (keys::number_at(&key, 1), decoded(&value)) else {
+                self.table.remove(&key)?;
+                continue;
+            };
+            if row.at >= before {
+                break;
+            }
+            for key in keys_of(position, &row) {
+                self.table.remove(&key)?;
+            }
+            self.table.remove(&key)?;
+            forgotten += 1;
+        }
+        Ok(forgotten)
+    }
+
+    /// Positions of events since an instant that this listener may take, the newest first.
+    pub fn events_for(
+        &self,
+        listener: &ListenerKey,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<u64>, TableError> {
+        let any_value = listener.values == [0; 8];
+        let prefix = match (any_value, listener.event_type == [0; 8]) {
+            (true, true) => vec![keys::EVENT],
+            (true, false) => keys::key(keys::EVENT_TYPE, &[&listener.event_type]),
+            (false, _) => keys::key(keys::EVENT_VALUE, &[&listener.shape, &listener.values]),
+        };
+        let addressed = keys::key(keys::EVENT_SUBJECT, &[&listener.case.0.0]);
+        let mut found = self.positions_since(&prefix, since, most)?;
+        found.extend(self.positions_since(&addressed, since, most)?);
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Positions of events of a type (none: all), the newest first.
+    pub fn events_of_type(&self, kind: Option<&str>, most: usize) -> Result<Vec<u64>, TableError> {
+        let prefix = match kind {
+            Some(_) => keys::key(keys::EVENT_TYPE, &[&keys::event_type(kind)]),
+            None => vec![keys::EVENT],
+        };
+        self.positions_since(&prefix, Timestamp(0), most)
+    }
+
+    fn positions_since(
+        &self,
+        prefix: &[u8],
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<u64>, TableError> {
+        let mut found = Vec::new();
+        for entry in self.table.backwards(prefix).take(most) {
+            let (key, _) = entry?;
+            let Some(position) = keys::number_at(&key, prefix.len()) else { continue };
+            if self.event(position)?.is_none_or(|row| row.at < since) {
+                break;
+            }
+            found.push(position);
+        }
+        Ok(found)
+    }
+
+    /// Cases that listen for an event of this kind and these values.
+    pub fn listeners_of(&self, kind: &str, row: &EventRow) -> Result<Vec<CaseId>, TableError> {
+        let mut found: Vec<CaseId> = row.subject.into_iter().collect();
+        for event_type in [keys::event_type(Some(kind)), keys::event_type(None)] {
+            for (shape, values) in &row.values {
+                for values in [*values, [0; 8]] {
+                    let prefix = keys::key(keys::LISTENER, &[&event_type, shape, &values]);
+                    for entry in self.table.scan(&prefix, Bound::Unbounded) {
+                        found.extend(keys::listener_of(&entry?.0).map(|l| l.case));
+                    }
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+}
+
+fn decoded(bytes: &[u8]) -> Option<EventRow> {
+    codec::decode(bytes)
+}
+
+/// Everything that an event is looked up by, apart from its position.
+fn keys_of(position: u64, row: &EventRow) -> Vec<Vec<u8>> {
+    let position = position.to_be_bytes();
+    let kind = keys::event_type(Some(&row.kind));
+    let mut all = vec![keys::key(keys::EVENT_TYPE, &[&kind, &position])];
+    if let Some(case) = row.subject {
+        all.push(keys::key(keys::EVENT_SUBJECT, &[&case.0.0, &position]));
+    }
+    for (shape, values) in &row.values {
+        all.push(keys::key(keys::EVENT_VALUE, &[shape, values, &position]));
+    }
+    all
+}
