@@ -6,4 +6,5 @@
 pub mod actors;
 pub mod clock;
 pub mod domain;
+pub mod effects;
 pub mod store;

@@ -65,15 +65,33 @@ pub async fn load(
     id: CaseId,
     snapshot: Option<Snapshot>,
 ) -> Result<Loaded, LoadError> {
-    let mut fold = match snapshot {
+    let fold = load_before(journal, definitions, id, snapshot, u64::MAX).await?;
+    let (Some(definition), Some(state)) = (fold.definition, fold.state) else {
+        return Err(LoadError::NotFound);
+    };
+    Ok(Loaded { definition, state, hash: fold.hash })
+}
+
+/// Folds the records of a case that come before a version.
+///
+/// # Errors
+/// When they cannot be read.
+pub async fn load_before(
+    journal: &Journal<Note>,
+    definitions: &Definitions,
+    id: CaseId,
+    snapshot: Option<Snapshot>,
+    before: u64,
+) -> Result<Fold, LoadError> {
+    let mut fold = match snapshot.filter(|snapshot| snapshot.state.version < before) {
         Some(Snapshot { state, hash }) => {
             let definition = definition_of(definitions, &state.definition).await?;
             Fold { id, definition: Some(definition), state: Some(state), hash }
         }
-        None => Fold { id, definition: None, state: None, hash: [0; 16] },
+        None => Fold::new(id),
     };
     loop {
-        let from = fold.state.as_ref().map_or(1, |state| state.version + 1);
+        let from = fold.next_version();
         let page = {
             let journal = journal.clone();
             let read = move || journal.read(Entity::from(id), from, PAGE);
@@ -81,16 +99,15 @@ pub async fn load(
         };
         let last = page.len() < PAGE;
         for bytes in page {
+            if fold.next_version() >= before {
+                return Ok(fold);
+            }
             fold.record(definitions, &bytes).await?;
         }
         if last {
-            break;
+            return Ok(fold);
         }
     }
-    let (Some(definition), Some(state)) = (fold.definition, fold.state) else {
-        return Err(LoadError::NotFound);
-    };
-    Ok(Loaded { definition, state, hash: fold.hash })
 }
 
 async fn definition_of(
@@ -109,6 +126,16 @@ pub struct Fold {
 }
 
 impl Fold {
+    /// Before the first record.
+    pub fn new(id: CaseId) -> Self {
+        Self { id, definition: None, state: None, hash: [0; 16] }
+    }
+
+    /// Version of the next event.
+    pub fn next_version(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| state.version) + 1
+    }
+
     /// Folds the next record, after checking that it is whole and follows the one before.
     ///
     /// # Errors
@@ -118,7 +145,7 @@ impl Fold {
         definitions: &Definitions,
         bytes: &[u8],
     ) -> Result<Vec<Event>, LoadError> {
-        let version = self.state.as_ref().map_or(0, |state| state.version) + 1;
+        let version = self.next_version();
         let bad = |bad| LoadError::Record { version, bad };
         let (header, events) = record::decode(bytes).map_err(bad)?;
         let expected = (Entity::from(self.id), version, self.hash);

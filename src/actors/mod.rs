@@ -1,6 +1,54 @@
-//! The actors.
+//! The supervision tree, and the handles that the rest of the program holds.
+//!
+//! ```text
+//! root ─┬─ router ── one actor for each live case
+//!       ├─ breaker, one for each service
+//!       ├─ projector     the journal's tail -> views, feed, who has to be told
+//!       ├─ waker         rows of news -> cases
+//!       ├─ starter       accepted cases -> started ones
+//!       ├─ timers        due instants -> cases
+//!       └─ keeper        room on the disk, gauges
+//! ```
+//!
+//! Who writes to whom, and what bounds it (ractor's mailboxes have no bound of their own):
+//!
+//! | edge | bound | at the bound |
+//! |---|---|---|
+//! | API → case | requests let in by the API | 429 |
+//! | intake → new case | places, `[cases] live_max` | accepted, pending |
+//! | intake → pending | `[cases] pending_max` | 429 with Retry-After |
+//! | timers, waker, breaker, recovery → case | places | they wait for one |
+//! | courier → case | one result for each attempt in flight | permits of the services |
+//! | case → courier | a pool for each kind of effect | an effect that leaves too late is not sent |
+//! | case → committer | one append for each live case | the case waits |
+//! | committer → projector | the tail, 50,000 entities | it is cut; the projector reads the journal |
+//! | projector → feed | a ring of 4,096 changes | followers are told to start over |
+//! | case → evaluator | 64 jobs | the case waits |
+//! | gate → breaker | one `Look` until it has looked | |
+//!
+//! [`office`] holds what all of them share; [`handles`] is what the API may name.
 
+mod breaker;
+pub mod cabinet;
+mod case;
+mod cases;
+mod courier;
 pub mod definitions;
-pub mod evaluator;
-pub mod load;
-pub mod restart;
+mod evaluator;
+mod events;
+mod feed;
+pub mod handles;
+mod intake;
+mod keeper;
+mod load;
+mod office;
+mod projector;
+mod quarantine;
+mod recovery;
+mod restart;
+mod root;
+mod router;
+mod services;
+mod timers;
+mod waker;
+mod watches;

@@ -3,6 +3,7 @@
 
 pub mod call;
 pub mod case;
+pub mod cloud_event;
 pub mod data;
 pub mod ids;
 pub mod mail;

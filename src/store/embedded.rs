@@ -210,6 +210,20 @@ impl<N: Absorb + Send + 'static> Journal<N> {
         Ok(found)
     }
 
+    /// The last record of an entity, if it has any.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn last_of(&self, entity: Entity) -> Result<Option<Vec<u8>>, ReadError> {
+        match self.shared.store.index.prefix(keys::entity(entity)).next_back() {
+            Some(entry) => {
+                let position = entry.value()?;
+                Ok(self.shared.store.records.get(&*position)?.map(|record| record.to_vec()))
+            }
+            None => Ok(None),
+        }
+    }
+
     /// The first versions of the entity's records and their positions, newest first.
     ///
     /// # Errors

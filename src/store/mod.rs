@@ -11,5 +11,6 @@ pub mod note;
 pub mod record;
 pub mod snapshot;
 pub mod tail;
+pub mod transitions;
 pub mod upcast;
 pub mod views;

@@ -6,11 +6,37 @@ use url::Url;
 use super::http::Parts;
 use super::parameters::{Joint, joint, written};
 use super::uri::encoded;
+use crate::domain::workflow::source::{self, Format};
+
+/// Bytes that a document may have.
+pub const DOCUMENT_MAX: usize = 4 << 20;
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
 /// References that may be followed from one place before it counts as a circle.
 const REFERENCES_MAX: usize = 16;
+
+/// Reads a document as it was fetched: JSON, else YAML.
+///
+/// # Errors
+/// When it is neither, or no OpenAPI or Swagger document.
+pub fn read(body: &[u8]) -> Result<Json, String> {
+    if body.len() > DOCUMENT_MAX {
+        return Err(format!("the OpenAPI document is larger than {} MiB", DOCUMENT_MAX >> 20));
+    }
+    let text = std::str::from_utf8(body).map_err(|_| "the OpenAPI document is no text")?;
+    let document = match serde_json::from_str::<Json>(text) {
+        Ok(document) => document,
+        Err(_) => {
+            let node = source::read(text, Format::Yaml);
+            node.map_err(|_| "the OpenAPI document is neither JSON nor YAML")?.to_json()
+        }
+    };
+    if document.get("openapi").is_none() && document.get("swagger").is_none() {
+        return Err("this is no OpenAPI document".to_owned());
+    }
+    Ok(document)
+}
 
 /// The request of an operation, with its parameters given by name.
 ///

@@ -155,15 +155,19 @@ impl Gate {
         self.ramp.as_ref().map_or(max, |ramp| ramp.limit().min(max))
     }
 
-    /// Why calls are held back altogether, whoever asks.
-    pub fn holds_back(&self) -> Option<Held> {
-        match &self.circuit {
+    /// Why calls are held back altogether, if they are; then the case has joined the line.
+    pub fn holds_back(&mut self, ticket: Ticket) -> Option<Held> {
+        let held = match &self.circuit {
             Circuit::Closed => None,
             Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
                 Some(Held::Outage(detail_of(outage)))
             }
             Circuit::Isolated { reason, .. } => Some(Held::Operator(reason.clone())),
+        };
+        if held.is_some() {
+            self.line.join(ticket);
         }
+        held
     }
 
     /// A call with a permit has ended.
@@ -400,6 +404,11 @@ impl Gate {
     /// The ramp's limit while there is a ramp.
     pub fn ramp_limit(&self) -> Option<u32> {
         self.ramp.as_ref().map(|ramp| ramp.limit().min(self.settings.max_concurrent))
+    }
+
+    /// Somebody waits.
+    pub fn has_line(&self) -> bool {
+        !self.line.is_empty()
     }
 
     /// Nothing is under way, and nobody waits.

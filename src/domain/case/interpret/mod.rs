@@ -29,6 +29,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, Task, TaskId};
 
 pub use evaluate::{json_size, runtime_argument};
+pub use settle::SEND_WITHIN;
 
 /// Steps after which a decision ends, commits, and goes on by a command of its own.
 const STEPS_MAX: u32 = 500;

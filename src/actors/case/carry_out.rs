@@ -1,0 +1,302 @@
+//! One command, from the state to the answer: decided, committed, then acted upon.
+
+use std::time::Instant;
+
+use ractor::ActorRef;
+
+use super::desk::OfficeDesk;
+use super::{CaseMsg, CaseRef, Live, Meta, TellError, Told};
+use crate::actors::courier::{Courier, Parcel};
+use crate::actors::load::{self, LoadError, Loaded};
+use crate::actors::services::Permit;
+use crate::actors::watches::Reached;
+use crate::domain::case::command::{Command, Facts, Rejection};
+use crate::domain::case::decide::{decide, remember};
+use crate::domain::case::derive;
+use crate::domain::case::effect::Effect;
+use crate::domain::case::event::Submission;
+use crate::domain::case::interpret::{Decided, Halt};
+use crate::domain::case::summary::{Summary, answered};
+use crate::domain::ids::Entity;
+use crate::domain::time::Timestamp;
+use crate::store::embedded::{Append, AppendError};
+use crate::store::events;
+use crate::store::note::Note;
+use crate::store::record::{self, Hash, Header, SCHEMA};
+use crate::store::snapshot::Snapshot;
+
+/// Times that a decision is made anew because somebody else wrote first.
+const CONFLICTS: usize = 3;
+
+/// Events after which a moving case leaves a snapshot.
+const SNAPSHOT_EVERY: u64 = 50;
+
+/// Events after which one that comes to rest does.
+const SNAPSHOT_AT_REST: u64 = 16;
+
+/// A decision that was made and is not committed yet.
+struct Made {
+    decided: Decided,
+    permits: Vec<Permit>,
+    at: Timestamp,
+}
+
+/// What became of one try.
+enum Tried {
+    Told(Told),
+    /// Somebody else wrote first.
+    Conflict,
+}
+
+impl Live {
+    /// Carries out a command.
+    pub(super) async fn carry_out(
+        &mut self,
+        me: &ActorRef<CaseMsg>,
+        command: &Command,
+        meta: &Meta,
+    ) -> Result<Told, TellError> {
+        for _ in 0..CONFLICTS {
+            self.ensure_loaded(me).await?;
+            let tried = self.attempt(me, command, meta).await;
+            self.decline(command);
+            match tried? {
+                Tried::Told(told) => return Ok(told),
+                Tried::Conflict => {
+                    self.fresh = false;
+                    self.case = None;
+                }
+            }
+        }
+        Err(TellError::Unavailable("the case is being written by somebody else".to_owned()))
+    }
+
+    /// A place that a service kept for the case is free again, if the case has not taken it.
+    fn decline(&self, command: &Command) {
+        if let Command::Admit { service } = command
+            && let Some(served) = self.office.services.find(service)
+        {
+            served.decline(self.id);
+        }
+    }
+
+    async fn ensure_loaded(&mut self, me: &ActorRef<CaseMsg>) -> Result<(), TellError> {
+        if self.case.is_some() || self.fresh {
+            return Ok(());
+        }
+        let office = self.office.clone();
+        let snapshot = office.snapshot(self.id);
+        let loaded = load::load(&office.journal, &office.definitions, self.id, snapshot).await;
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(LoadError::NotFound) => return Ok(()),
+            Err(error) if error.is_of_the_case() => {
+                return Err(TellError::Broken(error.to_string()));
+            }
+            Err(error) => return Err(TellError::Unavailable(error.to_string())),
+        };
+        let owes = derive::owes(&loaded.state);
+        self.snapshot = loaded.state.version;
+        self.case = Some(loaded);
+        if owes {
+            // whoever ran its attempts is gone, and whatever it was about to do is not done
+            if let Tried::Conflict = self.attempt(me, &Command::Recover, &Meta::engine()).await? {
+                let detail = "the case is being written by somebody else".to_owned();
+                return Err(TellError::Unavailable(detail));
+            }
+        }
+        Ok(())
+    }
+
+    async fn attempt(
+        &mut self,
+        me: &ActorRef<CaseMsg>,
+        command: &Command,
+        meta: &Meta,
+    ) -> Result<Tried, TellError> {
+        if let Some(case) = &self.case {
+            let known = meta.command.is_some_and(|id| case.state.commands.contains(&id));
+            if known {
+                return Ok(Tried::Told(self.told(true)?));
+            }
+            if meta.if_match.is_some_and(|version| version != case.state.version) {
+                return Err(TellError::Stale(case.state.version));
+            }
+        } else if submission_of(command).is_none() {
+            return Err(TellError::NotFound);
+        }
+        let made = match self.make(command).await {
+            Ok(made) => made,
+            Err(Halt::Rejected(Rejection::Exists(_))) => {
+                return self.submitted_before(command).map(Tried::Told);
+            }
+            Err(Halt::Rejected(rejection)) => return Err(rejection.into()),
+            Err(Halt::Corrupt(corrupt)) => return Err(TellError::Broken(corrupt.to_string())),
+            Err(Halt::Evaluating) => {
+                return Err(TellError::Unavailable("an evaluation never ended".to_owned()));
+            }
+        };
+        if made.decided.events.is_empty() {
+            return Ok(Tried::Told(self.told(false)?));
+        }
+        self.commit(me, made, meta).await
+    }
+
+    /// A submission that finds its case there: the same one again, or another under its key.
+    fn submitted_before(&self, command: &Command) -> Result<Told, TellError> {
+        let known = self.case.as_ref().and_then(|case| case.state.fingerprint);
+        let again = submission_of(command).and_then(|submission| submission.fingerprint);
+        if known == again { self.told(true) } else { Err(TellError::Other(known)) }
+    }
+
+    fn told(&self, replayed: bool) -> Result<Told, TellError> {
+        let state = &self.case.as_ref().ok_or(TellError::NotFound)?.state;
+        Ok(Told {
+            id: state.id,
+            version: state.version,
+            phase: state.phase,
+            status: state.status.clone(),
+            replayed,
+        })
+    }
+
+    /// Makes a decision, again and again until everything that takes long is known.
+    async fn make(&self, command: &Command) -> Result<Made, Halt> {
+        let (definition, priority) = match (&self.case, submission_of(command)) {
+            (Some(case), _) => (case.definition.clone(), case.state.priority),
+            (None, Some(submission)) => {
+                let definition = self.office.definitions.get(&submission.definition).await;
+                let Some(definition) = definition else {
+                    let detail = "the workflow cannot be read".to_owned();
+                    return Err(Rejection::Conflict { detail, allowed: Vec::new() }.into());
+                };
+                (definition, submission.priority)
+            }
+            (None, None) => return Err(Halt::Evaluating),
+        };
+        let state = self.case.as_ref().map(|case| &case.state);
+        let facts = Facts { now: self.office.clock.now(), seed: self.office.seed() };
+        let id = definition.id.clone();
+        let mut desk = OfficeDesk::new(&self.office, self.id, id, priority, state, facts.now);
+        loop {
+            match decide(&definition, self.id, state, command, facts, &mut desk) {
+                Ok(decided) => {
+                    let at = state.map_or(facts.now, |s| facts.now.max(s.updated_at));
+                    return Ok(Made { decided, permits: desk.into_permits(), at });
+                }
+                Err(Halt::Evaluating) => desk.evaluate_wanted().await,
+                Err(halt) => return Err(halt),
+            }
+        }
+    }
+
+    async fn commit(
+        &mut self,
+        me: &ActorRef<CaseMsg>,
+        made: Made,
+        meta: &Meta,
+    ) -> Result<Tried, TellError> {
+        let Made { mut decided, permits, at } = made;
+        if let Some(command) = meta.command {
+            remember(&mut decided.state, command);
+        }
+        let previous = self.case.as_ref().map_or([0; 16], |case| case.hash);
+        let (record, hash) = compose(&decided, previous, at, meta);
+        let Decided { state, events, effects, more } = decided;
+        let definition = match self.case.as_ref() {
+            Some(case) => case.definition.clone(),
+            None => match self.office.definitions.get(&state.definition).await {
+                Some(definition) => definition,
+                None => return Err(TellError::Unavailable("the workflow is gone".to_owned())),
+            },
+        };
+        let before = self.case.as_ref().map(|case| &case.state);
+        let count = events.len() as u64;
+        let summary = Summary::of(&definition, &state);
+        let since = state.version - self.snapshot.min(state.version);
+        let enough = if summary.at_rest() { SNAPSHOT_AT_REST } else { SNAPSHOT_EVERY };
+        let snapshot = (since >= enough && !state.phase.ended()).then(|| {
+            self.snapshot = state.version;
+            Snapshot { state: state.clone(), hash }.encode()
+        });
+        let due = summary.due;
+        let note = Note {
+            answered: answered(&definition, before, &events),
+            summary: Box::new(summary),
+            snapshot,
+        };
+        let append = Append {
+            entity: Entity::from(self.id),
+            expected: state.version - count,
+            count,
+            record,
+            note: Some(note),
+        };
+        match self.office.journal.append(append).await {
+            Ok(_) => {}
+            Err(AppendError::Conflict) => return Ok(Tried::Conflict),
+            Err(AppendError::TooLarge) => {
+                return Err(TellError::Broken("a decision is larger than a record".to_owned()));
+            }
+            Err(AppendError::Closed) => {
+                return Err(TellError::Unavailable("the process is ending".to_owned()));
+            }
+        }
+        let committed = Instant::now();
+        let reached = Reached { version: state.version, ended: state.phase.ended() };
+        self.office.count_phase(before.map(|s| s.phase), state.phase, &events);
+        self.fresh = false;
+        self.case = Some(Loaded { definition, state, hash });
+        self.office.watches.reached(self.id, reached);
+        if let Some(due) = due {
+            self.office.timers.note(due, self.id);
+        }
+        self.dispatch(me, effects, permits, committed);
+        if more {
+            let _ = me.cast(CaseMsg::GoOn);
+        }
+        self.told(false).map(Tried::Told)
+    }
+
+    fn dispatch(
+        &self,
+        me: &ActorRef<CaseMsg>,
+        effects: Vec<Effect>,
+        mut permits: Vec<Permit>,
+        committed: Instant,
+    ) {
+        for effect in effects {
+            let place = effect.service.as_ref().and_then(|service| {
+                permits.iter().position(|permit| permit.served().settings.name == *service)
+            });
+            let permit = place.map(|place| permits.swap_remove(place));
+            let to = CaseRef(me.clone());
+            Courier::dispatch(&self.office, Parcel { effect, permit, committed, to });
+        }
+    }
+}
+
+/// The record of a decision, and its hash.
+pub fn compose(decided: &Decided, previous: Hash, at: Timestamp, meta: &Meta) -> (Vec<u8>, Hash) {
+    let count = decided.events.len() as u64;
+    let header = Header {
+        schema: SCHEMA,
+        entity: Entity::from(decided.state.id),
+        version: decided.state.version - count + 1,
+        count,
+        at,
+        previous,
+        command: meta.command,
+        by: meta.by.clone(),
+    };
+    let record = record::encode(&header, &events::encode(&decided.events));
+    let hash = record::hash(&record);
+    (record, hash)
+}
+
+fn submission_of(command: &Command) -> Option<&Submission> {
+    match command {
+        Command::Accept(submission) | Command::Start(Some(submission)) => Some(submission),
+        _ => None,
+    }
+}

@@ -1,0 +1,56 @@
+//! What a case answers.
+
+use std::sync::Arc;
+
+use crate::domain::case::command::Rejection;
+use crate::domain::case::phase::Phase;
+use crate::domain::ids::{CaseId, CommandId, Fingerprint};
+use crate::store::record::By;
+
+/// What comes along with a command.
+#[derive(Debug, Clone)]
+pub struct Meta {
+    /// The command's own id; none for one of ours, which repeats itself harmlessly.
+    pub command: Option<CommandId>,
+    pub by: By,
+    /// The version that the case has to be at.
+    pub if_match: Option<u64>,
+}
+
+impl Meta {
+    /// A command of our own.
+    pub fn engine() -> Self {
+        Self { command: None, by: By::engine(), if_match: None }
+    }
+}
+
+/// How the case stands after a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    pub id: CaseId,
+    pub version: u64,
+    pub phase: Phase,
+    pub status: Option<Arc<str>>,
+    /// The command was carried out before; nothing was done now.
+    pub replayed: bool,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TellError {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error("the case is at version {0}")]
+    Stale(u64),
+    #[error("there is no such case")]
+    NotFound,
+    /// The case's id is taken by a submission with another body.
+    #[error("this key was used with another body")]
+    Other(Option<Fingerprint>),
+    #[error("the case is out of service: {0}")]
+    Quarantined(Arc<str>),
+    #[error("the case cannot be loaded: {0}")]
+    Broken(String),
+    #[error("{0}")]
+    Unavailable(String),
+}

@@ -1,0 +1,184 @@
+//! The live cases: which actor is whose. Finding one costs a lock of one shard; starting one, a
+//! place among `[cases] live_max`.
+//!
+//! An actor that has nothing to do leaves by a handshake: it says how many messages it has handled,
+//! and goes only if no more were sent. So no message ever falls between two actors of a case.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use ractor::{ActorCell, ActorId, ActorRef, ActorRuntime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::case::{CaseActor, CaseArgs, CaseMsg};
+use super::office::Office;
+use crate::domain::ids::CaseId;
+
+const SHARDS: usize = 16;
+
+/// A place among the live cases.
+pub type Place = OwnedSemaphorePermit;
+
+struct Live {
+    actor: ActorRef<CaseMsg>,
+    /// Messages sent to it from here.
+    sent: u64,
+    _place: Option<Place>,
+}
+
+/// The live cases.
+pub struct Cases {
+    shards: [Mutex<HashMap<CaseId, Live>>; SHARDS],
+    places: Arc<Semaphore>,
+    live_max: usize,
+    /// Who hears of their crashes.
+    router: RwLock<Option<ActorCell>>,
+    /// Cases that were taken out of service, and why.
+    quarantined: Mutex<HashMap<CaseId, Arc<str>>>,
+}
+
+impl Cases {
+    /// No live cases, and room for so many.
+    pub fn new(live_max: usize) -> Self {
+        Self {
+            shards: Default::default(),
+            places: Arc::new(Semaphore::new(live_max)),
+            live_max,
+            router: RwLock::new(None),
+            quarantined: Mutex::default(),
+        }
+    }
+
+    /// Who hears of crashes from now on.
+    pub fn attach(&self, router: ActorCell) {
+        *self.router.write().unwrap_or_else(PoisonError::into_inner) = Some(router);
+    }
+
+    /// A place for another live case, if there is one.
+    pub fn try_place(&self) -> Option<Place> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// A place for another live case, as soon as there is one.
+    pub async fn place(&self) -> Option<Place> {
+        self.places.clone().acquire_owned().await.ok()
+    }
+
+    /// Cases that hold a place.
+    pub fn count(&self) -> usize {
+        self.live_max.saturating_sub(self.places.available_permits())
+    }
+
+    /// Hands a message to a live case; gives it back where the case is not live.
+    pub fn tell_live(&self, case: CaseId, message: CaseMsg) -> Result<(), CaseMsg> {
+        let mut shard = self.shard(case);
+        let Some(live) = shard.get_mut(&case) else { return Err(message) };
+        live.cast(message)
+    }
+
+    /// Hands a message to a case, starting its actor if it is not live.
+    pub fn tell(
+        &self,
+        office: &Arc<Office>,
+        case: CaseId,
+        fresh: bool,
+        place: Option<Place>,
+        message: CaseMsg,
+    ) {
+        let mut shard = self.shard(case);
+        let message = match shard.get_mut(&case) {
+            Some(live) => match live.cast(message) {
+                Ok(()) => return,
+                // it has crashed, and nobody has noticed yet
+                Err(message) => message,
+            },
+            None => message,
+        };
+        let router = self.router.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(router) = router else { return };
+        let args = CaseArgs { office: office.clone(), id: case, fresh };
+        match ActorRuntime::spawn_linked_instant(None, CaseActor, args, router) {
+            Ok((actor, _starting)) => {
+                let mut live = Live { actor, sent: 0, _place: place };
+                let _ = live.cast(message);
+                shard.insert(case, live);
+            }
+            Err(error) => tracing::error!(case.id = %case, %error, "no actor for a case"),
+        }
+    }
+
+    /// A case's actor has nothing to do and has handled so many messages. True: it is forgotten,
+    /// and has to stop.
+    pub fn retire(&self, case: CaseId, actor: ActorId, handled: u64) -> bool {
+        let mut shard = self.shard(case);
+        match shard.get(&case) {
+            Some(live) if live.actor.get_id() != actor => true,
+            Some(live) if live.sent == handled => {
+                shard.remove(&case);
+                true
+            }
+            Some(_) => false,
+            None => true,
+        }
+    }
+
+    /// A case's actor stops whatever was sent to it; who wrote asks again.
+    pub fn dismiss(&self, case: CaseId, actor: ActorId) {
+        let mut shard = self.shard(case);
+        if shard.get(&case).is_some_and(|live| live.actor.get_id() == actor) {
+            shard.remove(&case);
+        }
+    }
+
+    /// Forgets a crashed actor. The case that it was of.
+    pub fn forget(&self, actor: ActorId) -> Option<CaseId> {
+        // crashes are rare enough to look everywhere
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = shard.iter().find(|(_, live)| live.actor.get_id() == actor);
+            if let Some(case) = found.map(|(case, _)| *case) {
+                shard.remove(&case);
+                return Some(case);
+            }
+        }
+        None
+    }
+
+    /// Takes a case out of service.
+    pub fn quarantine(&self, case: CaseId, reason: Arc<str>) {
+        self.lock_quarantined().insert(case, reason);
+    }
+
+    /// Takes a case back into service.
+    pub fn release(&self, case: CaseId) {
+        self.lock_quarantined().remove(&case);
+    }
+
+    /// Why a case is out of service, if it is.
+    pub fn quarantined(&self, case: CaseId) -> Option<Arc<str>> {
+        self.lock_quarantined().get(&case).cloned()
+    }
+
+    fn lock_quarantined(&self) -> MutexGuard<'_, HashMap<CaseId, Arc<str>>> {
+        self.quarantined.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard(&self, case: CaseId) -> MutexGuard<'_, HashMap<CaseId, Live>> {
+        // the last byte is random in every kind of id
+        let shard = &self.shards[usize::from(case.0.0[15]) % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    fn cast(&mut self, message: CaseMsg) -> Result<(), CaseMsg> {
+        match self.actor.cast(message) {
+            Ok(()) => {
+                self.sent += 1;
+                Ok(())
+            }
+            Err(ractor::MessagingErr::SendErr(message)) => Err(message),
+            Err(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What the API may name of the actors.

@@ -1,0 +1,334 @@
+//! The intake: submissions become cases, once each, and only where there is room.
+//!
+//! Bounds: up to `[cases] live_max` cases move at once; beyond that they are accepted and wait,
+//! stored and without memory, up to `[cases] pending_max`; beyond that, or while the views lag, the
+//! submission is refused before anything is stored.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::case::{Meta, OfficeDesk, TellError, Told, compose};
+use super::office::Office;
+use crate::domain::case::command::{ChildOutcome, Command, Facts, Outcome, Rejection};
+use crate::domain::case::decide::decide;
+use crate::domain::case::effect::Child;
+use crate::domain::case::event::Submission;
+use crate::domain::case::interpret::Halt;
+use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::case::summary::Summary;
+use crate::domain::data::Data;
+use crate::domain::ids::{Bits, CaseId, Entity, Fingerprint};
+use crate::domain::workflow::model::{Definition, DefinitionId};
+use crate::domain::workflow::schema::Violation;
+use crate::store::embedded::{Append, AppendError};
+use crate::store::note::Note;
+use crate::store::record::By;
+
+/// How far the views may lag behind before nothing more is let in.
+const LAG_MAX: Duration = Duration::from_secs(5);
+
+/// What the intake knows of the room that is left.
+pub struct Intake {
+    pending_max: usize,
+    /// Cases that were accepted and not started, as far as known.
+    pending: AtomicUsize,
+    /// The disk holds less than `[data] min_free`.
+    disk_full: AtomicBool,
+    /// The process is ending.
+    closed: AtomicBool,
+}
+
+/// What is submitted.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    pub namespace: String,
+    pub name: String,
+    /// None: the latest.
+    pub version: Option<String>,
+    pub input: Data,
+    pub subject: Option<String>,
+    pub tags: Vec<String>,
+    /// None: the definition's own.
+    pub priority: Option<u8>,
+    /// Makes it safe to repeat.
+    pub key: Option<String>,
+    /// Whose keys these are.
+    pub client: String,
+}
+
+/// Why nothing was stored.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SubmitError {
+    #[error("there is no such workflow")]
+    NoWorkflow,
+    #[error("the input does not fit the workflow's schema")]
+    Invalid(Vec<Violation>),
+    #[error("{0}")]
+    TooLarge(String),
+    /// The key was used with another body.
+    #[error("this key was used with another body")]
+    Other,
+    /// Later there may be room.
+    #[error("{0}")]
+    Busy(&'static str),
+    /// Nothing can be stored now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Intake {
+    /// An intake with so much room.
+    pub fn new(pending_max: usize) -> Self {
+        Self {
+            pending_max,
+            pending: AtomicUsize::new(0),
+            disk_full: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// So many cases wait to be started.
+    pub fn set_pending(&self, count: usize) {
+        self.pending.store(count, Ordering::Relaxed);
+    }
+
+    /// Cases that wait to be started.
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Whether the disk holds less than it should.
+    pub fn set_disk_full(&self, full: bool) {
+        self.disk_full.store(full, Ordering::Relaxed);
+    }
+
+    /// Nothing more is let in.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Why nothing can be stored now, if so.
+    pub fn refusal(&self) -> Option<&'static str> {
+        if self.closed.load(Ordering::Relaxed) {
+            Some("the process is ending")
+        } else if self.disk_full.load(Ordering::Relaxed) {
+            Some("the disk holds less than `[data] min_free`")
+        } else {
+            None
+        }
+    }
+}
+
+impl Office {
+    /// Takes a submission in. Answers once it is durable.
+    ///
+    /// # Errors
+    /// When nothing was stored, and why.
+    pub async fn submit(
+        self: &Arc<Self>,
+        submitted: Submitted,
+        by: By,
+    ) -> Result<Told, SubmitError> {
+        let Submitted { namespace, name, version, .. } = &submitted;
+        let id = self.definitions.resolve(namespace, name, version.as_deref());
+        let id = id.ok_or(SubmitError::NoWorkflow)?;
+        let definition = self.definition(&id).await?;
+        self.let_in()?;
+        let case = match &submitted.key {
+            Some(key) => CaseId::of_submission(namespace, name, &submitted.client, key),
+            None => CaseId(Bits::timed(self.clock.now().0, random())),
+        };
+        let submission = submitted.into_submission(&definition);
+        let meta = Meta { command: None, by, if_match: None };
+        self.begin(case, Box::new(submission), &definition, meta).await
+    }
+
+    /// Why nothing may come in now.
+    fn let_in(&self) -> Result<(), SubmitError> {
+        if let Some(refusal) = self.intake.refusal() {
+            return Err(SubmitError::Unavailable(refusal.to_owned()));
+        }
+        if self.intake.pending() >= self.intake.pending_max {
+            return Err(SubmitError::Busy("too many cases wait to be started"));
+        }
+        let lag = self.journal.tail().waiting_since().map(|since| since.elapsed());
+        if lag.is_some_and(|lag| lag > LAG_MAX) {
+            return Err(SubmitError::Busy("the views lag behind"));
+        }
+        Ok(())
+    }
+
+    async fn definition(&self, id: &DefinitionId) -> Result<Arc<Definition>, SubmitError> {
+        let found = self.definitions.get(id).await;
+        found.ok_or_else(|| SubmitError::Unavailable(format!("{id} cannot be read")))
+    }
+
+    /// Starts a case where there is a place for it, else has it wait for one.
+    async fn begin(
+        self: &Arc<Self>,
+        case: CaseId,
+        submission: Box<Submission>,
+        definition: &Definition,
+        meta: Meta,
+    ) -> Result<Told, SubmitError> {
+        if let Some(place) = self.cases.try_place() {
+            let start = Command::Start(Some(submission));
+            return Ok(self.tell_fresh(case, start, meta, place).await?);
+        }
+        match self.accept(case, submission.clone(), definition, &meta).await? {
+            Some(told) => {
+                self.intake.pending.fetch_add(1, Ordering::Relaxed);
+                Ok(told)
+            }
+            // it is there already: the case itself tells whether it is the same
+            None => Ok(self.tell(case, Command::Start(Some(submission)), meta).await?),
+        }
+    }
+
+    /// Stores a case that cannot start yet, without an actor. None: the id is taken.
+    async fn accept(
+        &self,
+        case: CaseId,
+        submission: Box<Submission>,
+        definition: &Definition,
+        meta: &Meta,
+    ) -> Result<Option<Told>, SubmitError> {
+        let facts = Facts { now: self.clock.now(), seed: self.seed() };
+        let priority = submission.priority;
+        let mut desk =
+            OfficeDesk::new(self, case, definition.id.clone(), priority, None, facts.now);
+        let command = Command::Accept(submission);
+        let decided = match decide(definition, case, None, &command, facts, &mut desk) {
+            Ok(decided) => decided,
+            Err(Halt::Rejected(rejection)) => return Err(TellError::Rejected(rejection).into()),
+            Err(halt) => return Err(SubmitError::Unavailable(format!("{halt:?}"))),
+        };
+        let (record, _) = compose(&decided, [0; 16], facts.now, meta);
+        let state = &decided.state;
+        let summary = Box::new(Summary::of(definition, state));
+        let note = Some(Note { summary, answered: Vec::new(), snapshot: None });
+        let count = decided.events.len() as u64;
+        let append = Append { entity: Entity::from(case), expected: 0, count, record, note };
+        match self.journal.append(append).await {
+            Ok(_) => Ok(Some(Told {
+                id: case,
+                version: state.version,
+                phase: state.phase,
+                status: state.status.clone(),
+                replayed: false,
+            })),
+            Err(AppendError::Conflict) => Ok(None),
+            Err(error) => Err(SubmitError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// Starts a child. None: the parent is told otherwise that it cannot be.
+    pub async fn start_child(self: &Arc<Self>, child: Child) -> Outcome {
+        let Child { id, namespace, name, version, submission } = child;
+        let refused = |standard, detail: String| Outcome::Failed {
+            error: Problem::new(standard, detail),
+            server: false,
+        };
+        let Some(definition) = self.definitions.resolve(&namespace, &name, version.as_deref())
+        else {
+            let detail = format!("there is no workflow {namespace}/{name}");
+            return refused(Standard::Configuration, detail);
+        };
+        let begun = match self.definition(&definition).await {
+            Ok(compiled) => {
+                let submission = Box::new(submission.of(definition));
+                self.begin(id, submission, &compiled, Meta::engine()).await
+            }
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok(_) | Err(SubmitError::Other) => Outcome::Done(Data::null()),
+            Err(SubmitError::Invalid(violations)) => {
+                let violation = violations.into_iter().next();
+                let detail = violation.map_or_else(
+                    || "the input does not fit".to_owned(),
+                    |v| format!("{}: {}", v.pointer, v.detail),
+                );
+                refused(Standard::Validation, detail)
+            }
+            Err(SubmitError::TooLarge(detail)) => refused(Standard::Validation, detail),
+            Err(error) => {
+                let error = Problem::new(Standard::Runtime, error.to_string());
+                Outcome::NotDone { error, retry_after: None, health: Default::default() }
+            }
+        }
+    }
+
+    /// Ends a child that is not wanted any more.
+    pub async fn cancel_child(self: &Arc<Self>, parent: CaseId, child: CaseId) {
+        let reason = format!("its parent {parent} does not want it any more");
+        // a "no" means that it has ended
+        let _ = self.tell(child, Command::Cancel { reason }, Meta::engine()).await;
+    }
+
+    /// How a child ended, if it has.
+    pub async fn child_outcome(self: &Arc<Self>, child: CaseId) -> Option<ChildOutcome> {
+        use crate::domain::case::phase::Phase;
+        let loaded = self.load(child).await.ok()?;
+        let state = loaded.state;
+        match state.phase {
+            Phase::Completed => Some(ChildOutcome::Completed(state.output.unwrap_or_default())),
+            Phase::Cancelled => Some(ChildOutcome::Cancelled),
+            Phase::Faulted => state.error.map(ChildOutcome::Faulted),
+            Phase::Pending | Phase::Running | Phase::Waiting | Phase::Suspended => None,
+        }
+    }
+}
+
+impl Submitted {
+    fn into_submission(self, definition: &Definition) -> Submission {
+        let fingerprint = self.key.as_ref().map(|_| self.fingerprint());
+        Submission {
+            definition: definition.id.clone(),
+            input: self.input,
+            subject: self.subject.map(Into::into),
+            tags: self.tags.into_iter().map(Into::into).collect(),
+            priority: self.priority.unwrap_or(definition.priority),
+            fingerprint,
+            parent: None,
+        }
+    }
+
+    /// A hash of what was said, whatever the order of the keys.
+    fn fingerprint(&self) -> Fingerprint {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        // serde_json keeps the keys of its objects sorted
+        let input = self.input.to_string();
+        let priority = self.priority.map(|p| p.to_string());
+        let mut parts = vec![
+            input,
+            self.namespace.clone(),
+            self.name.clone(),
+            text(&self.version),
+            text(&self.subject),
+            text(&priority),
+        ];
+        parts.extend(self.tags.iter().cloned());
+        let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+        Fingerprint(Bits::derived(&parts))
+    }
+}
+
+impl From<TellError> for SubmitError {
+    fn from(error: TellError) -> Self {
+        match error {
+            TellError::Rejected(Rejection::Invalid(violations)) => Self::Invalid(violations),
+            TellError::Rejected(Rejection::TooLarge(detail)) => Self::TooLarge(detail),
+            TellError::Other(_) => Self::Other,
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// Randomness for ids.
+pub fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    bytes
+}

@@ -1,0 +1,92 @@
+//! The keeper: looks once a second at what nobody tells: room on the disk, cases that wait to be
+//! started, and the numbers that are measured rather than counted.
+//!
+//! Parent: the root. Its mailbox holds its own message alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::office::Office;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The actor.
+pub struct KeeperActor;
+
+/// What it begins with.
+#[derive(Clone)]
+pub struct KeeperArgs {
+    pub office: Arc<Office>,
+    pub folder: PathBuf,
+    /// Bytes that have to be free on the folder's disk.
+    pub min_free: u64,
+}
+
+/// What it is told, by itself alone.
+pub enum KeeperMsg {
+    Look,
+}
+
+impl Actor for KeeperActor {
+    type Msg = KeeperMsg;
+    type State = KeeperArgs;
+    type Arguments = KeeperArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<KeeperMsg>,
+        args: KeeperArgs,
+    ) -> Result<KeeperArgs, ActorProcessingErr> {
+        myself.cast(KeeperMsg::Look)?;
+        Ok(args)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<KeeperMsg>,
+        KeeperMsg::Look: KeeperMsg,
+        args: &mut KeeperArgs,
+    ) -> Result<(), ActorProcessingErr> {
+        let KeeperArgs { office, folder, min_free } = args;
+        match free_bytes(folder) {
+            Ok(free) => {
+                metrics::gauge!("caseworker_disk_free_bytes").set(free as f64);
+                office.intake.set_disk_full(free < *min_free);
+            }
+            Err(error) => tracing::warn!(%error, "the disk's free room is not known"),
+        }
+        let views = office.views.clone();
+        let pending = tokio::task::spawn_blocking(move || views.count_pending()).await??;
+        office.intake.set_pending(pending);
+        metrics::gauge!("caseworker_cases_pending").set(pending as f64);
+        metrics::gauge!("caseworker_cases_live").set(office.cases.count() as f64);
+        let lag = office.journal.tail().waiting_since().map_or(0.0, |s| s.elapsed().as_secs_f64());
+        metrics::gauge!("caseworker_projector_lag_seconds").set(lag);
+        metrics::gauge!("caseworker_expression_threads_abandoned")
+            .set(office.evaluator.abandoned() as f64);
+        for served in office.services.list() {
+            if !served.settings.known {
+                continue;
+            }
+            let name = served.settings.name.to_string();
+            let state = served.gate().circuit().name();
+            let open = if state == "closed" { 0.0 } else { 1.0 };
+            metrics::gauge!("caseworker_breaker_open", "service" => name).set(open);
+        }
+        tokio::time::sleep(EVERY).await;
+        myself.cast(KeeperMsg::Look)?;
+        Ok(())
+    }
+}
+
+/// Bytes free on a folder's disk for us.
+///
+/// # Errors
+/// When the system does not say.
+pub fn free_bytes(folder: &std::path::Path) -> std::io::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}

@@ -1,0 +1,186 @@
+//! The office: what all actors share. Cases decide here, couriers leave from here, and whoever has
+//! something to tell a case comes here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{oneshot, watch};
+
+use super::cabinet::Cabinet;
+use super::case::{CaseMsg, Meta, Tell, TellError, Told};
+use super::cases::{Cases, Place};
+use super::courier::Courier;
+use super::definitions::Definitions;
+use super::evaluator::Evaluator;
+use super::feed::Feed;
+use super::intake::Intake;
+use super::load::{self, LoadError, Loaded};
+use super::services::Services;
+use super::timers::Timers;
+use super::watches::Watches;
+use crate::clock::Clock;
+use crate::domain::case::command::Command;
+use crate::domain::case::event::Event;
+use crate::domain::case::phase::Phase;
+use crate::domain::ids::CaseId;
+use crate::store::embedded::Journal;
+use crate::store::note::Note;
+use crate::store::snapshot::Snapshot;
+use crate::store::views::Views;
+
+/// What all actors share.
+pub struct Office {
+    pub clock: Clock,
+    pub journal: Journal<Note>,
+    pub views: Views,
+    pub definitions: Definitions,
+    pub services: Services,
+    pub evaluator: Evaluator,
+    pub cabinet: Cabinet,
+    pub courier: Courier,
+    pub watches: Watches,
+    pub timers: Timers,
+    pub feed: Feed,
+    pub cases: Cases,
+    pub intake: Intake,
+    /// The journal's position up to which the views are complete.
+    pub projected: watch::Sender<u64>,
+    pub seeds: AtomicU64,
+}
+
+impl Office {
+    /// A number that no decision had before.
+    pub fn seed(&self) -> u64 {
+        // the golden ratio: consecutive seeds differ in all their bits after one mixing step
+        self.seeds.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+    }
+
+    /// A case's snapshot, if a readable one is there.
+    pub fn snapshot(&self, case: CaseId) -> Option<Snapshot> {
+        let bytes = self.views.snapshot(case).ok().flatten()?;
+        Snapshot::decode(&bytes)
+    }
+
+    /// A case as the journal has it, without its actor.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn load(&self, case: CaseId) -> Result<Loaded, LoadError> {
+        load::load(&self.journal, &self.definitions, case, self.snapshot(case)).await
+    }
+
+    /// Waits until the views show everything up to a position.
+    pub async fn shown(&self, position: u64) {
+        // an error means that the process is ending
+        let _ = self.projected.subscribe().wait_for(|projected| *projected >= position).await;
+    }
+
+    /// Tells a case something and waits for the answer. Needs no place among the live cases: who
+    /// calls is bounded elsewhere.
+    ///
+    /// # Errors
+    /// When the case does not carry it out.
+    pub async fn tell(
+        self: &Arc<Self>,
+        case: CaseId,
+        command: Command,
+        meta: Meta,
+    ) -> Result<Told, TellError> {
+        self.ask(case, false, command, meta, || None).await
+    }
+
+    /// Tells a case that is new to everybody: there is nothing to load.
+    ///
+    /// # Errors
+    /// When the case does not carry it out.
+    pub async fn tell_fresh(
+        self: &Arc<Self>,
+        case: CaseId,
+        command: Command,
+        meta: Meta,
+        place: Place,
+    ) -> Result<Told, TellError> {
+        let mut place = Some(place);
+        self.ask(case, true, command, meta, || place.take()).await
+    }
+
+    /// Tells a case something, with a place that was got before.
+    ///
+    /// # Errors
+    /// When the case does not carry it out.
+    pub async fn tell_at(
+        self: &Arc<Self>,
+        case: CaseId,
+        command: Command,
+        meta: Meta,
+        mut place: Option<Place>,
+    ) -> Result<Told, TellError> {
+        self.ask(case, false, command, meta, || place.take()).await
+    }
+
+    /// Tells a case something of our own, as soon as there is a place for it, and waits until it
+    /// is done.
+    ///
+    /// # Errors
+    /// When the case does not carry it out.
+    pub async fn wake(self: &Arc<Self>, case: CaseId, command: Command) -> Result<Told, TellError> {
+        let place = self.cases.place().await;
+        self.tell_at(case, command, Meta::engine(), place).await
+    }
+
+    /// The same, without waiting for more than a place.
+    pub async fn wake_soon(self: &Arc<Self>, case: CaseId, command: Command) {
+        if self.cases.quarantined(case).is_some() {
+            return;
+        }
+        let message = message(command, Meta::engine(), None);
+        if let Err(message) = self.cases.tell_live(case, message) {
+            let place = self.cases.place().await;
+            self.cases.tell(self, case, false, place, message);
+        }
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        case: CaseId,
+        fresh: bool,
+        command: Command,
+        meta: Meta,
+        mut place: impl FnMut() -> Option<Place>,
+    ) -> Result<Told, TellError> {
+        // who meets an actor that has just crashed asks once more
+        for _ in 0..2 {
+            if let Some(reason) = self.cases.quarantined(case) {
+                return Err(TellError::Quarantined(reason));
+            }
+            let (reply, answer) = oneshot::channel();
+            let message = message(command.clone(), meta.clone(), Some(reply));
+            self.cases.tell(self, case, fresh, place(), message);
+            if let Ok(told) = answer.await {
+                return told;
+            }
+        }
+        Err(TellError::Unavailable("the case's actor has crashed".to_owned()))
+    }
+
+    /// Counts what became of a case, for the metrics.
+    pub fn count_phase(&self, before: Option<Phase>, now: Phase, events: &[Event]) {
+        if before != Some(now) && now.ended() {
+            metrics::counter!("caseworker_cases_ended_total", "phase" => now.name()).increment(1);
+        }
+        for event in events {
+            if let Event::Alerted { cause } = event {
+                metrics::counter!("caseworker_alerts_total").increment(1);
+                tracing::error!(cause = %cause, "a case needs a person");
+            }
+        }
+    }
+}
+
+fn message(
+    command: Command,
+    meta: Meta,
+    reply: Option<oneshot::Sender<Result<Told, TellError>>>,
+) -> CaseMsg {
+    CaseMsg::Tell(Box::new(Tell { command, meta, reply }))
+}

@@ -1,0 +1,130 @@
+//! Goes through the journal from where the views end. Every case is folded once and written once
+//! for each page.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::ProjectError;
+use super::matching::Shapes;
+use super::rows::Rows;
+use crate::actors::load::{Fold, LoadError, load_before};
+use crate::actors::office::Office;
+use crate::domain::case::summary::{Answered, Summary, answered};
+use crate::domain::ids::{CaseId, EntityKind};
+use crate::store::note::Note;
+use crate::store::record;
+use crate::store::snapshot::Snapshot;
+
+/// Records in one page.
+const PAGE: usize = 4096;
+
+/// Cases kept folded from page to page; more are loaded anew.
+const KEPT: usize = 20_000;
+
+/// Events after which a case that is at rest leaves a snapshot.
+const SNAPSHOT_AT_REST: u64 = 16;
+
+/// A case while its records pass by.
+struct Passing {
+    fold: Fold,
+    /// Position of its last record in this page; none: it has none.
+    position: Option<u64>,
+    answered: Vec<(Arc<str>, Answered)>,
+}
+
+/// Brings the views up to the journal's end.
+///
+/// # Errors
+/// When the journal cannot be read or the views cannot be written.
+pub fn catch_up(office: &Arc<Office>, handle: &Handle) -> Result<(), ProjectError> {
+    let mut cases = HashMap::new();
+    let mut shapes = Shapes::load(&office.views)?;
+    loop {
+        let after = office.views.position()?;
+        let page = office.journal.tail_from(after, PAGE)?;
+        let Some((through, _)) = page.last() else { return Ok(()) };
+        let through = *through;
+        let mut rows = Rows::new(office, handle, &mut shapes);
+        for (position, bytes) in &page {
+            let Some(case) = case_of(bytes) else {
+                rows.record(*position, bytes)?;
+                continue;
+            };
+            if let Err(error) = pass(office, handle, &mut cases, case, *position, bytes) {
+                cases.remove(&case);
+                handle.block_on(found_broken(office, case, &error));
+            }
+        }
+        for passing in cases.values_mut() {
+            let Some(position) = passing.position.take() else { continue };
+            let answered = std::mem::take(&mut passing.answered);
+            if let Some(note) = note_of(&passing.fold, answered) {
+                rows.case(position, note)?;
+            }
+        }
+        rows.finish(through)?;
+        cases.retain(|_, p| p.fold.state.as_ref().is_some_and(|s| !s.phase.ended()));
+        if cases.len() > KEPT {
+            cases.clear();
+        }
+    }
+}
+
+fn case_of(bytes: &[u8]) -> Option<CaseId> {
+    let (header, _) = record::decode(bytes).ok()?;
+    (header.entity.kind == EntityKind::Case).then_some(CaseId(header.entity.bits))
+}
+
+fn pass(
+    office: &Arc<Office>,
+    handle: &Handle,
+    cases: &mut HashMap<CaseId, Passing>,
+    case: CaseId,
+    position: u64,
+    bytes: &[u8],
+) -> Result<(), LoadError> {
+    if office.cases.quarantined(case).is_some() {
+        return Ok(());
+    }
+    let passing = match cases.entry(case) {
+        std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+        std::collections::hash_map::Entry::Vacant(free) => {
+            let version = record::decode(bytes).map_or(1, |(header, _)| header.version);
+            let fold = match version {
+                1 => Fold::new(case),
+                _ => {
+                    let snapshot = office.snapshot(case);
+                    let (journal, definitions) = (&office.journal, &office.definitions);
+                    handle.block_on(load_before(journal, definitions, case, snapshot, version))?
+                }
+            };
+            free.insert(Passing { fold, position: None, answered: Vec::new() })
+        }
+    };
+    let before = passing.fold.state.clone();
+    let events = handle.block_on(passing.fold.record(&office.definitions, bytes))?;
+    passing.position = Some(position);
+    if let Some(definition) = &passing.fold.definition {
+        passing.answered.extend(answered(definition, before.as_ref(), &events));
+    }
+    Ok(())
+}
+
+fn note_of(fold: &Fold, answered: Vec<(Arc<str>, Answered)>) -> Option<Note> {
+    let (definition, state) = (fold.definition.as_ref()?, fold.state.as_ref()?);
+    let summary = Summary::of(definition, state);
+    let long = state.version >= SNAPSHOT_AT_REST && !state.phase.ended();
+    let snapshot = (long && summary.at_rest())
+        .then(|| Snapshot { state: state.clone(), hash: fold.hash }.encode());
+    Some(Note { summary: Box::new(summary), answered, snapshot })
+}
+
+async fn found_broken(office: &Arc<Office>, case: CaseId, error: &LoadError) {
+    if error.is_of_the_case() {
+        office.quarantine(case, error.to_string().into()).await;
+    } else {
+        tracing::error!(case.id = %case, %error, "a case cannot be read");
+    }
+}

@@ -1,0 +1,80 @@
+//! Cases out of service, as the views show them.
+
+use std::sync::Arc;
+
+use super::ProjectError;
+use super::rows::Rows;
+use crate::actors::quarantine::{Quarantined, read};
+use crate::domain::case::event::WaitKind;
+use crate::domain::case::phase::Phase;
+use crate::domain::case::summary::{DeadLetter, ShownWait, Summary};
+use crate::domain::data::Data;
+use crate::domain::ids::{CaseId, DeadId};
+use crate::store::note::Note;
+use crate::store::record::Header;
+use crate::store::views::dead_letters::DeadState;
+
+/// A case out of service waits for a person, whatever it was at.
+pub fn show(summary: &mut Summary, reason: Arc<str>) {
+    if summary.phase.ended() {
+        return;
+    }
+    summary.phase = Phase::Suspended;
+    let since = summary.wait.as_ref().map_or(summary.updated_at, |wait| wait.since);
+    let detail = Some(reason);
+    let kind = WaitKind::Quarantine;
+    summary.wait = Some(ShownWait { kind, on: None, task: None, since, until: None, detail });
+}
+
+/// The dead letter of a case that was taken out of service by this version of its quarantine.
+fn dead_id(case: CaseId, version: u64) -> DeadId {
+    DeadId::of_case(case, u64::MAX - version)
+}
+
+impl Rows<'_> {
+    /// A case was taken out of service, or back.
+    pub(super) fn quarantine(
+        &mut self,
+        position: u64,
+        header: &Header,
+        events: &[u8],
+    ) -> Result<(), ProjectError> {
+        let case = CaseId(header.entity.bits);
+        let views = &self.office.views;
+        match read(events) {
+            Some(Quarantined::Taken(reason)) => {
+                views.set_quarantined(case, true)?;
+                let Some(mut summary) = views.case(case)? else { return Ok(()) };
+                show(&mut summary, reason.as_str().into());
+                views.put_case(&summary)?;
+                let dead = DeadLetter {
+                    id: dead_id(case, header.version),
+                    cause: format!("quarantine: {reason}").into(),
+                    task: None,
+                    since: header.at,
+                    error: None,
+                    input: Data::null(),
+                    attempts: Vec::new(),
+                };
+                self.put_dead(position, &summary, &dead)?;
+                self.change(position, summary);
+            }
+            Some(Quarantined::Released) => {
+                views.set_quarantined(case, false)?;
+                let taken = dead_id(case, header.version.saturating_sub(1));
+                views.settle_dead_letter(taken, DeadState::Redriven)?;
+                // what came while it was out of service has to find it
+                if let Some(mut summary) = views.case(case)? {
+                    summary.listening.clear();
+                    views.put_case(&summary)?;
+                }
+                if let Ok(loaded) = self.handle.block_on(self.office.load(case)) {
+                    let summary = Box::new(Summary::of(&loaded.definition, &loaded.state));
+                    self.case(position, Note { summary, answered: Vec::new(), snapshot: None })?;
+                }
+            }
+            None => tracing::error!(position, "a record of a quarantine cannot be read"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Writes what a batch brought: rows of cases, events, transitions, and whom to wake.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::ProjectError;
+use super::matching::Shapes;
+use crate::actors::case::CaseMsg;
+use crate::actors::events::event_in;
+use crate::actors::feed::{Change, Changed};
+use crate::actors::office::Office;
+use crate::domain::case::summary::{DeadLetter, Summary};
+use crate::domain::ids::{CaseId, EntityKind};
+use crate::store::note::Note;
+use crate::store::record;
+use crate::store::transitions;
+use crate::store::views::TableError;
+use crate::store::views::dead_letters::{DeadRow, DeadState, group};
+use crate::store::views::services::Calls;
+use crate::store::views::wakes::{News, Wake};
+
+/// Versions from which on a case may have left a snapshot.
+const SNAPSHOT_FROM: u64 = 16;
+
+/// One batch.
+pub struct Rows<'a> {
+    pub(super) office: &'a Arc<Office>,
+    pub(super) handle: &'a Handle,
+    pub(super) shapes: &'a mut Shapes,
+    calls: HashMap<Arc<str>, Calls>,
+    changes: Vec<Change>,
+    /// Cases at rest that may leave the memory once the batch is complete.
+    resting: Vec<(CaseId, u64)>,
+}
+
+impl<'a> Rows<'a> {
+    /// An empty batch.
+    pub fn new(office: &'a Arc<Office>, handle: &'a Handle, shapes: &'a mut Shapes) -> Self {
+        let (calls, changes, resting) = (HashMap::new(), Vec::new(), Vec::new());
+        Self { office, handle, shapes, calls, changes, resting }
+    }
+
+    /// A case has come so far.
+    pub fn case(&mut self, position: u64, note: Note) -> Result<(), ProjectError> {
+        let Note { summary, answered, snapshot } = note;
+        let mut summary = *summary;
+        let views = &self.office.views;
+        if let Some(reason) = self.office.cases.quarantined(summary.id) {
+            super::quarantine::show(&mut summary, reason);
+        }
+        let put = views.put_case(&summary)?;
+        let before = put.before.as_ref();
+        if summary.phase.ended() {
+            if summary.version >= SNAPSHOT_FROM {
+                views.remove_snapshot(summary.id)?;
+            }
+        } else if let Some(snapshot) = snapshot {
+            views.put_snapshot(summary.id, &snapshot)?;
+        }
+        for (service, how) in answered {
+            self.calls(&service)?.add(how);
+        }
+        self.listeners(&summary, &put.listeners)?;
+        self.family(&summary, before)?;
+        self.dead_letter(position, &summary, before)?;
+        if let Some(due) = summary.due {
+            self.office.timers.note(due, summary.id);
+        }
+        if !summary.phase.ended() && summary.at_rest() {
+            self.resting.push((summary.id, summary.version));
+        }
+        self.change(position, summary);
+        Ok(())
+    }
+
+    /// Anything but a case.
+    pub fn record(&mut self, position: u64, bytes: &[u8]) -> Result<(), ProjectError> {
+        let Ok((header, events)) = record::decode(bytes) else {
+            tracing::error!(position, "a record in the journal is damaged");
+            return Ok(());
+        };
+        match header.entity.kind {
+            EntityKind::CloudEvent => {
+                if let Some((header, event)) = event_in(bytes) {
+                    self.event(position, header.at, &event)?;
+                }
+            }
+            EntityKind::Service => {
+                if let Ok((name, _)) = transitions::decode(events)
+                    && let Some(served) = self.office.services.find(&name)
+                {
+                    let state = served.gate().circuit().name();
+                    let what = Changed::Service { name, state, at: header.at };
+                    self.changes.push(Change { position, what });
+                }
+            }
+            EntityKind::Quarantine => self.quarantine(position, &header, events)?,
+            EntityKind::Case | EntityKind::Workflow => {}
+        }
+        Ok(())
+    }
+
+    /// Writes the position, and tells everybody.
+    pub fn finish(self, through: u64) -> Result<(), ProjectError> {
+        let views = &self.office.views;
+        for (service, calls) in &self.calls {
+            views.put_calls(service, *calls)?;
+        }
+        views.set_position(through)?;
+        self.office.projected.send_replace(through);
+        for (case, version) in self.resting {
+            // most are not live any more
+            let _ = self.office.cases.tell_live(case, CaseMsg::Projected(version));
+        }
+        self.office.feed.push(self.changes);
+        Ok(())
+    }
+
+    fn calls(&mut self, service: &Arc<str>) -> Result<&mut Calls, TableError> {
+        if !self.calls.contains_key(service) {
+            let known = self.office.views.calls(service)?;
+            self.calls.insert(service.clone(), known);
+        }
+        Ok(self.calls.entry(service.clone()).or_default())
+    }
+
+    /// Parents hear of children that have ended, whichever row came first.
+    fn family(&self, summary: &Summary, before: Option<&Summary>) -> Result<(), TableError> {
+        let views = &self.office.views;
+        if summary.phase.ended() && !before.is_some_and(|b| b.phase.ended()) {
+            for parent in views.parents_of(summary.id)? {
+                views.put_wake(&Wake { case: parent, news: News::Child(summary.id) })?;
+            }
+        }
+        for child in &summary.children {
+            let known = before.is_some_and(|before| before.children.contains(child));
+            if !known && views.case(*child)?.is_some_and(|child| child.phase.ended()) {
+                views.put_wake(&Wake { case: summary.id, news: News::Child(*child) })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dead_letter(
+        &mut self,
+        position: u64,
+        summary: &Summary,
+        before: Option<&Summary>,
+    ) -> Result<(), TableError> {
+        let old = before.and_then(|before| before.dead.as_ref()).map(|dead| dead.id);
+        let new = summary.dead.as_ref().map(|dead| dead.id);
+        if old == new {
+            return Ok(());
+        }
+        let views = &self.office.views;
+        if let Some(old) = old {
+            let cancelled = summary.phase == crate::domain::case::phase::Phase::Cancelled;
+            let state = if cancelled { DeadState::Archived } else { DeadState::Redriven };
+            views.settle_dead_letter(old, state)?;
+        }
+        if let Some(dead) = &summary.dead {
+            self.put_dead(position, summary, dead)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_dead(
+        &mut self,
+        position: u64,
+        summary: &Summary,
+        dead: &DeadLetter,
+    ) -> Result<(), TableError> {
+        let workflow = summary.definition.workflow();
+        let row = DeadRow {
+            id: dead.id,
+            case: summary.id,
+            task: dead.task.clone(),
+            group: group(&workflow, dead.task.as_deref(), &dead.cause),
+            workflow: workflow.clone(),
+            cause: dead.cause.clone(),
+            error: dead.error.clone(),
+            input: dead.input.clone(),
+            attempts: dead.attempts.clone(),
+            since: dead.since,
+            state: DeadState::Open,
+        };
+        self.office.views.put_dead_letter(&row)?;
+        let (id, case, at) = (dead.id, summary.id, dead.since);
+        let what = Changed::DeadLetter { id, case, workflow, state: row.state.name(), at };
+        self.changes.push(Change { position, what });
+        Ok(())
+    }
+
+    pub(super) fn change(&mut self, position: u64, mut summary: Summary) {
+        summary.dead = None;
+        summary.listening = Vec::new();
+        summary.children = Vec::new();
+        self.changes.push(Change { position, what: Changed::Case(Box::new(summary)) });
+    }
+}

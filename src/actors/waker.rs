@@ -1,0 +1,161 @@
+//! The waker: tells cases what the views found for them (events, ended children), and starts those
+//! that wait for a place.
+//!
+//! Parent: the root. It reads pages of rows that last until they were dealt with, so a crash loses
+//! none. Cases are told side by side, each its own news in order.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::case::{Meta, TellError};
+use super::office::Office;
+use crate::domain::case::command::Command;
+use crate::domain::ids::CaseId;
+use crate::store::views::wakes::{News, Wake};
+
+/// Rows read in one go.
+const PAGE: usize = 500;
+
+/// Cases told at the same time.
+const SIDE_BY_SIDE: usize = 64;
+
+/// The actor.
+pub struct WakerActor;
+
+/// What it is told, by itself alone.
+pub enum WakerMsg {
+    Look,
+}
+
+impl Actor for WakerActor {
+    type Msg = WakerMsg;
+    type State = Arc<Office>;
+    type Arguments = Arc<Office>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<WakerMsg>,
+        office: Arc<Office>,
+    ) -> Result<Arc<Office>, ActorProcessingErr> {
+        myself.cast(WakerMsg::Look)?;
+        Ok(office)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<WakerMsg>,
+        WakerMsg::Look: WakerMsg,
+        office: &mut Arc<Office>,
+    ) -> Result<(), ActorProcessingErr> {
+        let mut projected = office.projected.subscribe();
+        projected.mark_unchanged();
+        let wakes = office.views.wakes(PAGE)?;
+        let full = wakes.len() == PAGE;
+        let by_case = by_case(wakes);
+        stream::iter(by_case)
+            .for_each_concurrent(SIDE_BY_SIDE, |wakes| tell(office.clone(), wakes))
+            .await;
+        if !full {
+            // an error means that the process is ending
+            let _ = projected.changed().await;
+        }
+        myself.cast(WakerMsg::Look)?;
+        Ok(())
+    }
+}
+
+/// The rows of each case, which lie side by side.
+fn by_case(wakes: Vec<Wake>) -> Vec<Vec<Wake>> {
+    let mut grouped: Vec<Vec<Wake>> = Vec::new();
+    for wake in wakes {
+        match grouped.last_mut() {
+            Some(last) if last[0].case == wake.case => last.push(wake),
+            _ => grouped.push(vec![wake]),
+        }
+    }
+    grouped
+}
+
+async fn tell(office: Arc<Office>, wakes: Vec<Wake>) {
+    for wake in wakes {
+        let done = match command(&office, wake.news).await {
+            Some(command) => was_told(office.wake(wake.case, command).await.err()),
+            None => true,
+        };
+        if done && let Err(error) = office.views.remove_wake(&wake) {
+            tracing::error!(%error, "a wake cannot be removed");
+        }
+    }
+}
+
+async fn command(office: &Arc<Office>, news: News) -> Option<Command> {
+    match news {
+        News::Event(position) => {
+            office.incoming(position).map(|incoming| Command::Deliver(Arc::new(incoming)))
+        }
+        News::Child(child) => {
+            let outcome = office.child_outcome(child).await?;
+            Some(Command::ChildEnded { child, outcome })
+        }
+    }
+}
+
+/// Whether there is nothing left to tell: the case has heard it, or does not want to. One that is
+/// out of service is told of everything when it comes back.
+fn was_told(error: Option<TellError>) -> bool {
+    !matches!(error, Some(TellError::Unavailable(_)))
+}
+
+/// The starter: starts cases that were accepted when there was no place for them.
+pub struct StarterActor;
+
+/// What it is told, by itself alone.
+pub enum StarterMsg {
+    Look,
+}
+
+impl Actor for StarterActor {
+    type Msg = StarterMsg;
+    type State = Arc<Office>;
+    type Arguments = Arc<Office>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<StarterMsg>,
+        office: Arc<Office>,
+    ) -> Result<Arc<Office>, ActorProcessingErr> {
+        myself.cast(StarterMsg::Look)?;
+        Ok(office)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<StarterMsg>,
+        StarterMsg::Look: StarterMsg,
+        office: &mut Arc<Office>,
+    ) -> Result<(), ActorProcessingErr> {
+        let mut projected = office.projected.subscribe();
+        projected.mark_unchanged();
+        let pending: Vec<CaseId> = office.views.pending(PAGE)?;
+        stream::iter(pending)
+            .for_each_concurrent(SIDE_BY_SIDE, |case| {
+                let office = office.clone();
+                async move {
+                    if office.cases.quarantined(case).is_none() {
+                        let place = office.cases.place().await;
+                        // a "no" means that it was started or cancelled meanwhile
+                        let _ =
+                            office.tell_at(case, Command::Start(None), Meta::engine(), place).await;
+                    }
+                }
+            })
+            .await;
+        // what was started leaves the list with the next batch
+        let _ = projected.changed().await;
+        myself.cast(StarterMsg::Look)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Transitions of breakers, as they lie in the journal: `["opened", {"cause": {…}}]`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::service::circuit::{Cause, Transition};
+use crate::domain::time::Timestamp;
+
+#[derive(Serialize, Deserialize, Default)]
+struct Rest {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    service: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    cause: Option<Cause>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    reason: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    until: Option<Timestamp>,
+}
+
+/// Writes a transition of a service as the events of a record.
+pub fn encode(service: &Arc<str>, transition: &Transition) -> Vec<u8> {
+    let service = Some(service.clone());
+    let (word, rest) = match transition.clone() {
+        Transition::Opened { cause } => ("opened", Rest { cause: Some(cause), ..Rest::default() }),
+        Transition::Closed => ("closed", Rest::default()),
+        Transition::Isolated { reason, until } => {
+            ("isolated", Rest { reason: Some(reason), until: Some(until), ..Rest::default() })
+        }
+        Transition::Released => ("released", Rest::default()),
+    };
+    let event = (word, Rest { service, ..rest });
+    serde_json::to_vec(&[event]).expect("transitions are plain JSON")
+}
+
+/// Reads a transition, and whose it is.
+///
+/// # Errors
+/// What cannot be read.
+pub fn decode(bytes: &[u8]) -> Result<(Arc<str>, Transition), String> {
+    let events: [(String, Rest); 1] = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let [(word, rest)] = events;
+    let service = rest.service.ok_or("no service is named")?;
+    let transition = match (&*word, rest.cause, rest.reason, rest.until) {
+        ("opened", Some(cause), _, _) => Transition::Opened { cause },
+        ("closed", ..) => Transition::Closed,
+        ("isolated", _, Some(reason), Some(until)) => Transition::Isolated { reason, until },
+        ("released", ..) => Transition::Released,
+        _ => return Err(format!("`{word}` is no transition of a breaker")),
+    };
+    Ok((service, transition))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_and_back() {
+        let at = Timestamp(1_700_000_000_000);
+        let cause = Cause { at, status: 503, detail: "no connection".into() };
+        for transition in [
+            Transition::Opened { cause },
+            Transition::Closed,
+            Transition::Isolated { reason: "maintenance".into(), until: at },
+            Transition::Released,
+        ] {
+            let bytes = encode(&"bobs-post".into(), &transition);
+            assert_eq!(decode(&bytes), Ok(("bobs-post".into(), transition)));
+        }
+        assert!(decode(b"[[\"other\",{\"service\":\"x\"}]]").is_err());
+    }
+}
