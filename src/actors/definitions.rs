@@ -220,21 +220,30 @@ impl Definitions {
 
     async fn compile(&self, text: String, format: Format) -> Result<Compiled, Vec<Fault>> {
         let around = self.around.clone();
-        let compiled = tokio::task::spawn_blocking(move || compile_apart(text, format, &around));
+        let compiled = tokio::task::spawn_blocking(move || {
+            compile_apart(&text, format, &around.serves, &around.has_secret)
+        });
         compiled.await.unwrap_or_else(|_| Err(too_complex()))
     }
 }
 
 /// Compiles on a thread with room for deep expressions.
-fn compile_apart(text: String, format: Format, around: &Around) -> Result<Compiled, Vec<Fault>> {
+///
+/// # Errors
+/// Every fault.
+pub fn compile_apart(
+    text: &str,
+    format: Format,
+    serves: &(dyn Fn(&str) -> bool + Sync),
+    has_secret: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Compiled, Vec<Fault>> {
     std::thread::scope(|scope| {
         let compiling = std::thread::Builder::new()
             .name("compile".to_owned())
             .stack_size(Limits::APART_STACK)
             .spawn_scoped(scope, || {
-                let around =
-                    Surroundings { serves: &around.serves, has_secret: &around.has_secret };
-                compile(&text, format, &around)
+                let around = Surroundings { serves, has_secret };
+                compile(text, format, &around)
             });
         let compiled = compiling.ok().and_then(|thread| thread.join().ok());
         compiled.unwrap_or_else(|| Err(too_complex()))

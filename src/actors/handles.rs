@@ -1,1 +1,348 @@
-//! What the API may name of the actors.
+//! What the API may name of the actors: one handle, and the shapes that go in and out.
+
+use std::sync::Arc;
+
+pub use super::case::{Meta, TellError, Told};
+pub use super::definitions::{Listed, Refused, Registration, TEXT_MAX};
+pub use super::feed::{Change, Changed, Place as FeedPlace, Since};
+pub use super::intake::{SubmitError, Submitted, random};
+pub use super::services::Served;
+pub use super::watches::Watch;
+pub use crate::store::record::By;
+
+use super::breaker::BreakerMsg;
+use super::feed::Feed;
+use super::load::{Fold, LoadError, load_before};
+use super::office::Office;
+use crate::clock::Clock;
+use crate::domain::case::command::Command;
+use crate::domain::case::history::{self, Told as ToldEvent};
+use crate::domain::case::state::State;
+use crate::domain::cloud_event::CloudEvent;
+use crate::domain::ids::{CaseId, CommandId, Entity};
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{Definition, DefinitionId};
+use crate::domain::workflow::source::Format;
+use crate::store::record;
+use crate::store::upcast;
+use crate::store::views::Views;
+
+/// Records read in one go for a history.
+const PAGE: usize = 64;
+
+/// The handle.
+#[derive(Clone)]
+pub struct Handle {
+    office: Arc<Office>,
+}
+
+/// A case as it stands.
+pub struct Case {
+    pub definition: Arc<Definition>,
+    pub state: State,
+    /// Why it is out of service, if it is.
+    pub quarantined: Option<Arc<str>>,
+}
+
+/// Why a case cannot be shown.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CaseError {
+    #[error("there is no such case")]
+    NotFound,
+    #[error("the case is out of service: {0}")]
+    Quarantined(String),
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// An entry of a history.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub version: u64,
+    pub at: Timestamp,
+    pub by: By,
+    pub told: ToldEvent,
+}
+
+/// A history, read from a version on.
+pub struct History {
+    office: Arc<Office>,
+    fold: Fold,
+    /// Entries from this version on are wanted.
+    from: u64,
+}
+
+/// Why the process takes nothing in now.
+pub type NotReady = &'static str;
+
+impl Handle {
+    /// A handle on an office.
+    pub(super) fn new(office: Arc<Office>) -> Self {
+        Self { office }
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.office.clock
+    }
+
+    /// The views.
+    pub fn views(&self) -> &Views {
+        &self.office.views
+    }
+
+    /// The live feed.
+    pub fn feed(&self) -> &Feed {
+        &self.office.feed
+    }
+
+    /// Why nothing is taken in now, if so.
+    pub fn not_ready(&self) -> Option<NotReady> {
+        self.office.intake.refusal()
+    }
+
+    /// Submits. Answers once it is durable.
+    ///
+    /// # Errors
+    /// When nothing was stored, and why.
+    pub async fn submit(&self, submitted: Submitted, by: By) -> Result<Told, SubmitError> {
+        self.office.submit(submitted, by).await
+    }
+
+    /// Watches a case from now on.
+    pub fn watch(&self, case: CaseId) -> Watch {
+        self.office.watches.watch(case)
+    }
+
+    /// A case, never behind what was acknowledged.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn case(&self, case: CaseId) -> Result<Case, CaseError> {
+        let loaded = self.office.load(case).await.map_err(case_error)?;
+        let quarantined = self.office.cases.quarantined(case);
+        Ok(Case { definition: loaded.definition, state: loaded.state, quarantined })
+    }
+
+    /// Why a case is out of service, if it is.
+    pub fn quarantined(&self, case: CaseId) -> Option<Arc<str>> {
+        self.office.cases.quarantined(case)
+    }
+
+    /// Tells a case what somebody asks of it.
+    ///
+    /// # Errors
+    /// When it does not carry it out.
+    pub async fn command(
+        &self,
+        case: CaseId,
+        command: Command,
+        meta: Meta,
+    ) -> Result<Told, TellError> {
+        let retry = matches!(command, Command::Retry { .. });
+        if retry && self.office.cases.quarantined(case).is_some() {
+            // taken back into service, it goes on where it stands
+            let released = self.office.release(case, meta.by.clone()).await;
+            released.map_err(TellError::Unavailable)?;
+            return self.office.tell(case, Command::Recover, Meta::engine()).await;
+        }
+        self.office.tell(case, command, meta).await
+    }
+
+    /// A case's history from a version on.
+    ///
+    /// # Errors
+    /// When there is no such case, or what comes before cannot be read.
+    pub async fn history(&self, case: CaseId, from: u64) -> Result<History, CaseError> {
+        let office = self.office.clone();
+        let snapshot = office.snapshot(case);
+        let (journal, definitions) = (&office.journal, &office.definitions);
+        let fold = load_before(journal, definitions, case, snapshot, from).await;
+        let fold = fold.map_err(case_error)?;
+        if fold.state.is_none() {
+            let first = office.journal.read(Entity::from(case), 1, 1);
+            if first.map_err(|e| CaseError::Unavailable(e.to_string()))?.is_empty() {
+                return Err(CaseError::NotFound);
+            }
+        }
+        Ok(History { office, fold, from })
+    }
+
+    /// Registers a definition.
+    ///
+    /// # Errors
+    /// Every fault of the text, or that the version is taken.
+    pub async fn register(
+        &self,
+        text: String,
+        format: Format,
+        by: By,
+    ) -> Result<Registration, Refused> {
+        if let Some(refusal) = self.office.intake.refusal() {
+            return Err(Refused::Failed(refusal.to_owned()));
+        }
+        self.office.definitions.register(text, format, by).await
+    }
+
+    /// All definitions, by namespace, name and version.
+    pub fn definitions(&self) -> Vec<Listed> {
+        self.office.definitions.list()
+    }
+
+    /// The identity that a namespace, name and version (none: the latest) stand for.
+    pub fn resolve(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: Option<&str>,
+    ) -> Option<DefinitionId> {
+        self.office.definitions.resolve(namespace, name, version)
+    }
+
+    /// A definition.
+    pub async fn definition(&self, id: &DefinitionId) -> Option<Arc<Definition>> {
+        self.office.definitions.get(id).await
+    }
+
+    /// Stores events, all or none. How many were new.
+    ///
+    /// # Errors
+    /// When none was stored.
+    pub async fn store_events(&self, events: &[CloudEvent], by: By) -> Result<usize, String> {
+        self.office.store_events(events, by).await
+    }
+
+    /// All services, by name.
+    pub fn services(&self) -> Vec<Arc<Served>> {
+        self.office.services.list()
+    }
+
+    /// A service.
+    pub fn service(&self, name: &str) -> Option<Arc<Served>> {
+        self.office.services.find(name)
+    }
+
+    /// An operator holds a service.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn isolate(
+        &self,
+        served: &Served,
+        reason: String,
+        until: Timestamp,
+        by: By,
+    ) -> Result<(), String> {
+        ask(served, |reply| BreakerMsg::Isolate { reason, until, by, reply }).await?
+    }
+
+    /// An operator ends a hold; `false`: there is none.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn release(&self, served: &Served, by: By) -> Result<bool, String> {
+        ask(served, |reply| BreakerMsg::Release { by, reply }).await?
+    }
+
+    /// An operator wants a service tried now; `false`: it is not open.
+    ///
+    /// # Errors
+    /// When its breaker does not answer.
+    pub async fn probe(&self, served: &Served) -> Result<bool, String> {
+        ask(served, |reply| BreakerMsg::Probe { reply }).await
+    }
+
+    /// An id for a command from outside.
+    pub fn command_id(&self, client: &str, key: &str) -> CommandId {
+        let parts: [&[u8]; 3] = [b"command", client.as_bytes(), key.as_bytes()];
+        CommandId(crate::domain::ids::Bits::derived(&parts))
+    }
+}
+
+async fn ask<T>(
+    served: &Served,
+    message: impl FnOnce(tokio::sync::oneshot::Sender<T>) -> BreakerMsg,
+) -> Result<T, String> {
+    let gone = || "the service's breaker begins again; ask once more".to_owned();
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    let breaker = served.breaker().ok_or_else(gone)?;
+    breaker.cast(message(reply)).map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())
+}
+
+fn case_error(error: LoadError) -> CaseError {
+    match error {
+        LoadError::NotFound => CaseError::NotFound,
+        error if error.is_of_the_case() => CaseError::Quarantined(error.to_string()),
+        error => CaseError::Unavailable(error.to_string()),
+    }
+}
+
+impl History {
+    /// The next entries; fewer than a page's records only where the history ends for now.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub async fn next(&mut self) -> Result<Vec<Entry>, CaseError> {
+        let Self { office, fold, from } = self;
+        let entity = Entity::from(fold.id);
+        let records = office.journal.read(entity, fold.next_version(), PAGE);
+        let records = records.map_err(|e| CaseError::Unavailable(e.to_string()))?;
+        let mut entries = Vec::new();
+        for bytes in records {
+            let before = fold.state.clone();
+            fold.record(&office.definitions, &bytes).await.map_err(case_error)?;
+            let Some(definition) = &fold.definition else { continue };
+            entries.extend(entries_of(definition, before, &bytes, *from)?);
+        }
+        Ok(entries)
+    }
+
+    /// Whether the case had ended by the last entry that was read.
+    pub fn ended(&self) -> bool {
+        self.fold.state.as_ref().is_some_and(|state| state.phase.ended())
+    }
+
+    /// Version of the last entry that was read.
+    pub fn version(&self) -> u64 {
+        self.fold.next_version() - 1
+    }
+}
+
+/// The entries of a record, each told over the state that it came to.
+fn entries_of(
+    definition: &Definition,
+    before: Option<State>,
+    bytes: &[u8],
+    from: u64,
+) -> Result<Vec<Entry>, CaseError> {
+    let broken = |e: String| CaseError::Quarantined(e);
+    let (header, events) = record::decode(bytes).map_err(|e| broken(e.to_string()))?;
+    let events = upcast::events(&header, events).map_err(|e| broken(e.to_string()))?;
+    let mut state = before;
+    let mut entries = Vec::new();
+    for (version, event) in (header.version..).zip(&events) {
+        if version >= from {
+            let told = history::tell(definition, state.as_ref(), event);
+            entries.push(Entry { version, at: header.at, by: header.by.clone(), told });
+        }
+        state = match state {
+            None => {
+                let begun = crate::domain::case::evolve::begin(
+                    definition,
+                    CaseId(header.entity.bits),
+                    event,
+                    header.at,
+                );
+                Some(begun.map_err(|e| broken(e.to_string()))?)
+            }
+            Some(mut state) => {
+                let folded =
+                    crate::domain::case::evolve::evolve(definition, &mut state, event, header.at);
+                folded.map_err(|e| broken(e.to_string()))?;
+                Some(state)
+            }
+        };
+    }
+    Ok(entries)
+}

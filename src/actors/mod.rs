@@ -34,6 +34,7 @@ mod case;
 mod cases;
 mod courier;
 pub mod definitions;
+pub mod engine;
 mod evaluator;
 mod events;
 mod feed;

@@ -31,6 +31,8 @@ pub struct Services {
     all: RwLock<HashMap<Arc<str>, Arc<Served>>>,
     /// Whether cases that waited for a service before the start still do.
     waits: Waits,
+    /// The process is ending: no more permits.
+    closed: Arc<AtomicBool>,
     /// Told of services that want a breaker actor.
     added: mpsc::UnboundedSender<Arc<Served>>,
 }
@@ -42,6 +44,7 @@ pub type Waits = Box<dyn Fn(&str) -> bool + Send + Sync>;
 pub struct Served {
     pub settings: Settings,
     clock: Clock,
+    closed: Arc<AtomicBool>,
     gate: Mutex<Gate>,
     /// Transitions that are not in the journal yet.
     moved: Mutex<Vec<(Transition, Timestamp)>>,
@@ -66,6 +69,7 @@ impl Services {
         waits: Waits,
     ) -> (Self, mpsc::UnboundedReceiver<Arc<Served>>) {
         let (added, wanted) = mpsc::unbounded_channel();
+        let closed = Arc::new(AtomicBool::new(false));
         let mut hosts = HashMap::new();
         let mut all = HashMap::new();
         for (settings, circuit) in named {
@@ -73,12 +77,14 @@ impl Services {
             for host in &settings.hosts {
                 hosts.insert(host.to_ascii_lowercase(), name.clone());
             }
-            let served = Arc::new(Served::new(settings, circuit, clock.clone(), waits(&name)));
+            let waits = waits(&name);
+            let served =
+                Arc::new(Served::new(settings, circuit, clock.clone(), closed.clone(), waits));
             let _ = added.send(served.clone());
             all.insert(name, served);
         }
         let all = RwLock::new(all);
-        (Self { clock, hosts, allow_unknown, all, waits, added }, wanted)
+        (Self { clock, hosts, allow_unknown, all, waits, closed, added }, wanted)
     }
 
     /// The service of a host, as a decision sees it.
@@ -123,6 +129,16 @@ impl Services {
         list
     }
 
+    /// No call begins any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Calls under way.
+    pub fn in_flight(&self) -> u32 {
+        self.list().iter().map(|served| served.gate().in_flight()).sum()
+    }
+
     /// The service of this name; for a host that no service names, one is made.
     pub fn served(&self, name: &str) -> Arc<Served> {
         if let Some(served) = self.find(name) {
@@ -141,7 +157,8 @@ impl Services {
         let served = all.entry(name.into()).or_insert_with(|| {
             let settings = Settings::unknown(name);
             let (clock, waits) = (self.clock.clone(), (self.waits)(name));
-            let served = Arc::new(Served::new(settings, Circuit::Closed, clock, waits));
+            let closed = self.closed.clone();
+            let served = Arc::new(Served::new(settings, Circuit::Closed, clock, closed, waits));
             // an error means that the process is ending
             let _ = self.added.send(served.clone());
             served
@@ -151,7 +168,13 @@ impl Services {
 }
 
 impl Served {
-    fn new(settings: Settings, circuit: Circuit, clock: Clock, waits: bool) -> Self {
+    fn new(
+        settings: Settings,
+        circuit: Circuit,
+        clock: Clock,
+        closed: Arc<AtomicBool>,
+        waits: bool,
+    ) -> Self {
         let mut gate = Gate::new(settings.clone(), circuit);
         if waits {
             gate.expect_line();
@@ -159,6 +182,7 @@ impl Served {
         Self {
             settings,
             clock,
+            closed,
             gate: Mutex::new(gate),
             moved: Mutex::default(),
             breaker: Mutex::default(),
@@ -173,6 +197,9 @@ impl Served {
 
     /// Asks for a permit.
     pub fn ask(self: &Arc<Self>, ticket: Ticket) -> Result<Permit, Held> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Held::Full("the process is ending"));
+        }
         let asked = self.gate().ask(ticket, self.clock.now());
         match asked {
             Ok(()) => Ok(Permit { served: self.clone(), case: ticket.case, settled: false }),

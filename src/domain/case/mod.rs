@@ -12,6 +12,7 @@ pub mod desk;
 pub mod effect;
 pub mod event;
 pub mod evolve;
+pub mod history;
 pub mod interpret;
 #[cfg(test)]
 mod invariants;

@@ -42,11 +42,12 @@ pub struct Views {
 
 impl Views {
     /// Opens the views in a folder. `machine` names this run of the machine: after a power cut or
-    /// a reboot that found the views open, they are not believed.
+    /// a reboot that found the views open, they are not believed; nor when they claim to know more
+    /// than the journal, which ends at `last`.
     ///
     /// # Errors
     /// When not even new views can be made.
-    pub fn open(folder: &Path, machine: &str) -> Result<Self, TableError> {
+    pub fn open(folder: &Path, machine: &str, last: u64) -> Result<Self, TableError> {
         let (mut table, aside) = Table::open(folder)?;
         let known = table.get(&META_KEY)?.and_then(|bytes| codec::decode::<Meta>(&bytes));
         let good = known
@@ -57,7 +58,11 @@ impl Views {
             tracing::warn!("the views are of another version or machine run, and are made anew");
             table = table.anew(folder)?;
         }
-        let views = Self { table, machine: machine.to_owned() };
+        let mut views = Self { table, machine: machine.to_owned() };
+        if views.position()? > last {
+            tracing::warn!("the views are of another journal, and are made anew");
+            views.table = views.table.anew(folder)?;
+        }
         views.mark(false)?;
         Ok(views)
     }

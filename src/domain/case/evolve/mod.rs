@@ -14,6 +14,7 @@ use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::Definition;
+pub use leave::what_it_left;
 
 /// An event that the state cannot have led to: the history is damaged, or written by a version
 /// that decided otherwise.

@@ -5,7 +5,7 @@ use super::{Halt, Interpreter, Trouble};
 use crate::domain::case::command::Rejection;
 use crate::domain::case::event::{Event, Start, Submission};
 use crate::domain::data::Data;
-use crate::domain::workflow::expr::json::SIZE_MAX;
+use crate::domain::workflow::expr::json::{SIZE_MAX, shallow_enough};
 use crate::domain::workflow::schema::Violation;
 
 impl Interpreter<'_> {
@@ -58,6 +58,10 @@ impl Interpreter<'_> {
         if json_size(&submission.input) > SIZE_MAX {
             let detail = format!("the input is larger than {} KiB", SIZE_MAX / 1024);
             return Err(Rejection::TooLarge(detail));
+        }
+        if !shallow_enough(&submission.input) {
+            let (pointer, detail) = (String::new(), "it is nested too deep".to_owned());
+            return Err(Rejection::Invalid(vec![Violation { pointer, detail }]));
         }
         let Some(schema) = &self.definition.input.schema else { return Ok(()) };
         let violations = schema.violations(&submission.input);

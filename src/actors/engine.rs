@@ -1,0 +1,204 @@
+//! The engine: builds what the actors share, brings the views up to date, starts the tree, and
+//! stops it again in order.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ractor::{ActorRef, ActorRuntime};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::cabinet::{self, Cabinet};
+use super::cases::Cases;
+use super::courier::Courier;
+use super::definitions::{Around, Definitions};
+use super::evaluator::Evaluator;
+use super::feed::Feed;
+use super::handles::Handle;
+use super::intake::{Intake, random};
+use super::keeper::{KeeperArgs, free_bytes};
+use super::office::Office;
+use super::projector;
+use super::recovery::{RunFile, Start};
+use super::root::{RootActor, RootArgs, RootMsg};
+use super::services::{Served, Services};
+use super::timers::Timers;
+use super::watches::Watches;
+use crate::clock::Clock;
+use crate::domain::ids::Entity;
+use crate::domain::service::circuit::Circuit;
+use crate::domain::service::settings::Settings;
+use crate::effects::email::Post;
+use crate::effects::http::Http;
+use crate::store::embedded::{Journal, ReadError};
+use crate::store::note::Note;
+use crate::store::record;
+use crate::store::transitions;
+use crate::store::views::Views;
+
+/// How long calls under way may take to end when the process does.
+const DRAIN: Duration = Duration::from_millis(1200);
+
+/// What the engine is built of.
+pub struct Parts {
+    pub clock: Clock,
+    pub journal: Journal<Note>,
+    pub views: Views,
+    pub services: Vec<Settings>,
+    pub allow_unknown_hosts: bool,
+    pub http: Http,
+    pub post: Option<Post>,
+    pub secrets: Option<PathBuf>,
+    /// The data folder.
+    pub folder: PathBuf,
+    pub min_free: u64,
+    pub live_max: usize,
+    pub pending_max: usize,
+    /// Told when the process has to end, and why.
+    pub fatal: mpsc::UnboundedSender<String>,
+}
+
+/// The engine, built and not started.
+pub struct Engine {
+    office: Arc<Office>,
+    parts: KeeperArgs,
+    wanted: mpsc::UnboundedReceiver<Arc<Served>>,
+    fatal: mpsc::UnboundedSender<String>,
+}
+
+/// The engine while it runs.
+pub struct Running {
+    office: Arc<Office>,
+    root: ActorRef<RootMsg>,
+    tree: tokio::task::JoinHandle<()>,
+    run: Arc<Mutex<RunFile>>,
+}
+
+impl Engine {
+    /// Builds what the actors share, and brings the views up to the journal's end.
+    ///
+    /// # Errors
+    /// Why it cannot start.
+    pub async fn build(parts: Parts) -> Result<Self, String> {
+        let Parts { clock, journal, views, services, allow_unknown_hosts, .. } = parts;
+        let named = with_circuits(&journal, services).map_err(|e| e.to_string())?;
+        let lines = views.clone();
+        let waits = move |name: &str| lines.line(name, 1).is_ok_and(|line| !line.is_empty());
+        let (services, wanted) =
+            Services::new(named, allow_unknown_hosts, clock.clone(), Box::new(waits));
+        let hosts: Vec<String> =
+            services.list().iter().flat_map(|s| s.settings.hosts.clone()).collect();
+        let secrets = parts.secrets.clone();
+        let around = Around {
+            serves: Box::new(move |host| hosts.iter().any(|h| h == host)),
+            has_secret: Box::new(move |name| {
+                secrets.as_deref().is_some_and(|folder| cabinet::secret(folder, name).is_some())
+            }),
+        };
+        let definitions = Definitions::open(journal.clone(), clock.clone(), around);
+        let seed = u64::from_le_bytes(random()[..8].try_into().unwrap_or_default());
+        let office = Arc::new(Office {
+            journal,
+            views,
+            definitions: definitions.map_err(|e| e.to_string())?,
+            services,
+            evaluator: Evaluator::start(),
+            cabinet: Cabinet::new(clock.clone(), parts.secrets),
+            courier: Courier::new(parts.http, parts.post),
+            watches: Watches::default(),
+            timers: Timers::default(),
+            feed: Feed::default(),
+            cases: Cases::new(parts.live_max),
+            intake: Intake::new(parts.pending_max),
+            projected: watch::Sender::new(0),
+            seeds: AtomicU64::new(seed),
+            clock,
+        });
+        let (folder, min_free, fatal) = (parts.folder, parts.min_free, parts.fatal);
+        let free = free_bytes(&folder).map_err(|e| e.to_string())?;
+        office.intake.set_disk_full(free < min_free);
+        office.load_quarantines().map_err(|e| e.to_string())?;
+        let catching_up = {
+            let (office, handle) = (office.clone(), tokio::runtime::Handle::current());
+            tokio::task::spawn_blocking(move || projector::catch_up(&office, &handle))
+        };
+        let caught_up = catching_up.await.map_err(|e| e.to_string())?;
+        caught_up.map_err(|e| e.to_string())?;
+        let parts = KeeperArgs { office: office.clone(), folder, min_free };
+        Ok(Self { office, parts, wanted, fatal })
+    }
+
+    /// What the API may use.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.office.clone())
+    }
+
+    /// Starts the actors.
+    ///
+    /// # Errors
+    /// Why they cannot be started.
+    pub async fn start(self) -> Result<Running, String> {
+        let Self { office, parts, wanted, fatal } = self;
+        let begun = RunFile::begin(&parts.folder, office.clock.now());
+        let (run, Start { careful, culprit }) = begun.map_err(|e| e.to_string())?;
+        if let Some(case) = culprit {
+            let reason = "it was being woken when the process ended uncleanly, twice";
+            office.quarantine(case, reason.into()).await;
+        }
+        let run = Arc::new(Mutex::new(run));
+        let args = RootArgs { keeper: parts, wanted, fatal, run: run.clone(), careful };
+        let spawned = ActorRuntime::spawn(Some("root".to_owned()), RootActor, args).await;
+        let (root, tree) = spawned.map_err(|e| e.to_string())?;
+        Ok(Running { office, root, tree, run })
+    }
+}
+
+impl Running {
+    /// Stops: nothing more comes in, calls under way end, then the actors, then the files.
+    pub async fn stop(self) {
+        self.office.intake.close();
+        self.office.services.close();
+        let until = Instant::now() + DRAIN;
+        while self.office.services.in_flight() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.root.stop(None);
+        let _ = tokio::time::timeout(Duration::from_millis(500), self.tree).await;
+        let (journal, views) = (self.office.journal.clone(), self.office.views.clone());
+        let closing = tokio::task::spawn_blocking(move || {
+            journal.close();
+            views.close()
+        });
+        match closing.await {
+            Ok(Ok(())) => {
+                let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Err(error) = run.end() {
+                    tracing::warn!(%error, "the end of the run cannot be noted");
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the views were not closed"),
+            Err(error) => tracing::error!(%error, "the files were not closed"),
+        }
+    }
+}
+
+/// The services with their breakers in the states that the journal has of them.
+fn with_circuits(
+    journal: &Journal<Note>,
+    services: Vec<Settings>,
+) -> Result<Vec<(Settings, Circuit)>, ReadError> {
+    let mut named = Vec::new();
+    for settings in services {
+        let mut circuit = Circuit::Closed;
+        if let Some(bytes) = journal.last_of(Entity::service(&settings.name))?
+            && let Ok((header, events)) = record::decode(&bytes)
+            && let Ok((_, transition)) = transitions::decode(events)
+        {
+            circuit = circuit.after(&transition, header.at, &settings.breaker);
+        }
+        named.push((settings, circuit));
+    }
+    Ok(named)
+}

@@ -1,0 +1,53 @@
+//! Who asks: the name of an API key, or `local` where none are configured.
+
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+use super::Api;
+use super::problem::Problem;
+use crate::actors::handles::By;
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client(pub String);
+
+impl Client {
+    /// For the history.
+    pub fn by(&self, why: &str) -> By {
+        By { who: self.0.clone(), from: "http".to_owned(), why: why.to_owned() }
+    }
+}
+
+/// Lets known clients through. Whether it lives and is ready may be asked by anybody.
+pub async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let open = matches!(request.uri().path(), "/healthz" | "/readyz");
+    let client = match client(&api, request.headers()) {
+        Some(client) => client,
+        None if open => Client("nobody".to_owned()),
+        None => {
+            let detail = "an API key is needed: `Authorization: Bearer <key>`";
+            return Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
+        }
+    };
+    if !open && !api.limits.lets_in(&client.0) {
+        return Problem::too_many("too many requests of this client").into_response();
+    }
+    request.extensions_mut().insert(client);
+    next.run(request).await
+}
+
+fn client(api: &Api, headers: &HeaderMap) -> Option<Client> {
+    if api.keys.is_empty() {
+        return Some(Client("local".to_owned()));
+    }
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let key = value.strip_prefix("Bearer ")?.trim();
+    // the digests are compared, which tells nobody anything about the key
+    let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+    let known = api.keys.iter().find(|known| known.sha256 == digest);
+    known.map(|known| Client(known.name.clone()))
+}

@@ -1,0 +1,322 @@
+//! `/v1/cases`: submit, list, read, and what persons ask of a case.
+
+use std::time::Duration;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{ETAG, IF_MATCH, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde_json::{Value as Json_, json};
+
+use super::Api;
+use super::auth::Client;
+use super::body::{JsonBody, OptionalBody};
+use super::problem::Problem;
+use super::query::{CASE_FILTERS, Query, cursor};
+use super::show;
+use crate::actors::handles::{CaseError, Meta, Submitted, Told};
+use crate::domain::case::command::{Command, Verdict};
+use crate::domain::data::Data;
+use crate::domain::ids::CaseId;
+
+/// How far what was acknowledged is durable.
+const RECEIPT: &str = "journaled";
+
+/// Seconds that a submission may wait for its case to end.
+const WAIT_MAX: u64 = 60;
+
+/// `POST /v1/cases`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submission {
+    workflow: String,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    input: Option<Data>,
+    #[serde(default)]
+    subject: Option<String>,
+    #[serde(default)]
+    priority: Option<u8>,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+/// Submits a case.
+pub async fn submit(
+    State(api): State<Api>,
+    Extension(client): Extension<Client>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<Submission>,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let wait = prefer_wait(&headers);
+    let submitted = submitted(body, key, &client)?;
+    let told = api.handle.submit(submitted, client.by("")).await?;
+    let status = if told.replayed { StatusCode::OK } else { StatusCode::CREATED };
+    let mut response = match wait {
+        None => (status, Json(acknowledgement(&told))).into_response(),
+        Some(wait) => {
+            let mut case = until_ended(&api, told.id, wait).await?;
+            case["receipt"] = json!(RECEIPT);
+            let mut response = (status, Json(case)).into_response();
+            if let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs())) {
+                response.headers_mut().insert("preference-applied", applied);
+            }
+            response
+        }
+    };
+    let head = response.headers_mut();
+    if told.replayed {
+        head.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    head.insert(ETAG, etag(told.version));
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/cases/{}", told.id)) {
+        head.insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn submitted(body: Submission, key: Option<String>, client: &Client) -> Result<Submitted, Problem> {
+    let wrong = || Problem::at("/workflow", "a namespace and a name are needed, `orders/order`");
+    let (namespace, name) = body.workflow.split_once('/').ok_or_else(wrong)?;
+    if namespace.is_empty() || name.is_empty() || name.contains('/') {
+        return Err(wrong());
+    }
+    if body.priority.is_some_and(|priority| priority > 9) {
+        return Err(Problem::at("/priority", "a number from 0 to 9, 9 first"));
+    }
+    let subject = body.subject.as_deref();
+    if subject.is_some_and(|s| s.is_empty() || s.chars().count() > 200) {
+        return Err(Problem::at("/subject", "1 to 200 characters"));
+    }
+    if body.tags.len() > 20 {
+        return Err(Problem::at("/tags", "at most 20"));
+    }
+    if let Some(place) = body.tags.iter().position(|t| t.is_empty() || t.chars().count() > 100) {
+        return Err(Problem::at(format!("/tags/{place}"), "1 to 100 characters"));
+    }
+    Ok(Submitted {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        version: body.version,
+        input: body.input.unwrap_or_else(|| Data::from(json!({}))),
+        subject: body.subject,
+        tags: body.tags,
+        priority: body.priority,
+        key,
+        client: client.0.clone(),
+    })
+}
+
+fn acknowledgement(told: &Told) -> Json_ {
+    let itself = format!("/v1/cases/{}", told.id);
+    json!({
+        "id": told.id.to_string(),
+        "phase": told.phase.name(),
+        "status": told.status,
+        "receipt": RECEIPT,
+        "version": told.version,
+        "links": {"self": itself, "events": format!("{itself}/events")},
+    })
+}
+
+/// The case once it has ended, or as it is when the time is up.
+async fn until_ended(api: &Api, id: CaseId, wait: Duration) -> Result<Json_, Problem> {
+    let mut watch = api.handle.watch(id);
+    let case = api.handle.case(id).await?;
+    if case.state.phase.ended() {
+        return Ok(show::case(&case));
+    }
+    let _ = tokio::time::timeout(wait, watch.ended()).await;
+    Ok(show::case(&api.handle.case(id).await?))
+}
+
+/// The `Idempotency-Key` of a request.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= 255);
+    let wrong = || {
+        let detail = "an Idempotency-Key has 1 to 255 visible ASCII characters";
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    };
+    key.map(|key| Some(key.to_owned())).ok_or_else(wrong)
+}
+
+/// Seconds of `Prefer: wait=10`.
+fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split([',', ';']));
+    let wait = preferences.find_map(|one| one.trim().strip_prefix("wait="))?;
+    let seconds: u64 = wait.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(WAIT_MAX)))
+}
+
+/// A version as an ETag.
+pub fn etag(version: u64) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version = text.trim_start_matches("W/").trim_matches('"').parse();
+    let wrong = |_| Problem::new(StatusCode::PRECONDITION_FAILED, "If-Match names no version");
+    version.map(Some).map_err(wrong)
+}
+
+/// An id in a path; one that is none is one that is not there.
+pub fn case_id(text: &str) -> Result<CaseId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("case"))
+}
+
+/// Lists cases.
+pub async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Json_>, Problem> {
+    let query = Query::read(query.as_deref(), &CASE_FILTERS)?;
+    let (filter, limit, after) = (query.cases()?, query.limit()?, query.cursor()?);
+    let views = api.handle.views().clone();
+    let read = move || views.cases(&filter, after.as_deref(), limit);
+    let page = super::blocking(read).await??;
+    let items: Vec<Json_> = page.items.iter().map(show::item).collect();
+    Ok(Json(json!({"items": items, "next": cursor(page.next.as_deref())})))
+}
+
+/// Shows a case.
+pub async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id = case_id(&id)?;
+    let (shown, version) = match api.handle.case(id).await {
+        Ok(case) => (show::case(&case), case.state.version),
+        Err(error @ CaseError::Quarantined(_)) => {
+            // what the views know of it is better than nothing
+            let Some(row) = api.handle.views().case(id)? else { return Err(error.into()) };
+            let mut shown = show::item(&row);
+            for field in ["input", "output", "error"] {
+                shown[field] = Json_::Null;
+            }
+            shown["tasks"] = json!([]);
+            (shown, row.version)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(([(ETAG, etag(version))], Json(shown)).into_response())
+}
+
+/// A reason that a person gives.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    #[serde(default)]
+    reason: String,
+}
+
+/// `POST /v1/cases/{id}/retry`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    #[serde(default)]
+    pub reason: String,
+    #[serde(default)]
+    pub task: Option<String>,
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+    #[serde(default)]
+    pub output: Option<Data>,
+}
+
+/// What a person says of an attempt whose outcome nobody knows.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Done,
+    Repeat,
+}
+
+impl Retry {
+    /// The command that it stands for.
+    pub fn command(self) -> Command {
+        let outcome = self.outcome.map(|outcome| match outcome {
+            Outcome::Done => Verdict::Done,
+            Outcome::Repeat => Verdict::Repeat,
+        });
+        Command::Retry { reason: self.reason, task: self.task, outcome, output: self.output }
+    }
+}
+
+/// Suspends a case.
+pub async fn suspend(
+    State(api): State<Api>,
+    Extension(client): Extension<Client>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    OptionalBody(body): OptionalBody<Reason>,
+) -> Result<Response, Problem> {
+    tell(&api, &client, &id, &headers, Command::Suspend { reason: body.reason }).await
+}
+
+/// Resumes a case that a person suspended.
+pub async fn resume(
+    State(api): State<Api>,
+    Extension(client): Extension<Client>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    OptionalBody(body): OptionalBody<Reason>,
+) -> Result<Response, Problem> {
+    tell(&api, &client, &id, &headers, Command::Resume { reason: body.reason }).await
+}
+
+/// Cancels a case.
+pub async fn cancel(
+    State(api): State<Api>,
+    Extension(client): Extension<Client>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    OptionalBody(body): OptionalBody<Reason>,
+) -> Result<Response, Problem> {
+    tell(&api, &client, &id, &headers, Command::Cancel { reason: body.reason }).await
+}
+
+/// Takes up again what waits for a person.
+pub async fn retry(
+    State(api): State<Api>,
+    Extension(client): Extension<Client>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    OptionalBody(body): OptionalBody<Retry>,
+) -> Result<Response, Problem> {
+    tell(&api, &client, &id, &headers, body.command()).await
+}
+
+/// Tells a case what a person asks of it.
+pub async fn tell(
+    api: &Api,
+    client: &Client,
+    id: &str,
+    headers: &HeaderMap,
+    command: Command,
+) -> Result<Response, Problem> {
+    let id = case_id(id)?;
+    let reason = match &command {
+        Command::Suspend { reason }
+        | Command::Resume { reason }
+        | Command::Cancel { reason }
+        | Command::Retry { reason, .. } => reason.clone(),
+        _ => String::new(),
+    };
+    if reason.len() > 1000 {
+        return Err(Problem::at("/reason", "at most 1000 bytes"));
+    }
+    let key = idempotency_key(headers)?;
+    let command_id =
+        key.map(|key| api.handle.command_id(&client.0, &format!("{}/{key}", command.verb())));
+    let meta = Meta { command: command_id, by: client.by(&reason), if_match: if_match(headers)? };
+    let told = api.handle.command(id, command, meta).await?;
+    Ok(([(ETAG, etag(told.version))], Json(acknowledgement(&told))).into_response())
+}

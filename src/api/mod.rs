@@ -1,0 +1,148 @@
+//! The HTTP API: one file a resource. Names the domain, the actors' handles and the views.
+
+mod auth;
+mod body;
+mod cases;
+mod dead_letters;
+mod events;
+mod health;
+mod history;
+mod limits;
+mod openapi;
+mod problem;
+mod query;
+mod serve;
+mod services;
+mod show;
+mod stream;
+mod workflows;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::actors::handles::Handle;
+use limits::Limits;
+use problem::Problem;
+pub use serve::serve;
+
+/// What all resources share.
+#[derive(Clone)]
+pub struct Api(Arc<Shared>);
+
+/// What the API is built of.
+pub struct Shared {
+    handle: Handle,
+    keys: Vec<Key>,
+    limits: Limits,
+    max_body: usize,
+    metrics: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+/// A client's key.
+pub struct Key {
+    pub name: String,
+    pub sha256: [u8; 32],
+}
+
+/// Settings of the API.
+pub struct Settings {
+    pub keys: Vec<Key>,
+    pub max_body: usize,
+    pub max_requests: usize,
+    /// Requests of one client in a second; 0: any number.
+    pub rate: usize,
+}
+
+impl std::ops::Deref for Api {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Api {
+    /// An API over a handle; `metrics` renders the numbers.
+    pub fn new(
+        handle: Handle,
+        settings: Settings,
+        metrics: Box<dyn Fn() -> String + Send + Sync>,
+    ) -> Self {
+        let Settings { keys, max_body, max_requests, rate } = settings;
+        let limits = Limits::new(max_requests, rate);
+        Self(Arc::new(Shared { handle, keys, limits, max_body, metrics }))
+    }
+
+    /// All routes. `api/openapi.json` describes them; a test holds the two together.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/v1/workflows", get(workflows::list).post(workflows::register))
+            .route("/v1/workflows/{namespace}/{name}", get(workflows::latest))
+            .route("/v1/workflows/{namespace}/{name}/{version}", get(workflows::one))
+            .route("/v1/cases", get(cases::list).post(cases::submit))
+            .route("/v1/cases/{id}", get(cases::get))
+            .route("/v1/cases/{id}/events", get(history::events))
+            .route("/v1/cases/{id}/suspend", post(cases::suspend))
+            .route("/v1/cases/{id}/resume", post(cases::resume))
+            .route("/v1/cases/{id}/cancel", post(cases::cancel))
+            .route("/v1/cases/{id}/retry", post(cases::retry))
+            .route("/v1/events", post(events::take))
+            .route("/v1/services", get(services::list))
+            .route("/v1/services/{name}", get(services::get))
+            .route("/v1/services/{name}/isolate", post(services::isolate))
+            .route("/v1/services/{name}/release", post(services::release))
+            .route("/v1/services/{name}/probe", post(services::probe))
+            .route("/v1/dead-letters", get(dead_letters::list))
+            .route("/v1/dead-letters/{id}", get(dead_letters::get))
+            .route("/v1/dead-letters/{id}/redrive", post(dead_letters::redrive))
+            .route("/v1/stream", get(stream::follow))
+            .route("/healthz", get(health::healthz))
+            .route("/readyz", get(health::readyz))
+            .route("/metrics", get(health::metrics))
+            .route("/openapi.json", get(openapi::document))
+            .fallback(no_such_path)
+            .method_not_allowed_fallback(no_such_method)
+            .layer(from_fn_with_state(self.clone(), auth::authenticate))
+            .layer(from_fn_with_state(self.clone(), limits::shed))
+            .route_layer(from_fn(count))
+            .with_state(self)
+    }
+}
+
+async fn no_such_path() -> Problem {
+    Problem::not_found("path")
+}
+
+async fn no_such_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not know this method")
+}
+
+/// Counts requests by path and status, and how long they took.
+async fn count(request: Request, next: Next) -> Response {
+    let begun = std::time::Instant::now();
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let method = request.method().to_string();
+    let response = next.run(request).await.into_response();
+    if let Some(path) = path {
+        let status = response.status().as_u16().to_string();
+        let labels = [("path", path), ("method", method), ("status", status)];
+        metrics::counter!("caseworker_http_requests_total", &labels).increment(1);
+        let seconds = begun.elapsed().as_secs_f64();
+        metrics::histogram!("caseworker_http_request_seconds").record(seconds);
+    }
+    response
+}
+
+/// Reads views on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let read = tokio::task::spawn_blocking(read).await;
+    read.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the read broke off"))
+}

@@ -1,0 +1,181 @@
+//! Errors as problem details (RFC 9457).
+
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value as Json_, json};
+
+use crate::actors::handles::{CaseError, SubmitError, TellError};
+use crate::domain::case::command::Rejection;
+use crate::domain::workflow::schema::Violation;
+use crate::store::views::TableError;
+
+/// An answer that is no success.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    status: StatusCode,
+    detail: String,
+    errors: Vec<Json_>,
+    /// Fields of their own, such as `allowed`.
+    more: Map<String, Json_>,
+    /// Seconds after which it may be tried again.
+    retry_after: Option<u32>,
+}
+
+impl Problem {
+    /// A problem of this status.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let (errors, more) = (Vec::new(), Map::new());
+        Self { status, detail: detail.into(), errors, more, retry_after: None }
+    }
+
+    /// Something is not there.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no such {what}"))
+    }
+
+    /// What was sent is not valid: pointers and what would be right.
+    pub fn invalid(violations: impl IntoIterator<Item = Violation>) -> Self {
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "the request is not valid");
+        for Violation { pointer, detail } in violations {
+            problem.errors.push(json!({"pointer": pointer, "detail": detail}));
+        }
+        problem
+    }
+
+    /// One place of what was sent is not valid.
+    pub fn at(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::invalid([Violation { pointer: pointer.into(), detail: detail.into() }])
+    }
+
+    /// The same with these errors.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<Json_>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// The same with a field of its own.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Json_) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The same, said to be over after so many seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Nothing was stored; later it may be.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(5)
+    }
+
+    /// There is too much of it.
+    pub fn too_many(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1)
+    }
+
+    /// The state does not allow it; what it allows.
+    pub fn conflict(detail: impl Into<String>, allowed: &[&str]) -> Self {
+        Self::new(StatusCode::CONFLICT, detail).with("allowed", json!(allowed))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = self.more;
+        body.insert("type".to_owned(), json!("about:blank"));
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        body.insert("title".to_owned(), json!(title));
+        body.insert("status".to_owned(), json!(self.status.as_u16()));
+        body.insert("detail".to_owned(), json!(self.detail));
+        body.insert("instance".to_owned(), Json_::Null);
+        body.insert("errors".to_owned(), Json_::Array(self.errors));
+        let mut response = (self.status, Json(Json_::Object(body))).into_response();
+        let media = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, media);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+impl From<TableError> for Problem {
+    fn from(error: TableError) -> Self {
+        tracing::error!(%error, "a view cannot be read");
+        Self::unavailable("the views cannot be read")
+    }
+}
+
+impl From<CaseError> for Problem {
+    fn from(error: CaseError) -> Self {
+        match error {
+            CaseError::NotFound => Self::not_found("case"),
+            CaseError::Quarantined(reason) => {
+                let detail = format!("the case is out of service: {reason}");
+                Self::conflict(detail, &["retry"])
+            }
+            CaseError::Unavailable(detail) => Self::unavailable(detail),
+        }
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::NoWorkflow => Self::not_found("workflow"),
+            SubmitError::Invalid(violations) => {
+                Self::invalid(violations.into_iter().map(|violation| Violation {
+                    pointer: format!("/input{}", violation.pointer),
+                    ..violation
+                }))
+            }
+            SubmitError::TooLarge(detail) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
+            SubmitError::Other => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self::new(status, "this Idempotency-Key was used with another body")
+            }
+            SubmitError::Busy(detail) => Self::too_many(detail),
+            SubmitError::Unavailable(detail) => Self::unavailable(detail),
+        }
+    }
+}
+
+impl From<TellError> for Problem {
+    fn from(error: TellError) -> Self {
+        match error {
+            TellError::Rejected(Rejection::Conflict { detail, allowed }) => {
+                Self::conflict(detail, &allowed)
+            }
+            TellError::Rejected(Rejection::NoSuchTask(task)) => {
+                Self::at("/task", format!("there is no task `{task}` in the workflow"))
+            }
+            TellError::Rejected(Rejection::Invalid(violations)) => Self::invalid(violations),
+            TellError::Rejected(Rejection::TooLarge(detail)) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            }
+            TellError::Rejected(rejection @ Rejection::Exists(_)) => {
+                Self::conflict(rejection.to_string(), &[])
+            }
+            TellError::Stale(version) => {
+                let detail = format!("the case is at version {version}");
+                Self::new(StatusCode::PRECONDITION_FAILED, detail)
+            }
+            TellError::NotFound => Self::not_found("case"),
+            error @ TellError::Other(_) => Self::conflict(error.to_string(), &[]),
+            TellError::Quarantined(reason) => {
+                Self::conflict(format!("the case is out of service: {reason}"), &["retry"])
+            }
+            TellError::Broken(reason) => {
+                Self::conflict(format!("the case cannot be loaded: {reason}"), &[])
+            }
+            TellError::Unavailable(detail) => Self::unavailable(detail),
+        }
+    }
+}

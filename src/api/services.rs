@@ -1,0 +1,147 @@
+//! `/v1/services`: breakers as they stand, and operators' holds.
+
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde_json::{Value as Json_, json};
+
+use super::Api;
+use super::auth::Client;
+use super::body::{JsonBody, OptionalBody};
+use super::problem::Problem;
+use crate::actors::handles::Served;
+use crate::domain::service::circuit::{Cause, Circuit};
+use crate::domain::time::Timestamp;
+
+/// Lists the services that are configured.
+pub async fn list(State(api): State<Api>) -> Result<Json<Json_>, Problem> {
+    let mut items = Vec::new();
+    for served in api.handle.services() {
+        if served.settings.known {
+            items.push(show(&api, &served).await?);
+        }
+    }
+    Ok(Json(json!({"items": items, "next": null})))
+}
+
+/// Shows a service.
+pub async fn get(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Json_>, Problem> {
+    let served = find(&api, &name)?;
+    show(&api, &served).await.map(Json)
+}
+
+fn find(api: &Api, name: &str) -> Result<std::sync::Arc<Served>, Problem> {
+    api.handle.service(name).ok_or_else(|| Problem::not_found("service"))
+}
+
+async fn show(api: &Api, served: &Served) -> Result<Json_, Problem> {
+    let settings = &served.settings;
+    let (views, name) = (api.handle.views().clone(), settings.name.clone());
+    let counted = super::blocking(move || {
+        let waiting = views.count_line(&name)?;
+        views.calls(&name).map(|calls| (waiting, calls))
+    });
+    let ((waiting, oldest), calls) = counted.await??;
+    let (circuit, in_flight, ramp) = {
+        let gate = served.gate();
+        (gate.circuit().clone(), gate.in_flight(), gate.ramp_limit())
+    };
+    let mut shown = json!({
+        "name": settings.name,
+        "hosts": settings.hosts,
+        "url": settings.url,
+        "state": circuit.name(),
+        "since": null,
+        "cause": null,
+        "nextProbeAt": null,
+        "until": null,
+        "reason": null,
+        "waiting": waiting,
+        "oldestSince": oldest.map(|at| at.to_string()),
+        "inFlight": in_flight,
+        "ramp": {"limit": ramp.unwrap_or(settings.max_concurrent), "max": settings.max_concurrent},
+        "calls": {"answered": calls.answered, "failed": calls.failed, "unknown": calls.unknown},
+    });
+    match circuit {
+        Circuit::Closed => {}
+        Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
+            shown["since"] = json!(outage.since.to_string());
+            shown["cause"] = json!(outage.cause.as_ref().map(cause));
+            shown["nextProbeAt"] = json!(outage.next_probe_at.to_string());
+        }
+        Circuit::Isolated { since, reason, until } => {
+            shown["since"] = json!(since.to_string());
+            shown["reason"] = json!(reason);
+            shown["until"] = json!(until.to_string());
+        }
+    }
+    Ok(shown)
+}
+
+fn cause(cause: &Cause) -> Json_ {
+    json!({"at": cause.at.to_string(), "status": cause.status, "detail": cause.detail})
+}
+
+/// `POST /v1/services/{name}/isolate`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Isolation {
+    reason: String,
+    until: String,
+}
+
+/// Holds a service until an instant.
+pub async fn isolate(
+    State(api): State<Api>,
+    Extension(client): Extension<Client>,
+    Path(name): Path<String>,
+    JsonBody(body): JsonBody<Isolation>,
+) -> Result<Json<Json_>, Problem> {
+    let served = find(&api, &name)?;
+    let until: Timestamp =
+        body.until.parse().map_err(|_| Problem::at("/until", "a time as in RFC 3339"))?;
+    if until <= api.handle.clock().now() {
+        return Err(Problem::at("/until", "a time to come: a hold always ends by itself"));
+    }
+    if body.reason.trim().is_empty() || body.reason.len() > 1000 {
+        return Err(Problem::at("/reason", "1 to 1000 bytes"));
+    }
+    let by = client.by(&body.reason);
+    api.handle.isolate(&served, body.reason, until, by).await.map_err(Problem::unavailable)?;
+    show(&api, &served).await.map(Json)
+}
+
+/// A reason.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    #[serde(default)]
+    reason: String,
+}
+
+/// Ends a hold.
+pub async fn release(
+    State(api): State<Api>,
+    Extension(client): Extension<Client>,
+    Path(name): Path<String>,
+    OptionalBody(body): OptionalBody<Reason>,
+) -> Result<Json<Json_>, Problem> {
+    let served = find(&api, &name)?;
+    let released = api.handle.release(&served, client.by(&body.reason)).await;
+    if !released.map_err(Problem::unavailable)? {
+        return Err(Problem::conflict("the service is not isolated", &["isolate"]));
+    }
+    show(&api, &served).await.map(Json)
+}
+
+/// Tries a service now.
+pub async fn probe(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<Json_>, Problem> {
+    let served = find(&api, &name)?;
+    if !api.handle.probe(&served).await.map_err(Problem::unavailable)? {
+        return Err(Problem::conflict("the service's breaker is not open", &["isolate"]));
+    }
+    show(&api, &served).await.map(Json)
+}

@@ -1,0 +1,99 @@
+//! Values as the API shows them: every field there, null where there is nothing.
+
+use serde_json::{Value as Json, json};
+
+use crate::actors::handles::{Case, Entry};
+use crate::domain::case::event::WaitKind;
+use crate::domain::case::history::open_tasks;
+use crate::domain::case::phase::Phase;
+use crate::domain::case::summary::{ShownWait, Summary};
+use crate::domain::time::Timestamp;
+
+/// A wait.
+pub fn wait(wait: &ShownWait) -> Json {
+    json!({
+        "kind": wait.kind.name(),
+        "on": wait.on,
+        "task": wait.task,
+        "since": wait.since.to_string(),
+        "until": wait.until.map(|at| at.to_string()),
+        "detail": wait.detail,
+    })
+}
+
+fn time(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.to_string())
+}
+
+/// A case in a list.
+pub fn item(case: &Summary) -> Json {
+    json!({
+        "id": case.id.to_string(),
+        "workflow": case.definition.workflow(),
+        "version": case.definition.version,
+        "subject": case.subject,
+        "tags": case.tags,
+        "priority": case.priority,
+        "phase": case.phase.name(),
+        "status": case.status,
+        "wait": case.wait.as_ref().map(wait),
+        "createdAt": case.created_at.to_string(),
+        "updatedAt": case.updated_at.to_string(),
+        "endedAt": time(case.ended_at),
+    })
+}
+
+/// A case as a whole.
+pub fn case(case: &Case) -> Json {
+    let Case { definition, state, quarantined } = case;
+    let mut summary = Summary::of(definition, state);
+    if let Some(reason) = quarantined
+        && !state.phase.ended()
+    {
+        summary.phase = Phase::Suspended;
+        let (kind, detail) = (WaitKind::Quarantine, Some(reason.clone()));
+        let since = state.updated_at;
+        summary.wait = Some(ShownWait { kind, on: None, task: None, since, until: None, detail });
+    }
+    let mut shown = item(&summary);
+    let tasks: Vec<Json> = open_tasks(definition, state)
+        .into_iter()
+        .map(|task| {
+            json!({
+                "reference": task.reference,
+                "phase": task.phase,
+                "attempt": task.attempt,
+                "nextAttemptAt": time(task.next_attempt_at),
+                "wait": task.wait.as_ref().map(wait),
+            })
+        })
+        .collect();
+    shown["input"] = json!(state.input);
+    shown["output"] = json!(state.output);
+    // the error that it ended with, or stands at
+    let standing = || summary.dead.as_ref().and_then(|dead| dead.error.clone());
+    shown["error"] = json!(state.error.clone().or_else(standing));
+    shown["tasks"] = json!(tasks);
+    shown["unwinding"] = json!(state.unwinding.is_some());
+    shown
+}
+
+/// An entry of a history.
+pub fn entry(entry: &Entry) -> Json {
+    let by = json!({"who": entry.by.who, "from": entry.by.from, "why": entry.by.why});
+    let mut shown = json!({
+        "version": entry.version,
+        "at": entry.at.to_string(),
+        "type": entry.told.kind,
+        "by": by,
+        "data": entry.told.data,
+    });
+    if let Some((reference, iteration, attempt)) = &entry.told.task {
+        shown["task"] = json!(reference);
+        shown["iteration"] = json!(iteration);
+        if let Some(attempt) = attempt {
+            shown["attempt"] = json!(attempt);
+        }
+    }
+    shown
+}

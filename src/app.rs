@@ -1,0 +1,200 @@
+//! The composition root: builds the rooms in order and owns the order in which they close.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::actors::definitions::Refused;
+use crate::actors::engine::{Engine, Parts, Running};
+use crate::actors::handles::{By, Handle};
+use crate::api::{self, Api, Key};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::services::Services;
+use crate::domain::workflow::source::Format;
+use crate::effects::email::Post;
+use crate::effects::http::Http;
+use crate::store::embedded::Journal;
+use crate::store::views::Views;
+use crate::telemetry;
+
+/// What the program is started with.
+pub struct Options {
+    pub config: Config,
+    pub services: Services,
+    /// Definitions of this folder are registered at the start.
+    pub workflows: Option<PathBuf>,
+    pub clock: Clock,
+}
+
+/// The program while it runs.
+pub struct App {
+    running: Running,
+    address: SocketAddr,
+    server: tokio::task::JoinHandle<()>,
+    stop_server: oneshot::Sender<()>,
+    fatal: mpsc::UnboundedReceiver<String>,
+}
+
+impl App {
+    /// Starts: journal, views, definitions, actors, then the door.
+    ///
+    /// # Errors
+    /// Why it cannot start.
+    pub async fn start(options: Options) -> Result<Self, String> {
+        let Options { config, services, workflows, clock } = options;
+        let listen = config.server.listen.0;
+        let listener = TcpListener::bind(listen).await;
+        let listener = listener.map_err(|error| format!("server.listen: {listen}: {error}"))?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let (told, fatal) = mpsc::unbounded_channel();
+        let engine = Engine::build(parts(&config, services, clock, told)?).await?;
+        let handle = engine.handle();
+        if let Some(folder) = &workflows {
+            register(&handle, folder).await?;
+        }
+        let running = engine.start().await?;
+        let keys = config.api.keys.into_iter();
+        let settings = api::Settings {
+            keys: keys.map(|k| Key { name: k.name.0, sha256: k.sha256.0 }).collect(),
+            max_body: usize::try_from(config.server.max_body.0).unwrap_or(usize::MAX),
+            max_requests: config.server.max_requests.0,
+            rate: config.server.rate.0,
+        };
+        let router = Api::new(handle, settings, telemetry::count()).router();
+        let (stop_server, stopped) = oneshot::channel();
+        let server = tokio::spawn(api::serve(listener, router, async move {
+            let _ = stopped.await;
+        }));
+        tracing::info!(%address, "ready");
+        Ok(Self { running, address, server, stop_server, fatal })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs until it is told to stop, or cannot go on.
+    ///
+    /// # Errors
+    /// Why it cannot go on.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), String> {
+        let failed = tokio::select! {
+            () = stop => None,
+            reason = self.fatal.recv() => reason,
+        };
+        tracing::info!("ending");
+        let _ = self.stop_server.send(());
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.server).await;
+        self.running.stop().await;
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+fn parts(
+    config: &Config,
+    services: Services,
+    clock: Clock,
+    fatal: mpsc::UnboundedSender<String>,
+) -> Result<Parts, String> {
+    let folder = config.data.dir.clone();
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| format!("data.dir: {}: {error}", folder.display()))?;
+    let journal = Journal::open(&folder.join("journal"), |error| {
+        // what the disk holds is not known any more; nothing is tried again
+        tracing::error!(error, "the journal failed; the process ends");
+        std::process::exit(1);
+    });
+    let journal = journal.map_err(|error| error.to_string())?;
+    let last = journal.last_position().map_err(|error| error.to_string())?;
+    let views = Views::open(&folder.join("views"), &machine(), last);
+    let views = views.map_err(|error| error.to_string())?;
+    let http = Http::new(config.http.proxy.as_ref().map(|proxy| proxy.0.as_str()))?;
+    let email = &config.email;
+    let post = email.url.as_ref().map(|url| {
+        let timeout = Duration::from_millis(email.timeout.0.unsigned_abs());
+        Post::new(&url.0, &email.from.0, &email.domain.0, timeout)
+    });
+    let post = post.transpose().map_err(|error| format!("email.url: {error}"))?;
+    Ok(Parts {
+        clock,
+        journal,
+        views,
+        services: services.named,
+        allow_unknown_hosts: services.allow_unknown_hosts,
+        http,
+        post,
+        secrets: config.secrets.dir.clone(),
+        folder,
+        min_free: config.data.min_free.0,
+        live_max: config.cases.live_max.0,
+        pending_max: config.cases.pending_max.0,
+        fatal,
+    })
+}
+
+/// This run of the machine: views that were open when it went down are not believed.
+fn machine() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map_or_else(|_| format!("process {}", std::process::id()), |id| id.trim().to_owned())
+}
+
+/// Registers every definition of a folder.
+async fn register(handle: &Handle, folder: &Path) -> Result<(), String> {
+    for file in definitions_in(folder)? {
+        let name = file.display();
+        let text = std::fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
+        let format = format_of(&file);
+        let by = By { who: "local".to_owned(), from: "file".to_owned(), why: String::new() };
+        match handle.register(text, format, by).await {
+            Ok(registration) => {
+                for warning in registration.warnings {
+                    let place = format!("{name}:{}:{}", warning.line, warning.column);
+                    tracing::warn!("{place}: {}; {}", warning.detail, warning.fix);
+                }
+            }
+            Err(Refused::Faults(faults)) => {
+                let lines = faults.iter().map(|fault| {
+                    let (line, column) = (fault.line, fault.column);
+                    format!("{name}:{line}:{column}: {}; {}", fault.detail, fault.fix)
+                });
+                return Err(lines.collect::<Vec<_>>().join("\n"));
+            }
+            Err(Refused::Other(id)) => {
+                return Err(format!(
+                    "{name}: {id} is registered with another content: raise the version"
+                ));
+            }
+            Err(Refused::Failed(error)) => return Err(format!("{name}: {error}")),
+        }
+    }
+    Ok(())
+}
+
+/// The definitions of a folder, in the order of their names.
+fn definitions_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        if matches!(extension, "yaml" | "yml" | "json") && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The format that a file's name stands for.
+pub fn format_of(file: &Path) -> Format {
+    match file.extension().and_then(|e| e.to_str()) {
+        Some("json") => Format::Json,
+        _ => Format::Yaml,
+    }
+}

@@ -1,0 +1,98 @@
+//! `caseworker serve`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Exit, runtime};
+use crate::app::{App, Options};
+use crate::clock::Clock;
+use crate::config::services::Services;
+use crate::config::{Config, Flags};
+use crate::telemetry;
+
+/// Serve the HTTP API.
+#[derive(Args)]
+pub struct Serve {
+    /// Configuration; without it, built-in defaults
+    #[arg(long, env = "CASEWORKER_CONFIG")]
+    config: Option<PathBuf>,
+    /// The folder with everything that lasts
+    #[arg(long, env = "CASEWORKER_DATA")]
+    data: Option<PathBuf>,
+    /// Address and port of the API
+    #[arg(long, env = "CASEWORKER_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// The external parties
+    #[arg(long, env = "CASEWORKER_SERVICES")]
+    services: Option<PathBuf>,
+    /// The first roster of CSRs (not supported yet)
+    #[arg(long, env = "CASEWORKER_STAFF")]
+    staff: Option<PathBuf>,
+    /// Definitions of this folder are registered at the start
+    #[arg(long, env = "CASEWORKER_WORKFLOWS")]
+    workflows: Option<PathBuf>,
+    /// Many nodes over NATS (not supported yet)
+    #[arg(long, env = "CASEWORKER_NATS")]
+    nats: Option<String>,
+}
+
+impl Serve {
+    pub fn run(self) -> Exit {
+        let options = match self.options() {
+            Ok(options) => options,
+            Err(error) => {
+                eprintln!("{error}");
+                return Exit::Usage;
+            }
+        };
+        if let Err(error) = telemetry::log(&options.config.log) {
+            eprintln!("{error}");
+            return Exit::Usage;
+        }
+        let runtime = match runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                eprintln!("no runtime: {error}");
+                return Exit::Failed;
+            }
+        };
+        let ended = runtime.block_on(async {
+            let app = App::start(options).await?;
+            app.run(told_to_stop()).await
+        });
+        match ended {
+            Ok(()) => Exit::Ok,
+            Err(error) => {
+                eprintln!("{error}");
+                Exit::Failed
+            }
+        }
+    }
+
+    fn options(self) -> Result<Options, String> {
+        if self.staff.is_some() {
+            return Err("--staff: CSRs are not supported yet: leave it out".to_owned());
+        }
+        let flags = Flags { data: self.data, listen: self.listen, nats: self.nats };
+        let config = Config::load(self.config.as_deref(), std::env::vars(), flags);
+        let config = config.map_err(|error| error.to_string())?;
+        let services = Services::load(self.services.as_deref());
+        let services = services.map_err(|error| error.to_string())?;
+        Ok(Options { config, services, workflows: self.workflows, clock: Clock::System })
+    }
+}
+
+/// Ctrl-C, or the service manager's request.
+pub async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

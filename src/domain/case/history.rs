@@ -1,0 +1,159 @@
+//! A case's history and open tasks as users read them: the words of shapes.md.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::derive;
+use super::event::{Change, Event, TaskEvent, Wait};
+use super::evolve::what_it_left;
+use super::state::{Stage, State, TryStage};
+use super::summary::ShownWait;
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{Definition, TaskId};
+
+/// An event as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// `task.started`, `workflow.completed` …
+    pub kind: &'static str,
+    /// Reference, iteration and (of attempts) which one.
+    pub task: Option<(Arc<str>, u32, Option<u32>)>,
+    pub data: Json,
+}
+
+/// A task that was entered and has not ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenTask {
+    pub reference: Arc<str>,
+    /// running, waiting, suspended or faulted.
+    pub phase: &'static str,
+    pub attempt: u32,
+    pub next_attempt_at: Option<Timestamp>,
+    pub wait: Option<ShownWait>,
+}
+
+/// What an event says. `before` is the state that it came to; none before the first.
+pub fn tell(definition: &Definition, before: Option<&State>, event: &Event) -> Told {
+    let plain = |kind, data| Told { kind, task: None, data };
+    match event {
+        Event::Accepted(submission) => plain("case.accepted", json!({"input": submission.input})),
+        Event::Started(start) => {
+            let input = start.submission.as_ref().map(|submission| submission.input.clone());
+            let input = input.or_else(|| before.map(|state| state.input.clone()));
+            plain("workflow.started", json!({"input": input}))
+        }
+        Event::Suspended { reason, error, .. } => {
+            plain("workflow.suspended", json!({"reason": reason, "error": error}))
+        }
+        Event::Resumed { reason, retried } => {
+            plain("workflow.resumed", json!({"reason": reason, "retried": retried}))
+        }
+        Event::Cancelled { reason } => plain("workflow.cancelled", json!({"reason": reason})),
+        Event::Faulted { error } => plain("workflow.faulted", json!({"error": error})),
+        Event::Completed { output } => {
+            let left = || before.map(|state| state.flow.seq.data.clone());
+            plain("workflow.completed", json!({"output": output.clone().or_else(left)}))
+        }
+        Event::Status { status } => plain("case.status", json!({"status": status})),
+        Event::Alerted { cause } => plain("case.alerted", json!({"cause": cause})),
+        Event::UnwindingStarted { reason, error } => {
+            plain("unwinding.started", json!({"reason": reason, "error": error}))
+        }
+        Event::UnwindingEnded => plain("unwinding.ended", json!({})),
+        Event::Task(event) => tell_task(definition, before, event),
+    }
+}
+
+fn tell_task(definition: &Definition, before: Option<&State>, event: &TaskEvent) -> Told {
+    let known = before.and_then(|state| state.find(definition, event.task, event.iteration));
+    let call = known.and_then(|activation| activation.call());
+    let mut attempt = call.map(|call| call.attempt).filter(|attempt| *attempt > 0);
+    let (kind, data) = match &event.change {
+        Change::Started { attempt: started, service, .. } => {
+            attempt = Some(*started).filter(|attempt| *attempt > 0);
+            ("task.started", json!({"service": service}))
+        }
+        Change::Preparing { service, .. } => ("task.preparing", json!({"service": service})),
+        Change::Waiting { wait, .. } => ("task.waiting", json!({"wait": wait_json(wait)})),
+        Change::Listening { on, .. } => (
+            "task.waiting",
+            json!({"wait": {"kind": "event", "on": on, "until": null, "detail": null}}),
+        ),
+        Change::Unknown { error } => ("task.unknown", json!({"error": error})),
+        Change::Reconciled { found } => ("task.reconciled", json!({"found": found})),
+        Change::Retried { error, at, .. } => {
+            ("task.retried", json!({"error": error, "at": at.to_string()}))
+        }
+        Change::Faulted { error, .. } => ("task.faulted", json!({"error": error})),
+        Change::Completed { output, skipped, .. } => {
+            let output = output.clone().or_else(|| known.map(what_it_left));
+            let mut data = Map::new();
+            data.insert("output".to_owned(), json!(output));
+            if *skipped {
+                data.insert("skipped".to_owned(), Json::Bool(true));
+            }
+            ("task.completed", Json::Object(data))
+        }
+        Change::Cancelled { .. } => ("task.cancelled", json!({})),
+        Change::Received { event, .. } => {
+            ("event.received", json!({"source": event.source, "id": event.id, "type": event.kind}))
+        }
+    };
+    let reference = definition.task(event.task).reference.clone();
+    Told { kind, task: Some((reference, event.iteration, attempt)), data }
+}
+
+fn wait_json(wait: &Wait) -> Json {
+    json!({
+        "kind": wait.kind.name(),
+        "on": wait.on,
+        "until": wait.until.map(|at| at.to_string()),
+        "detail": wait.detail,
+    })
+}
+
+/// The tasks that are open, and the one that failed.
+pub fn open_tasks(definition: &Definition, state: &State) -> Vec<OpenTask> {
+    let waits = derive::waits(definition, state);
+    let wait_of = |task: TaskId, iteration: u32| {
+        let found = waits.iter().find(|w| (w.task, w.iteration) == (task, iteration))?;
+        Some(ShownWait {
+            kind: found.wait.kind,
+            on: found.wait.on.clone(),
+            task: Some(definition.task(task).reference.clone()),
+            since: found.since,
+            until: found.wait.until,
+            detail: found.wait.detail.clone(),
+        })
+    };
+    let mut tasks = Vec::new();
+    state.walk(&mut |activation| {
+        let wait = wait_of(activation.task, activation.iteration);
+        let phase = match (&activation.failed, activation.call().map(|call| &call.stage), &wait) {
+            (Some(_), ..) => "faulted",
+            (None, Some(Stage::Person { .. }), _) => "suspended",
+            (None, _, Some(_)) => "waiting",
+            (None, _, None) => "running",
+        };
+        let pause = match &activation.body {
+            super::state::Body::Try(inner) => match &inner.stage {
+                TryStage::Pause { until } => Some(*until),
+                TryStage::Body(_) | TryStage::Catch { .. } => None,
+            },
+            _ => None,
+        };
+        let next_attempt_at = match activation.call().map(|call| &call.stage) {
+            Some(Stage::Pausing { until }) => Some(*until),
+            _ => pause,
+        };
+        tasks.push(OpenTask {
+            reference: definition.task(activation.task).reference.clone(),
+            phase,
+            attempt: activation.call().map_or(0, |call| call.attempt),
+            next_attempt_at,
+            wait,
+        });
+    });
+    tasks
+}
