@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod effects;
+pub mod sim;
 pub mod store;
 pub mod telemetry;
 

@@ -1,5 +1,7 @@
 //! The command line: one file a verb. Data goes to stdout, talk to stderr.
 
+mod bench;
+mod bench_echo;
 mod check;
 mod exit;
 mod output;
@@ -21,6 +23,11 @@ pub struct Cli {
 enum Verb {
     /// Serve the HTTP API and carry cases to their ends
     Serve(serve::Serve),
+    /// Measure this build on this machine
+    Bench(bench::Bench),
+    /// The service that benches call
+    #[command(hide = true)]
+    BenchEcho(bench_echo::BenchEcho),
     /// Check definitions: every fault with its line and what would be right
     Check(check::Check),
 }
@@ -30,6 +37,8 @@ impl Cli {
     pub fn run(self) -> Exit {
         match self.verb {
             Verb::Serve(verb) => verb.run(),
+            Verb::Bench(verb) => verb.run(),
+            Verb::BenchEcho(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
         }
     }
