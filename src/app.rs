@@ -22,6 +22,9 @@ use crate::store::embedded::Journal;
 use crate::store::views::Views;
 use crate::telemetry;
 
+/// Threads that serve requests.
+const DOOR_THREADS: usize = 1;
+
 /// What the program is started with.
 pub struct Options {
     pub config: Config,
@@ -35,6 +38,9 @@ pub struct Options {
 pub struct App {
     running: Running,
     address: SocketAddr,
+    /// Requests have threads of their own: cases may keep the others as busy as they like, who
+    /// asks is answered.
+    door: tokio::runtime::Runtime,
     server: tokio::task::JoinHandle<()>,
     stop_server: oneshot::Sender<()>,
     fatal: mpsc::UnboundedReceiver<String>,
@@ -48,7 +54,7 @@ impl App {
     pub async fn start(options: Options) -> Result<Self, String> {
         let Options { config, services, workflows, clock } = options;
         let listen = config.server.listen.0;
-        let listener = TcpListener::bind(listen).await;
+        let listener = TcpListener::bind(listen).await.and_then(TcpListener::into_std);
         let listener = listener.map_err(|error| format!("server.listen: {listen}: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let (told, fatal) = mpsc::unbounded_channel();
@@ -67,11 +73,23 @@ impl App {
         };
         let router = Api::new(handle, settings, telemetry::count()).router();
         let (stop_server, stopped) = oneshot::channel();
-        let server = tokio::spawn(api::serve(listener, router, async move {
-            let _ = stopped.await;
-        }));
+        let door = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(DOOR_THREADS)
+            .thread_name("door")
+            .enable_all()
+            .build();
+        let door = door.map_err(|error| error.to_string())?;
+        let server = door.spawn(async move {
+            let stop = async move {
+                let _ = stopped.await;
+            };
+            match TcpListener::from_std(listener) {
+                Ok(listener) => api::serve(listener, router, stop).await,
+                Err(error) => tracing::error!(%error, "nothing can be served"),
+            }
+        });
         tracing::info!(%address, "ready");
-        Ok(Self { running, address, server, stop_server, fatal })
+        Ok(Self { running, address, door, server, stop_server, fatal })
     }
 
     /// Where it listens.
@@ -92,6 +110,7 @@ impl App {
         let _ = self.stop_server.send(());
         let _ = tokio::time::timeout(Duration::from_secs(1), self.server).await;
         self.running.stop().await;
+        self.door.shutdown_background();
         failed.map_or(Ok(()), Err)
     }
 }

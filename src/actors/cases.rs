@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use ractor::{ActorCell, ActorId, ActorRef, ActorRuntime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::case::{CaseActor, CaseArgs, CaseMsg};
+use super::case::{CaseActor, CaseArgs, CaseMsg, Committed};
 use super::office::Office;
 use crate::domain::ids::CaseId;
 
@@ -77,14 +77,7 @@ impl Cases {
     }
 
     /// Hands a message to a case, starting its actor if it is not live.
-    pub fn tell(
-        &self,
-        office: &Arc<Office>,
-        case: CaseId,
-        fresh: bool,
-        place: Option<Place>,
-        message: CaseMsg,
-    ) {
+    pub fn tell(&self, office: &Arc<Office>, case: CaseId, place: Option<Place>, message: CaseMsg) {
         let mut shard = self.shard(case);
         let message = match shard.get_mut(&case) {
             Some(live) => match live.cast(message) {
@@ -94,16 +87,42 @@ impl Cases {
             },
             None => message,
         };
-        let router = self.router.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(router) = router else { return };
-        let args = CaseArgs { office: office.clone(), id: case, fresh };
+        if let Some(mut live) = self.spawn(office, case, place, None) {
+            let _ = live.cast(message);
+            shard.insert(case, live);
+        }
+    }
+
+    /// Starts the actor of a case that has just begun.
+    pub fn begin(&self, office: &Arc<Office>, case: CaseId, place: Place, begun: Committed) {
+        let mut shard = self.shard(case);
+        // one that is there already has loaded the case, and woken what it owes
+        if !shard.contains_key(&case)
+            && let Some(mut live) = self.spawn(office, case, Some(place), Some(Box::new(begun)))
+        {
+            // the message that it sends to itself
+            live.sent = 1;
+            shard.insert(case, live);
+        }
+    }
+
+    fn spawn(
+        &self,
+        office: &Arc<Office>,
+        case: CaseId,
+        place: Option<Place>,
+        begun: Option<Box<Committed>>,
+    ) -> Option<Live> {
+        let router = self.router.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let args = CaseArgs { office: office.clone(), id: case, begun };
+        // whoever asks may be of another runtime; cases live in the one of the engine
+        let _engine = office.runtime.enter();
         match ActorRuntime::spawn_linked_instant(None, CaseActor, args, router) {
-            Ok((actor, _starting)) => {
-                let mut live = Live { actor, sent: 0, _place: place };
-                let _ = live.cast(message);
-                shard.insert(case, live);
+            Ok((actor, _starting)) => Some(Live { actor, sent: 0, _place: place }),
+            Err(error) => {
+                tracing::error!(case.id = %case, %error, "no actor for a case");
+                None
             }
-            Err(error) => tracing::error!(case.id = %case, %error, "no actor for a case"),
         }
     }
 

@@ -100,6 +100,7 @@ impl Engine {
         let definitions = Definitions::open(journal.clone(), clock.clone(), around);
         let seed = u64::from_le_bytes(random()[..8].try_into().unwrap_or_default());
         let office = Arc::new(Office {
+            runtime: tokio::runtime::Handle::current(),
             journal,
             views,
             definitions: definitions.map_err(|e| e.to_string())?,

@@ -8,21 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::case::{Meta, OfficeDesk, TellError, Told, compose};
+use super::case::{Meta, TellError, Told, commit, make};
 use super::office::Office;
-use crate::domain::case::command::{ChildOutcome, Command, Facts, Outcome, Rejection};
-use crate::domain::case::decide::decide;
+use crate::domain::case::command::{ChildOutcome, Command, Outcome, Rejection};
 use crate::domain::case::effect::Child;
 use crate::domain::case::event::Submission;
 use crate::domain::case::interpret::Halt;
 use crate::domain::case::problem::{Problem, Standard};
-use crate::domain::case::summary::Summary;
 use crate::domain::data::Data;
-use crate::domain::ids::{Bits, CaseId, Entity, Fingerprint};
+use crate::domain::ids::{Bits, CaseId, Fingerprint};
 use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::domain::workflow::schema::Violation;
-use crate::store::embedded::{Append, AppendError};
-use crate::store::note::Note;
+use crate::store::embedded::AppendError;
 use crate::store::record::By;
 
 /// How far the views may lag behind before nothing more is let in.
@@ -141,7 +138,7 @@ impl Office {
         };
         let submission = submitted.into_submission(&definition);
         let meta = Meta { command: None, by, if_match: None };
-        self.begin(case, Box::new(submission), &definition, meta).await
+        self.begin(case, Box::new(submission), definition, meta).await
     }
 
     /// Why nothing may come in now.
@@ -164,62 +161,50 @@ impl Office {
         found.ok_or_else(|| SubmitError::Unavailable(format!("{id} cannot be read")))
     }
 
-    /// Starts a case where there is a place for it, else has it wait for one.
+    /// Starts a case where there is a place for it, else has it wait for one. The first decision is
+    /// made and committed right here; an actor takes over from it.
     async fn begin(
         self: &Arc<Self>,
         case: CaseId,
         submission: Box<Submission>,
-        definition: &Definition,
+        definition: Arc<Definition>,
         meta: Meta,
     ) -> Result<Told, SubmitError> {
-        if let Some(place) = self.cases.try_place() {
-            let start = Command::Start(Some(submission));
-            return Ok(self.tell_fresh(case, start, meta, place).await?);
-        }
-        match self.accept(case, submission.clone(), definition, &meta).await? {
-            Some(told) => {
-                self.intake.pending.fetch_add(1, Ordering::Relaxed);
-                Ok(told)
-            }
-            // it is there already: the case itself tells whether it is the same
-            None => Ok(self.tell(case, Command::Start(Some(submission)), meta).await?),
-        }
-    }
-
-    /// Stores a case that cannot start yet, without an actor. None: the id is taken.
-    async fn accept(
-        &self,
-        case: CaseId,
-        submission: Box<Submission>,
-        definition: &Definition,
-        meta: &Meta,
-    ) -> Result<Option<Told>, SubmitError> {
-        let facts = Facts { now: self.clock.now(), seed: self.seed() };
-        let priority = submission.priority;
-        let mut desk =
-            OfficeDesk::new(self, case, definition.id.clone(), priority, None, facts.now);
-        let command = Command::Accept(submission);
-        let decided = match decide(definition, case, None, &command, facts, &mut desk) {
-            Ok(decided) => decided,
+        let place = self.cases.try_place();
+        let command = match place {
+            Some(_) => Command::Start(Some(submission)),
+            None => Command::Accept(submission),
+        };
+        let made = match make(self, &definition, case, None, &command).await {
+            Ok(made) => made,
             Err(Halt::Rejected(rejection)) => return Err(TellError::Rejected(rejection).into()),
             Err(halt) => return Err(SubmitError::Unavailable(format!("{halt:?}"))),
         };
-        let (record, _) = compose(&decided, [0; 16], facts.now, meta);
-        let state = &decided.state;
-        let summary = Box::new(Summary::of(definition, state));
-        let note = Some(Note { summary, answered: Vec::new(), snapshot: None });
-        let count = decided.events.len() as u64;
-        let append = Append { entity: Entity::from(case), expected: 0, count, record, note };
-        match self.journal.append(append).await {
-            Ok(_) => Ok(Some(Told {
-                id: case,
-                version: state.version,
-                phase: state.phase,
-                status: state.status.clone(),
-                replayed: false,
-            })),
-            Err(AppendError::Conflict) => Ok(None),
-            Err(error) => Err(SubmitError::Unavailable(error.to_string())),
+        match commit(self, definition, None, made, &meta, 0).await {
+            Ok(committed) => {
+                let told = committed.told();
+                match place {
+                    Some(place) => self.cases.begin(self, case, place, committed),
+                    None => {
+                        self.intake.pending.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Ok(told)
+            }
+            // the id is taken: the case itself tells whether it is by the same submission
+            Err(AppendError::Conflict) => {
+                let command = match command {
+                    Command::Accept(submission) => Command::Start(Some(submission)),
+                    command => command,
+                };
+                Ok(self.tell_at(case, command, meta, place).await?)
+            }
+            Err(AppendError::TooLarge) => {
+                Err(SubmitError::TooLarge("its first decision is too large".to_owned()))
+            }
+            Err(AppendError::Closed) => {
+                Err(SubmitError::Unavailable("the process is ending".to_owned()))
+            }
         }
     }
 
@@ -238,7 +223,7 @@ impl Office {
         let begun = match self.definition(&definition).await {
             Ok(compiled) => {
                 let submission = Box::new(submission.of(definition));
-                self.begin(id, submission, &compiled, Meta::engine()).await
+                self.begin(id, submission, compiled, Meta::engine()).await
             }
             Err(error) => Err(error),
         };

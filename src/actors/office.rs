@@ -31,6 +31,8 @@ use crate::store::views::Views;
 /// What all actors share.
 pub struct Office {
     pub clock: Clock,
+    /// Where actors and effects run; the API has a runtime of its own.
+    pub runtime: tokio::runtime::Handle,
     pub journal: Journal<Note>,
     pub views: Views,
     pub definitions: Definitions,
@@ -69,12 +71,6 @@ impl Office {
         load::load(&self.journal, &self.definitions, case, self.snapshot(case)).await
     }
 
-    /// Waits until the views show everything up to a position.
-    pub async fn shown(&self, position: u64) {
-        // an error means that the process is ending
-        let _ = self.projected.subscribe().wait_for(|projected| *projected >= position).await;
-    }
-
     /// Tells a case something and waits for the answer. Needs no place among the live cases: who
     /// calls is bounded elsewhere.
     ///
@@ -86,22 +82,7 @@ impl Office {
         command: Command,
         meta: Meta,
     ) -> Result<Told, TellError> {
-        self.ask(case, false, command, meta, || None).await
-    }
-
-    /// Tells a case that is new to everybody: there is nothing to load.
-    ///
-    /// # Errors
-    /// When the case does not carry it out.
-    pub async fn tell_fresh(
-        self: &Arc<Self>,
-        case: CaseId,
-        command: Command,
-        meta: Meta,
-        place: Place,
-    ) -> Result<Told, TellError> {
-        let mut place = Some(place);
-        self.ask(case, true, command, meta, || place.take()).await
+        self.ask(case, command, meta, || None).await
     }
 
     /// Tells a case something, with a place that was got before.
@@ -115,7 +96,7 @@ impl Office {
         meta: Meta,
         mut place: Option<Place>,
     ) -> Result<Told, TellError> {
-        self.ask(case, false, command, meta, || place.take()).await
+        self.ask(case, command, meta, || place.take()).await
     }
 
     /// Tells a case something of our own, as soon as there is a place for it, and waits until it
@@ -136,14 +117,13 @@ impl Office {
         let message = message(command, Meta::engine(), None);
         if let Err(message) = self.cases.tell_live(case, message) {
             let place = self.cases.place().await;
-            self.cases.tell(self, case, false, place, message);
+            self.cases.tell(self, case, place, message);
         }
     }
 
     async fn ask(
         self: &Arc<Self>,
         case: CaseId,
-        fresh: bool,
         command: Command,
         meta: Meta,
         mut place: impl FnMut() -> Option<Place>,
@@ -155,7 +135,7 @@ impl Office {
             }
             let (reply, answer) = oneshot::channel();
             let message = message(command.clone(), meta.clone(), Some(reply));
-            self.cases.tell(self, case, fresh, place(), message);
+            self.cases.tell(self, case, place(), message);
             if let Ok(told) = answer.await {
                 return told;
             }

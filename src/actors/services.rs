@@ -95,11 +95,6 @@ impl Services {
         }
     }
 
-    /// Whether a service is configured for this host.
-    pub fn names_host(&self, host: &str) -> bool {
-        self.hosts.contains_key(host)
-    }
-
     /// A service, as a decision sees it.
     pub fn seen(&self, name: &str) -> desk::Service {
         let settings = match self.find(name) {

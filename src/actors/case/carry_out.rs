@@ -1,5 +1,6 @@
 //! One command, from the state to the answer: decided, committed, then acted upon.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ractor::ActorRef;
@@ -8,6 +9,7 @@ use super::desk::OfficeDesk;
 use super::{CaseMsg, CaseRef, Live, Meta, TellError, Told};
 use crate::actors::courier::{Courier, Parcel};
 use crate::actors::load::{self, LoadError, Loaded};
+use crate::actors::office::Office;
 use crate::actors::services::Permit;
 use crate::actors::watches::Reached;
 use crate::domain::case::command::{Command, Facts, Rejection};
@@ -16,9 +18,11 @@ use crate::domain::case::derive;
 use crate::domain::case::effect::Effect;
 use crate::domain::case::event::Submission;
 use crate::domain::case::interpret::{Decided, Halt};
+use crate::domain::case::state::State;
 use crate::domain::case::summary::{Summary, answered};
-use crate::domain::ids::Entity;
+use crate::domain::ids::{CaseId, Entity};
 use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::Definition;
 use crate::store::embedded::{Append, AppendError};
 use crate::store::events;
 use crate::store::note::Note;
@@ -35,10 +39,10 @@ const SNAPSHOT_EVERY: u64 = 50;
 const SNAPSHOT_AT_REST: u64 = 16;
 
 /// A decision that was made and is not committed yet.
-struct Made {
-    decided: Decided,
-    permits: Vec<Permit>,
-    at: Timestamp,
+pub struct Made {
+    pub decided: Decided,
+    pub permits: Vec<Permit>,
+    pub at: Timestamp,
 }
 
 /// What became of one try.
@@ -62,10 +66,7 @@ impl Live {
             self.decline(command);
             match tried? {
                 Tried::Told(told) => return Ok(told),
-                Tried::Conflict => {
-                    self.fresh = false;
-                    self.case = None;
-                }
+                Tried::Conflict => self.case = None,
             }
         }
         Err(TellError::Unavailable("the case is being written by somebody else".to_owned()))
@@ -81,7 +82,7 @@ impl Live {
     }
 
     async fn ensure_loaded(&mut self, me: &ActorRef<CaseMsg>) -> Result<(), TellError> {
-        if self.case.is_some() || self.fresh {
+        if self.case.is_some() {
             return Ok(());
         }
         let office = self.office.clone();
@@ -160,34 +161,21 @@ impl Live {
         })
     }
 
-    /// Makes a decision, again and again until everything that takes long is known.
     async fn make(&self, command: &Command) -> Result<Made, Halt> {
-        let (definition, priority) = match (&self.case, submission_of(command)) {
-            (Some(case), _) => (case.definition.clone(), case.state.priority),
+        let definition = match (&self.case, submission_of(command)) {
+            (Some(case), _) => case.definition.clone(),
             (None, Some(submission)) => {
                 let definition = self.office.definitions.get(&submission.definition).await;
                 let Some(definition) = definition else {
                     let detail = "the workflow cannot be read".to_owned();
                     return Err(Rejection::Conflict { detail, allowed: Vec::new() }.into());
                 };
-                (definition, submission.priority)
+                definition
             }
             (None, None) => return Err(Halt::Evaluating),
         };
         let state = self.case.as_ref().map(|case| &case.state);
-        let facts = Facts { now: self.office.clock.now(), seed: self.office.seed() };
-        let id = definition.id.clone();
-        let mut desk = OfficeDesk::new(&self.office, self.id, id, priority, state, facts.now);
-        loop {
-            match decide(&definition, self.id, state, command, facts, &mut desk) {
-                Ok(decided) => {
-                    let at = state.map_or(facts.now, |s| facts.now.max(s.updated_at));
-                    return Ok(Made { decided, permits: desk.into_permits(), at });
-                }
-                Err(Halt::Evaluating) => desk.evaluate_wanted().await,
-                Err(halt) => return Err(halt),
-            }
-        }
+        make(&self.office, &definition, self.id, state, command).await
     }
 
     async fn commit(
@@ -196,66 +184,40 @@ impl Live {
         made: Made,
         meta: &Meta,
     ) -> Result<Tried, TellError> {
-        let Made { mut decided, permits, at } = made;
-        if let Some(command) = meta.command {
-            remember(&mut decided.state, command);
-        }
-        let previous = self.case.as_ref().map_or([0; 16], |case| case.hash);
-        let (record, hash) = compose(&decided, previous, at, meta);
-        let Decided { state, events, effects, more } = decided;
         let definition = match self.case.as_ref() {
             Some(case) => case.definition.clone(),
-            None => match self.office.definitions.get(&state.definition).await {
+            None => match self.office.definitions.get(&made.decided.state.definition).await {
                 Some(definition) => definition,
                 None => return Err(TellError::Unavailable("the workflow is gone".to_owned())),
             },
         };
-        let before = self.case.as_ref().map(|case| &case.state);
-        let count = events.len() as u64;
-        let summary = Summary::of(&definition, &state);
-        let since = state.version - self.snapshot.min(state.version);
-        let enough = if summary.at_rest() { SNAPSHOT_AT_REST } else { SNAPSHOT_EVERY };
-        let snapshot = (since >= enough && !state.phase.ended()).then(|| {
-            self.snapshot = state.version;
-            Snapshot { state: state.clone(), hash }.encode()
-        });
-        let due = summary.due;
-        let note = Note {
-            answered: answered(&definition, before, &events),
-            summary: Box::new(summary),
-            snapshot,
-        };
-        let append = Append {
-            entity: Entity::from(self.id),
-            expected: state.version - count,
-            count,
-            record,
-            note: Some(note),
-        };
-        match self.office.journal.append(append).await {
-            Ok(_) => {}
-            Err(AppendError::Conflict) => return Ok(Tried::Conflict),
-            Err(AppendError::TooLarge) => {
-                return Err(TellError::Broken("a decision is larger than a record".to_owned()));
-            }
-            Err(AppendError::Closed) => {
-                return Err(TellError::Unavailable("the process is ending".to_owned()));
-            }
+        let before = self.case.as_ref();
+        let committed =
+            match commit(&self.office, definition, before, made, meta, self.snapshot).await {
+                Ok(committed) => committed,
+                Err(AppendError::Conflict) => return Ok(Tried::Conflict),
+                Err(AppendError::TooLarge) => {
+                    return Err(TellError::Broken("a decision is larger than a record".to_owned()));
+                }
+                Err(AppendError::Closed) => {
+                    return Err(TellError::Unavailable("the process is ending".to_owned()));
+                }
+            };
+        self.take_up(me, committed);
+        self.told(false).map(Tried::Told)
+    }
+
+    /// Goes on from what was committed: the case stands there now, and its effects leave.
+    pub(super) fn take_up(&mut self, me: &ActorRef<CaseMsg>, committed: Committed) {
+        let Committed { case, effects, permits, more, snapshot, at } = committed;
+        if snapshot {
+            self.snapshot = case.state.version;
         }
-        let committed = Instant::now();
-        let reached = Reached { version: state.version, ended: state.phase.ended() };
-        self.office.count_phase(before.map(|s| s.phase), state.phase, &events);
-        self.fresh = false;
-        self.case = Some(Loaded { definition, state, hash });
-        self.office.watches.reached(self.id, reached);
-        if let Some(due) = due {
-            self.office.timers.note(due, self.id);
-        }
-        self.dispatch(me, effects, permits, committed);
+        self.case = Some(case);
+        self.dispatch(me, effects, permits, at);
         if more {
             let _ = me.cast(CaseMsg::GoOn);
         }
-        self.told(false).map(Tried::Told)
     }
 
     fn dispatch(
@@ -276,8 +238,106 @@ impl Live {
     }
 }
 
+/// Makes a decision, again and again until everything that takes long is known.
+///
+/// # Errors
+/// Why there is none.
+pub async fn make(
+    office: &Office,
+    definition: &Definition,
+    id: CaseId,
+    state: Option<&State>,
+    command: &Command,
+) -> Result<Made, Halt> {
+    let submitted = submission_of(command).map(|submission| submission.priority);
+    let priority = state.map(|state| state.priority).or(submitted).unwrap_or(definition.priority);
+    let facts = Facts { now: office.clock.now(), seed: office.seed() };
+    let mut desk = OfficeDesk::new(office, id, definition.id.clone(), priority, state, facts.now);
+    loop {
+        match decide(definition, id, state, command, facts, &mut desk) {
+            Ok(decided) => {
+                let at = state.map_or(facts.now, |s| facts.now.max(s.updated_at));
+                return Ok(Made { decided, permits: desk.into_permits(), at });
+            }
+            Err(Halt::Evaluating) => desk.evaluate_wanted().await,
+            Err(halt) => return Err(halt),
+        }
+    }
+}
+
+/// A decision that was committed, and what has to follow.
+pub struct Committed {
+    case: Loaded,
+    effects: Vec<Effect>,
+    permits: Vec<Permit>,
+    more: bool,
+    /// A snapshot went along.
+    snapshot: bool,
+    at: Instant,
+}
+
+impl Committed {
+    /// The case as it stands now.
+    pub fn told(&self) -> Told {
+        let state = &self.case.state;
+        let (id, version, phase) = (state.id, state.version, state.phase);
+        Told { id, version, phase, status: state.status.clone(), replayed: false }
+    }
+}
+
+/// Commits a decision over a case as it was before; `snapshot` is the version of its last one.
+///
+/// # Errors
+/// When it was not committed.
+pub async fn commit(
+    office: &Office,
+    definition: Arc<Definition>,
+    before: Option<&Loaded>,
+    made: Made,
+    meta: &Meta,
+    snapshot: u64,
+) -> Result<Committed, AppendError> {
+    let Made { mut decided, permits, at } = made;
+    if let Some(command) = meta.command {
+        remember(&mut decided.state, command);
+    }
+    let (record, hash) = compose(&decided, before.map_or([0; 16], |case| case.hash), at, meta);
+    let Decided { state, events, effects, more } = decided;
+    let before = before.map(|case| &case.state);
+    let count = events.len() as u64;
+    let summary = Summary::of(&definition, &state);
+    let since = state.version - snapshot.min(state.version);
+    let enough = if summary.at_rest() { SNAPSHOT_AT_REST } else { SNAPSHOT_EVERY };
+    let snapshot = (since >= enough && !state.phase.ended())
+        .then(|| Snapshot { state: state.clone(), hash }.encode());
+    let snapshot_taken = snapshot.is_some();
+    let due = summary.due;
+    let note = Note {
+        answered: answered(&definition, before, &events),
+        summary: Box::new(summary),
+        snapshot,
+    };
+    let append = Append {
+        entity: Entity::from(state.id),
+        expected: state.version - count,
+        count,
+        record,
+        note: Some(note),
+    };
+    office.journal.append(append).await?;
+    let at = Instant::now();
+    let reached = Reached { version: state.version, ended: state.phase.ended() };
+    office.count_phase(before.map(|s| s.phase), state.phase, &events);
+    office.watches.reached(state.id, reached);
+    if let Some(due) = due {
+        office.timers.note(due, state.id);
+    }
+    let case = Loaded { definition, state, hash };
+    Ok(Committed { case, effects, permits, more, snapshot: snapshot_taken, at })
+}
+
 /// The record of a decision, and its hash.
-pub fn compose(decided: &Decided, previous: Hash, at: Timestamp, meta: &Meta) -> (Vec<u8>, Hash) {
+fn compose(decided: &Decided, previous: Hash, at: Timestamp, meta: &Meta) -> (Vec<u8>, Hash) {
     let count = decided.events.len() as u64;
     let header = Header {
         schema: SCHEMA,

@@ -13,8 +13,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-pub use carry_out::compose;
-pub use desk::OfficeDesk;
+pub use carry_out::{Committed, commit, make};
 pub use told::{Meta, TellError, Told};
 
 use super::load::Loaded;
@@ -32,8 +31,8 @@ pub struct CaseActor;
 pub struct CaseArgs {
     pub office: Arc<Office>,
     pub id: CaseId,
-    /// The id was made just now, so there is nothing to load.
-    pub fresh: bool,
+    /// It begins here: this was committed just now.
+    pub begun: Option<Box<Committed>>,
 }
 
 /// What it is told.
@@ -76,7 +75,6 @@ impl CaseRef {
 pub struct Live {
     office: Arc<Office>,
     id: CaseId,
-    fresh: bool,
     /// The case as the journal has it; none before it is loaded, or where there is none.
     case: Option<Loaded>,
     /// Version of the last snapshot.
@@ -94,10 +92,16 @@ impl Actor for CaseActor {
 
     async fn pre_start(
         &self,
-        _: ActorRef<CaseMsg>,
-        CaseArgs { office, id, fresh }: CaseArgs,
+        myself: ActorRef<CaseMsg>,
+        CaseArgs { office, id, begun }: CaseArgs,
     ) -> Result<Live, ActorProcessingErr> {
-        Ok(Live { office, id, fresh, case: None, snapshot: 0, projected: 0, handled: 0 })
+        let mut live = Live { office, id, case: None, snapshot: 0, projected: 0, handled: 0 };
+        if let Some(begun) = begun {
+            live.take_up(&myself, *begun);
+            // whatever has to follow: a case that begins with a wait is at rest already
+            myself.cast(CaseMsg::Projected(0))?;
+        }
+        Ok(live)
     }
 
     async fn handle(

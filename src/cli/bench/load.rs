@@ -12,7 +12,6 @@ use super::world::World;
 
 /// What a load came to.
 pub struct Loaded {
-    pub took: Duration,
     /// Time of each acknowledgement, in milliseconds, sorted.
     pub acknowledged: Vec<f64>,
 }
@@ -26,7 +25,6 @@ pub async fn submit(
 ) -> Result<Loaded, String> {
     let next = Arc::new(AtomicUsize::new(0));
     let bar = bar(cases, workflow);
-    let begun = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..connections {
         let client = Client::builder().no_proxy().tcp_nodelay(true).build();
@@ -68,7 +66,7 @@ pub async fn submit(
     }
     bar.finish_and_clear();
     acknowledged.sort_by(f64::total_cmp);
-    Ok(Loaded { took: begun.elapsed(), acknowledged })
+    Ok(Loaded { acknowledged })
 }
 
 /// Waits until so many cases have completed.

@@ -87,8 +87,7 @@ impl World {
             .arg("--workflows")
             .arg(self.folder.join("workflows"))
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
-            .env("CASEWORKER_LOG_FILTER", "error")
-            .env("CASEWORKER_CASES_LIVE_MAX", "20000");
+            .env("CASEWORKER_LOG_FILTER", "error");
         self.server = Some(spawn(command)?);
         let ready = self.url("/readyz");
         while begun.elapsed() < Duration::from_secs(600) {
