@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 pub use catch_up::catch_up;
 
@@ -28,12 +29,14 @@ use rows::Rows;
 /// Old events forgotten after one batch at the most.
 const FORGOTTEN: usize = 200;
 
-/// The actor.
+/// The actor. The work is done on a thread of its own: sled blocks, and gives back what it has
+/// allocated on the thread that did.
 pub struct ProjectorActor;
 
-/// What it is told, by itself alone.
+/// What it is told, by its thread alone.
 pub enum ProjectorMsg {
-    Look,
+    /// The thread has ended, and why.
+    Ended(String),
 }
 
 /// Why the views cannot be kept.
@@ -47,29 +50,62 @@ pub enum ProjectError {
 
 impl Actor for ProjectorActor {
     type Msg = ProjectorMsg;
-    type State = Arc<Office>;
+    /// Dropped, it stops the thread.
+    type State = oneshot::Sender<()>;
     type Arguments = Arc<Office>;
 
     async fn pre_start(
         &self,
         myself: ActorRef<ProjectorMsg>,
         office: Arc<Office>,
-    ) -> Result<Arc<Office>, ActorProcessingErr> {
-        myself.cast(ProjectorMsg::Look)?;
-        Ok(office)
+    ) -> Result<oneshot::Sender<()>, ActorProcessingErr> {
+        let (stop, stopped) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let handle = Handle::current();
+        let work = move || {
+            // a panic drops `end` as well
+            let _ = end.send(run(&office, &handle, stopped));
+        };
+        std::thread::Builder::new().name("projector".to_owned()).spawn(work)?;
+        tokio::spawn(async move {
+            let reason = match ended.await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "its thread panicked".to_owned(),
+            };
+            // an error means that the process is ending
+            let _ = myself.cast(ProjectorMsg::Ended(reason));
+        });
+        Ok(stop)
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<ProjectorMsg>,
-        ProjectorMsg::Look: ProjectorMsg,
-        office: &mut Arc<Office>,
+        _: ActorRef<ProjectorMsg>,
+        ProjectorMsg::Ended(reason): ProjectorMsg,
+        _: &mut oneshot::Sender<()>,
     ) -> Result<(), ActorProcessingErr> {
-        let taken = office.journal.tail().take().await;
-        let (office, handle) = (office.clone(), Handle::current());
-        tokio::task::spawn_blocking(move || project(&office, &handle, taken)).await??;
-        myself.cast(ProjectorMsg::Look)?;
-        Ok(())
+        Err(reason.into())
+    }
+}
+
+fn run(
+    office: &Arc<Office>,
+    handle: &Handle,
+    mut stopped: oneshot::Receiver<()>,
+) -> Result<(), ProjectError> {
+    let tail = office.journal.tail();
+    loop {
+        let next = async {
+            tokio::select! {
+                taken = tail.take() => Some(taken),
+                _ = &mut stopped => None,
+            }
+        };
+        match handle.block_on(next) {
+            Some(taken) => project(office, handle, taken)?,
+            None => return Ok(()),
+        }
     }
 }
 

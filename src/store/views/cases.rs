@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use super::{TableError, Views, keys};
+use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::Summary;
 use crate::domain::ids::CaseId;
 use crate::domain::service::line::Ticket;
@@ -15,6 +16,15 @@ pub struct Put {
     pub before: Option<Summary>,
     /// Listeners that were not there before.
     pub listeners: Vec<keys::ListenerKey>,
+}
+
+/// Whether a running case goes on running and shows nothing new but its version: such rows are not
+/// written, since a case in motion would be written with every step. What is running is read from
+/// its actor or the journal anyway.
+fn only_moves_on(before: &Summary, now: &Summary) -> bool {
+    let Summary { version, updated_at, .. } = before;
+    let moving = before.phase == Phase::Running && now.phase == Phase::Running;
+    moving && Summary { version: *version, updated_at: *updated_at, ..now.clone() } == *before
 }
 
 impl Views {
@@ -33,6 +43,9 @@ impl Views {
         let row_key = keys::of_case(keys::CASE, summary.id);
         let before: Option<Summary> =
             self.table.get(&row_key)?.and_then(|bytes| codec::decode(&bytes));
+        if before.as_ref().is_some_and(|before| only_moves_on(before, summary)) {
+            return Ok(Put { before, listeners: Vec::new() });
+        }
         let new = keys::of_summary(summary);
         let old = before.as_ref().map(keys::of_summary).unwrap_or_default();
         let mut listeners = Vec::new();

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use sled::{Config, Db, IVec, Mode};
 
-/// sled's cache in bytes; its own default is 1 GiB.
-const CACHE: u64 = 32 << 20;
+/// sled's cache in bytes; its own default is 1 GiB. It counts pages as they are written: in memory
+/// they take several times as much.
+const CACHE: u64 = 16 << 20;
 
 /// A failure of sled: whatever it was, the table has to be made anew.
 #[derive(Debug, Clone, thiserror::Error)]
