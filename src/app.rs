@@ -148,6 +148,7 @@ fn parts(
         allow_unknown_hosts: services.allow_unknown_hosts,
         http,
         post,
+        max_requests: config.http.max_concurrent.0.max(1),
         secrets: config.secrets.dir.clone(),
         folder,
         min_free: config.data.min_free.0,

@@ -29,9 +29,6 @@ use crate::effects::SendBy;
 use crate::effects::email::{Post, Posted};
 use crate::effects::http::{Http, Sent};
 
-/// Requests under way at the most, over all services.
-const REQUESTS: usize = 4096;
-
 /// Mails under way at the most.
 const MAILS: usize = 32;
 
@@ -59,10 +56,11 @@ pub struct Parcel {
 }
 
 impl Courier {
-    /// A courier with these hands; without a mail server, mails fail.
-    pub fn new(http: Http, post: Option<Post>) -> Self {
+    /// A courier with these hands; without a mail server, mails fail. `requests` may be under way
+    /// at the same time, over all services.
+    pub fn new(http: Http, post: Option<Post>, requests: usize) -> Self {
         let pool = Semaphore::new;
-        Self { http, post, requests: pool(REQUESTS), mails: pool(MAILS), own: pool(OWN) }
+        Self { http, post, requests: pool(requests), mails: pool(MAILS), own: pool(OWN) }
     }
 
     /// The hand for HTTP.

@@ -50,6 +50,8 @@ pub struct Parts {
     pub allow_unknown_hosts: bool,
     pub http: Http,
     pub post: Option<Post>,
+    /// Calls under way at the same time, over all services.
+    pub max_requests: usize,
     pub secrets: Option<PathBuf>,
     /// The data folder.
     pub folder: PathBuf,
@@ -107,7 +109,7 @@ impl Engine {
             services,
             evaluator: Evaluator::start(),
             cabinet: Cabinet::new(clock.clone(), parts.secrets),
-            courier: Courier::new(parts.http, parts.post),
+            courier: Courier::new(parts.http, parts.post, parts.max_requests),
             watches: Watches::default(),
             timers: Timers::default(),
             feed: Feed::default(),

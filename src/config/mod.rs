@@ -103,11 +103,19 @@ impl Default for Cases {
 }
 
 /// `[http]`
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
+    /// Calls under way at the same time, over all services.
+    pub max_concurrent: Count,
     /// Proxy of all calls; none unless named here.
     pub proxy: Option<values::WebAddress>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { max_concurrent: Count(512), proxy: None }
+    }
 }
 
 /// `[email]`

@@ -12,7 +12,7 @@ use sled::{Config, Db, IVec, Mode};
 
 /// sled's cache in bytes; its own default is 1 GiB. It counts pages as they are written: in memory
 /// they take several times as much.
-const CACHE: u64 = 16 << 20;
+const CACHE: u64 = 8 << 20;
 
 /// A failure of sled: whatever it was, the table has to be made anew.
 #[derive(Debug, Clone, thiserror::Error)]
