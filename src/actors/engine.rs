@@ -129,6 +129,7 @@ impl Engine {
         };
         let caught_up = catching_up.await.map_err(|e| e.to_string())?;
         caught_up.map_err(|e| e.to_string())?;
+        office.services.expect_lines();
         let parts = KeeperArgs { office: office.clone(), folder, min_free };
         Ok(Self { office, parts, wanted, fatal })
     }

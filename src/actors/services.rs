@@ -124,6 +124,15 @@ impl Services {
         list
     }
 
+    /// The views are complete: they know who waited before the start.
+    pub fn expect_lines(&self) {
+        for served in self.list() {
+            if (self.waits)(&served.settings.name) {
+                served.gate().expect_line();
+            }
+        }
+    }
+
     /// No call begins any more.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);

@@ -1,0 +1,11 @@
+//! The program from outside: the real binary, real sockets, real processes that are killed.
+
+mod bodies;
+mod door;
+mod durable;
+mod events;
+mod examples;
+mod outage;
+mod people;
+mod server;
+mod shipped;
