@@ -190,6 +190,10 @@ async fn register(handle: &Handle, folder: &Path) -> Result<(), String> {
                     "{name}: {id} is registered with another content: raise the version"
                 ));
             }
+            // what is stored already goes on all the same
+            Err(Refused::Failed(error)) if handle.not_ready().is_some() => {
+                tracing::error!("{name}: not registered: {error}");
+            }
             Err(Refused::Failed(error)) => return Err(format!("{name}: {error}")),
         }
     }

@@ -1,7 +1,7 @@
 //! Errors as problem details (RFC 9457).
 
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json_, json};
@@ -99,6 +99,10 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(Json_::Object(body))).into_response();
         let media = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, media);
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // what was not read of the body is still on the connection
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }

@@ -1,1 +1,130 @@
-//!
+//! What was acknowledged is there, whatever happened to the process and its files.
+
+use std::time::Duration;
+
+use caseworker::sim::{FaultsChange, echo};
+use serde_json::json;
+
+use crate::server::{Server, free_port, until};
+
+const FIVE: &str = "
+document: { dsl: '1.0.3', namespace: test, name: five, version: '1.0.0' }
+do:
+  - a: { call: http, with: { method: post, endpoint: http://echo/echo, body: { n: '${ .n + 1 }' } }, metadata: { idempotent: true } }
+  - b: { call: http, with: { method: post, endpoint: http://echo/echo, body: { n: '${ .n + 1 }' } }, metadata: { idempotent: true } }
+  - c: { call: echo, with: { n: '${ .n + 1 }' } }
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_by_kills() {
+    caseworker::prepare_process();
+    let port = free_port();
+    let party = echo::open(port).await.unwrap();
+    party.change(&FaultsChange { latency_ms: Some(30), ..Default::default() });
+    let mut server = Server::new(&format!("[services.echo]\nurl = \"http://127.0.0.1:{port}\"\n"));
+    server.start().await;
+    assert_eq!(server.define(FIVE).await.status, 201);
+    let mut ids = Vec::new();
+    for n in 0..240 {
+        ids.push(server.submit_surely("test/five", &json!({"n": 0}), &format!("{n}")).await);
+        if n % 60 == 59 {
+            server.kill().await;
+            server.start().await;
+        }
+    }
+    for id in &ids {
+        let case = server.ended(id).await;
+        assert_eq!(case["output"], json!({"n": 3}), "{case:#}");
+        let history = server.history(id).await;
+        let done = history.iter().filter(|e| e["type"] == "task.completed").count();
+        assert_eq!(done, 3, "{history:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_are_made_anew_when_they_are_gone_or_damaged() {
+    let mut server = Server::new("");
+    server.start().await;
+    let parked = "
+document: { dsl: '1.0.3', namespace: test, name: parked, version: '1.0.0' }
+do: [ { pause: { wait: P30D } } ]
+";
+    let short = parked.replace("parked", "short").replace("P30D", "PT2S");
+    assert_eq!(server.define(parked).await.status, 201);
+    assert_eq!(server.define(&short).await.status, 201);
+    for _ in 0..50 {
+        server.submit("test/parked", &json!({})).await;
+    }
+    let id = server.submit("test/short", &json!({})).await;
+    server.stop().await;
+    std::fs::remove_dir_all(server.data().join("views")).unwrap();
+    server.start().await;
+    assert_eq!(server.list("/v1/cases?wait=timer&limit=500").await.len(), 51);
+    server.kill().await;
+    for entry in std::fs::read_dir(server.data().join("views")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::write(path, b"garbage").unwrap();
+        }
+    }
+    server.start().await;
+    server.ended(&id).await;
+    assert_eq!(server.list("/v1/cases?workflow=test/parked&limit=500").await.len(), 50);
+}
+
+#[tokio::test]
+async fn a_second_process_and_a_shorter_journal_are_refused() {
+    let mut server = Server::new("");
+    server.start().await;
+    let yaml = "
+document: { dsl: '1.0.3', namespace: test, name: echo, version: '1.0.0' }
+do: [ { a: { call: echo } } ]
+";
+    assert_eq!(server.define(yaml).await.status, 201);
+    server.submit("test/echo", &json!({})).await;
+    let journal = server.data().join("journal");
+    let refused = tokio::process::Command::new(env!("CARGO_BIN_EXE_caseworker"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(server.data())
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains("in use by another process"), "{text}");
+    server.stop().await;
+    std::fs::remove_dir_all(journal.join("fjall")).unwrap();
+    let (code, text) = server.refusal().await;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("records are missing") && text.contains("Restore the folder"), "{text}");
+}
+
+#[tokio::test]
+async fn it_ends_in_time_and_refuses_what_is_wrong() {
+    let mut server = Server::new("");
+    server.start().await;
+    let stream = server.client.get(server.url("/v1/stream")).send().await.unwrap();
+    assert!(server.stop().await < Duration::from_secs(2));
+    drop(stream);
+    let server = server.env("CASEWORKER_CASES_LIVE_MAX", "many");
+    let (code, text) = server.refusal().await;
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("CASEWORKER_CASES_LIVE_MAX: `many` is not a whole number"), "{text}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_refused_before_it_is_full() {
+    let mut server = Server::new("").env("CASEWORKER_DATA_MIN_FREE", "1000TiB");
+    let refused = tokio::time::timeout(Duration::from_secs(10), async {
+        server.start_unready().await;
+        until("it says why", || async {
+            let ready = server.get("/readyz").await;
+            (ready.status == 503).then_some(ready.json)
+        })
+        .await
+    });
+    let answer = refused.await.unwrap();
+    assert_eq!(answer["reasons"], json!(["the disk holds less than `[data] min_free`"]));
+    let answer = server.post("/v1/cases", &json!({"workflow": "orders/order"})).await;
+    assert_eq!((answer.status, answer.headers.contains_key("retry-after")), (503, true));
+}

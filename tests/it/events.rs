@@ -1,1 +1,150 @@
-//!
+//! CloudEvents and those who listen for them; children and parents; what is followed live.
+
+use futures_util::StreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::{Server, types, until};
+
+const LISTENS: &str = "
+document: { dsl: '1.0.3', namespace: test, name: listens, version: '1.0.0' }
+do:
+  - paid:
+      listen:
+        to:
+          one:
+            with: { type: test.paid }
+            correlate:
+              order: { from: .data.order, expect: '${ .order }' }
+";
+
+fn paid(order: &str, id: &str) -> Value {
+    json!({"specversion": "1.0", "id": id, "source": "/test", "type": "test.paid",
+           "data": {"order": order, "sum": 5}})
+}
+
+async fn send(server: &Server, event: &Value) -> u16 {
+    let body = Some(("application/cloudevents+json", event.to_string()));
+    server.send(Method::POST, "/v1/events", body, &[]).await.status
+}
+
+#[tokio::test]
+async fn an_event_finds_its_case_whichever_comes_first() {
+    let mut server = Server::new("");
+    server.start().await;
+    assert_eq!(server.define(LISTENS).await.status, 201);
+    let one = server.submit("test/listens", &json!({"order": "A"})).await;
+    let other = server.submit("test/listens", &json!({"order": "B"})).await;
+    let case = server.case_when(&one, |case| case["phase"] == "waiting").await;
+    assert_eq!(
+        (&case["wait"]["kind"], &case["wait"]["on"]),
+        (&json!("event"), &json!("test.paid"))
+    );
+    assert_eq!(send(&server, &paid("A", "1")).await, 202);
+    // the same event again is the same event
+    assert_eq!(send(&server, &paid("A", "1")).await, 202);
+    let case = server.ended(&one).await;
+    assert_eq!(case["output"], json!([{"order": "A", "sum": 5}]), "{case:#}");
+    assert_eq!(server.case(&other).await["phase"], "waiting");
+    server.kill().await;
+    server.start().await;
+    assert_eq!(send(&server, &paid("B", "2")).await, 202);
+    server.ended(&other).await;
+}
+
+#[tokio::test]
+async fn events_are_checked() {
+    let mut server = Server::new("");
+    server.start().await;
+    let mut wrong = paid("A", "1");
+    wrong["specversion"] = json!("0.3");
+    let body = Some(("application/cloudevents+json", wrong.to_string()));
+    let answer = server.send(Method::POST, "/v1/events", body, &[]).await;
+    assert_eq!(
+        (answer.status, &answer.json["errors"][0]["pointer"]),
+        (422, &json!("/specversion"))
+    );
+    let headers =
+        [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/x"), ("ce-type", "test.any")];
+    let body = Some(("application/json", "{\"a\": 1}".to_owned()));
+    let answer = server.send(Method::POST, "/v1/events", body, &headers).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let batch = json!([paid("A", "8"), {"id": "9"}]).to_string();
+    let body = Some(("application/cloudevents-batch+json", batch));
+    let answer = server.send(Method::POST, "/v1/events", body, &[]).await;
+    assert_eq!(answer.status, 422, "{}", answer.text);
+    assert_eq!(answer.json["errors"][0]["pointer"], "/1/specversion");
+}
+
+#[tokio::test]
+async fn parents_wait_for_their_children() {
+    let mut server = Server::new("");
+    server.start().await;
+    let child = "
+document: { dsl: '1.0.3', namespace: test, name: child, version: '1.0.0' }
+do:
+  - answer: { call: echo, with: { doubled: '${ .n * 2 }' } }
+";
+    let parent = "
+document: { dsl: '1.0.3', namespace: test, name: parent, version: '1.0.0' }
+do:
+  - each:
+      for: { each: n, in: '${ [1, 2, 3] }' }
+      do:
+        - ask: { run: { workflow: { namespace: test, name: child, version: '1.0.0', input: { n: '${ $n }' } } } }
+  - tell: { emit: { event: { with: { source: /parent, type: test.done, data: '${ . }' } } } }
+";
+    for yaml in [child, parent] {
+        let answer = server.define(yaml).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+    }
+    let id = server.submit("test/parent", &json!({})).await;
+    let case = server.ended(&id).await;
+    assert_eq!(case["phase"], "completed", "{case:#}");
+    assert_eq!(case["output"]["data"], json!({"doubled": 6}), "{case:#}");
+    let children = until("three children", || async {
+        let list = server.list("/v1/cases?workflow=test/child&phase=completed").await;
+        (list.len() == 3).then_some(list)
+    });
+    children.await;
+}
+
+#[tokio::test]
+async fn a_history_is_followed_to_its_end() {
+    let mut server = Server::new("");
+    server.start().await;
+    assert_eq!(server.define(LISTENS).await.status, 201);
+    let id = server.submit("test/listens", &json!({"order": "A"})).await;
+    let path = server.url(&format!("/v1/cases/{id}/events"));
+    let request = server.client.get(&path).header("accept", "text/event-stream");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(send(&server, &paid("A", "1")).await, 202);
+    let mut text = String::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        text.push_str(&String::from_utf8_lossy(&chunk.unwrap()));
+    }
+    let followed: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("event: ")).collect();
+    let history = server.history(&id).await;
+    assert_eq!(followed, types(&history));
+    let request = server.client.get(&path).header("accept", "text/event-stream");
+    let last = history.len().to_string();
+    let again = request.header("last-event-id", last).send().await.unwrap();
+    assert_eq!(again.status(), 204);
+}
+
+#[tokio::test]
+async fn the_stream_tells_what_changes() {
+    let mut server = Server::new("");
+    server.start().await;
+    assert_eq!(server.define(LISTENS).await.status, 201);
+    let stream = server.client.get(server.url("/v1/stream?workflow=test/listens")).send();
+    let mut chunks = stream.await.unwrap().bytes_stream();
+    let id = server.submit("test/listens", &json!({"order": "A"})).await;
+    let mut text = String::new();
+    while !text.contains("\"waiting\"") {
+        text.push_str(&String::from_utf8_lossy(&chunks.next().await.unwrap().unwrap()));
+    }
+    assert!(text.contains(&id) && text.contains("event: case") && text.contains("id: "), "{text}");
+}

@@ -80,6 +80,15 @@ impl Server {
         .await;
     }
 
+    /// Starts it where it will not be ready.
+    pub async fn start_unready(&mut self) {
+        self.child = Some(self.command().spawn().unwrap());
+        until("the server answers", || async {
+            self.client.get(self.url("/healthz")).send().await.ok().map(|_| ())
+        })
+        .await;
+    }
+
     /// Starts it where it is expected to refuse; what it says.
     pub async fn refusal(&self) -> (i32, String) {
         let output = self.command().stderr(Stdio::piped()).output().await.unwrap();

@@ -146,11 +146,11 @@ pub async fn kill(bench: &Bench, world: &mut World, report: &mut Report) -> Resu
     for _ in 0..bench.runs {
         world.forget()?;
         // slow enough that none is through when the process is killed
-        world.start_echo(3000)?;
+        world.start_echo(3000).await?;
         world.start().await?;
         submit(world, "order5", bench.killed, bench.connections).await?;
         world.kill().await;
-        world.start_echo(0)?;
+        world.start_echo(0).await?;
         let begun = Instant::now();
         world.start().await?;
         completed(world, bench.killed).await?;

@@ -61,13 +61,15 @@ impl World {
         let client = Client::builder().no_proxy().tcp_nodelay(true).build();
         let client = client.map_err(|error| error.to_string())?;
         let mut world = Self { folder, ours, client, server: None, echo: None, port, echo_port };
-        world.start_echo(0)?;
+        world.start_echo(0).await?;
         Ok(world)
     }
 
     /// Starts the service, which takes so many milliseconds for an answer.
-    pub fn start_echo(&mut self, latency: u64) -> Result<(), String> {
-        self.echo = None;
+    pub async fn start_echo(&mut self, latency: u64) -> Result<(), String> {
+        if let Some(mut echo) = self.echo.take() {
+            let _ = echo.kill().await;
+        }
         let mut command = program()?;
         command.args(["bench-echo", &self.echo_port.to_string(), &latency.to_string()]);
         self.echo = Some(spawn(command)?);
