@@ -127,11 +127,11 @@ impl Office {
         submitted: Submitted,
         by: By,
     ) -> Result<Told, SubmitError> {
+        self.let_in()?;
         let Submitted { namespace, name, version, .. } = &submitted;
         let id = self.definitions.resolve(namespace, name, version.as_deref());
         let id = id.ok_or(SubmitError::NoWorkflow)?;
         let definition = self.definition(&id).await?;
-        self.let_in()?;
         let case = match &submitted.key {
             Some(key) => CaseId::of_submission(namespace, name, &submitted.client, key),
             None => CaseId(Bits::timed(self.clock.now().0, random())),

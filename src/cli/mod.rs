@@ -2,10 +2,18 @@
 
 mod bench;
 mod bench_echo;
+mod case;
+mod cases;
 mod check;
+mod client;
+mod dead_letters;
+mod demo;
+mod doctor;
 mod exit;
 mod output;
 mod serve;
+mod services;
+mod submit;
 
 use clap::{Parser, Subcommand};
 
@@ -23,13 +31,41 @@ pub struct Cli {
 enum Verb {
     /// Serve the HTTP API and carry cases to their ends
     Serve(serve::Serve),
+    /// Serve with simulated parties and sample work
+    Demo(demo::Demo),
+    /// Check definitions: every fault with its line and what would be right
+    Check(check::Check),
+    /// Submit a case, or many as JSON Lines
+    Submit(submit::Submit),
+    /// List cases
+    Cases(cases::Cases),
+    /// Show a case, or follow it to its end
+    Case(case::Case),
+    /// Suspend a case
+    Suspend(case::Ask),
+    /// Resume a case that a person suspended
+    Resume(case::Ask),
+    /// Cancel a case; what it did is undone
+    Cancel(case::Ask),
+    /// Take up again what waits for a person
+    Retry(case::Retry),
+    /// Show services and their breakers
+    Services(services::Services),
+    /// Hold a service: its cases wait
+    Isolate(services::Isolate),
+    /// End a hold
+    Release(services::Release),
+    /// List what cannot go on without a person
+    DeadLetters(dead_letters::DeadLetters),
+    /// Take up the case of a dead letter again
+    Redrive(case::Retry),
+    /// Look at configuration, disk and server
+    Doctor(doctor::Doctor),
     /// Measure this build on this machine
     Bench(bench::Bench),
     /// The service that benches call
     #[command(hide = true)]
     BenchEcho(bench_echo::BenchEcho),
-    /// Check definitions: every fault with its line and what would be right
-    Check(check::Check),
 }
 
 impl Cli {
@@ -37,9 +73,23 @@ impl Cli {
     pub fn run(self) -> Exit {
         match self.verb {
             Verb::Serve(verb) => verb.run(),
+            Verb::Demo(verb) => verb.run(),
+            Verb::Check(verb) => verb.run(),
+            Verb::Submit(verb) => verb.run(),
+            Verb::Cases(verb) => verb.run(),
+            Verb::Case(verb) => verb.run(),
+            Verb::Suspend(verb) => verb.run("suspend"),
+            Verb::Resume(verb) => verb.run("resume"),
+            Verb::Cancel(verb) => verb.run("cancel"),
+            Verb::Retry(verb) => verb.run("cases", "retry"),
+            Verb::Services(verb) => verb.run(),
+            Verb::Isolate(verb) => verb.run(),
+            Verb::Release(verb) => verb.run(),
+            Verb::DeadLetters(verb) => verb.run(),
+            Verb::Redrive(verb) => verb.run("dead-letters", "redrive"),
+            Verb::Doctor(verb) => verb.run(),
             Verb::Bench(verb) => verb.run(),
             Verb::BenchEcho(verb) => verb.run(),
-            Verb::Check(verb) => verb.run(),
         }
     }
 }

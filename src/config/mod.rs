@@ -199,8 +199,8 @@ pub struct Flags {
 }
 
 /// Variables that are no keys of the file.
-const OTHERS: [&str; 8] =
-    ["CONFIG", "SERVICES", "STAFF", "WORKFLOWS", "SERVER", "API_KEY", "NATS", "DATA"];
+const OTHERS: [&str; 9] =
+    ["CONFIG", "SERVICES", "STAFF", "WORKFLOWS", "SERVER", "API_KEY", "NATS", "DATA", "LISTEN"];
 
 impl Config {
     /// Reads a file (none: the defaults) and lays environment and flags over it.

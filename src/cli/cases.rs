@@ -1,0 +1,90 @@
+//! `caseworker cases`
+
+use clap::Args;
+
+use super::Exit;
+use super::client::{Connection, run};
+use super::output;
+
+/// List cases.
+#[derive(Args)]
+pub struct Cases {
+    /// `namespace/name`, and a version if you like; a comma means any of
+    #[arg(long)]
+    workflow: Option<String>,
+    /// pending, running, waiting, suspended, cancelled, faulted, completed
+    #[arg(long)]
+    phase: Option<String>,
+    /// Business status
+    #[arg(long)]
+    status: Option<String>,
+    /// Business key
+    #[arg(long)]
+    subject: Option<String>,
+    /// Services behind which a call is parked
+    #[arg(long)]
+    service: Option<String>,
+    /// What it waits for: `service`, `service:bobs-post`, `person` …
+    #[arg(long)]
+    wait: Option<String>,
+    /// Created at or after
+    #[arg(long)]
+    since: Option<String>,
+    /// Created before
+    #[arg(long)]
+    until: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Cases {
+    pub fn run(self) -> Exit {
+        run(async move {
+            let remote = self.connection.remote()?;
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            for (name, value) in [
+                ("workflow", &self.workflow),
+                ("phase", &self.phase),
+                ("status", &self.status),
+                ("subject", &self.subject),
+                ("service", &self.service),
+                ("wait", &self.wait),
+                ("since", &self.since),
+                ("until", &self.until),
+            ] {
+                if let Some(value) = value {
+                    query.append_pair(name, value);
+                }
+            }
+            let query = query.finish();
+            let (mut items, mut cursor) = (Vec::new(), String::new());
+            while items.len() < self.limit {
+                let limit = (self.limit - items.len()).min(500);
+                let path = format!("/v1/cases?limit={limit}&{query}{cursor}");
+                let page = remote.get(&path).await?;
+                items.extend(page["items"].as_array().cloned().unwrap_or_default());
+                match page["next"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            if remote.output.is_json() {
+                items.iter().for_each(|item| println!("{item}"));
+                return Ok(Exit::Ok);
+            }
+            let rows = items.iter().map(|case| {
+                let names = ["id", "workflow", "phase", "status", "createdAt"];
+                let mut row: Vec<String> =
+                    names.iter().map(|name| output::cell(&case[*name])).collect();
+                row.push(output::wait(&case["wait"]));
+                row
+            });
+            let head = ["id", "workflow", "phase", "status", "created", "waits for"];
+            output::table(&head, rows.collect());
+            Ok(Exit::Ok)
+        })
+    }
+}
