@@ -183,7 +183,6 @@ impl Definitions {
     }
 
     /// None: not known; `Some(None)`: known, but not compiled yet.
-    #[expect(clippy::option_option, reason = "unknown and not compiled are two things")]
     pub fn cached(&self, id: &DefinitionId) -> Option<Option<Arc<Definition>>> {
         let version = semver::Version::parse(&id.version).ok()?;
         let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);

@@ -26,7 +26,7 @@
 //! | case → evaluator | 64 jobs | the case waits |
 //! | gate → breaker | one `Look` until it has looked | |
 //!
-//! [`office`] holds what all of them share; [`handles`] is what the API may name.
+//! `office` holds what all of them share; [`handles`] is what the API may name.
 
 mod breaker;
 pub mod cabinet;

@@ -188,11 +188,10 @@ fn next_place(streams: &mut [Entries]) -> Result<Option<Vec<u8>>, TableError> {
         match stream.peek() {
             None => {}
             Some(Err(error)) => return Err(error.clone()),
-            Some(Ok(place)) => {
-                if newest.as_ref().is_none_or(|(_, known)| place < known) {
-                    newest = Some((n, place.clone()));
-                }
+            Some(Ok(place)) if newest.as_ref().is_none_or(|(_, known)| place < known) => {
+                newest = Some((n, place.clone()));
             }
+            Some(Ok(_)) => {}
         }
     }
     let Some((n, place)) = newest else { return Ok(None) };

@@ -47,7 +47,7 @@ impl Interpreter<'_> {
         let entered = match &definition.task(key.0).kind {
             Kind::For { .. } => self.enter_turn(key)?,
             Kind::Do(list) => self.enter_from(list, at, gate(data.clone()))?,
-            Kind::Function { body, .. } => self.enter_from(&vec![*body], at, gate(data.clone()))?,
+            Kind::Function { body, .. } => self.enter_from(&[*body], at, gate(data.clone()))?,
             Kind::Try { body, .. } if pausing => self.enter_from(body, 0, gate(input))?,
             Kind::Try { catch, .. } if catching => {
                 let list = catch.body.as_deref().unwrap_or_default();

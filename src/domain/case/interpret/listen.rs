@@ -12,6 +12,9 @@ use crate::domain::data::Data;
 use crate::domain::workflow::expr::truthy;
 use crate::domain::workflow::model::{EventFilter, Kind, Listen, Matcher, ReadAs};
 
+/// What correlations found, by their names.
+type Found = Vec<(Arc<str>, Data)>;
+
 impl Interpreter<'_> {
     /// Hands an event to the first listening task that takes it. Each event is taken once.
     pub(super) fn deliver(&mut self, incoming: &Incoming) -> Result<(), Halt> {
@@ -70,7 +73,7 @@ impl Interpreter<'_> {
         incoming: &Incoming,
         taken: &[&Received],
         expected: &Json,
-    ) -> Result<Option<Vec<(Arc<str>, Data)>>, Trouble> {
+    ) -> Result<Option<Found>, Trouble> {
         let event = &incoming.event;
         let attribute = |name: &str| event.get(name).cloned().unwrap_or_default();
         if let Some(kind) = &filter.event_type

@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
             errors.get("with").and_then(|with| self.error_filter(&with))
         });
         let variable = self.variable(at.get("as"), "error");
-        let inside = self.with_locals(&[variable.clone()], |reader| {
+        let inside = self.with_locals(std::slice::from_ref(&variable), |reader| {
             let when = at.get("when").and_then(|w| reader.expr(&w, scope::BODY));
             let except_when = at.get("exceptWhen").and_then(|w| reader.expr(&w, scope::BODY));
             let retry = at.get("retry").and_then(|r| reader.retry(&r));

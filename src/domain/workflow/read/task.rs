@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::value::scope;
 use super::{At, Reader};
 use crate::domain::workflow::expr::nearest;
-use crate::domain::workflow::model::{Input, Kind, Output, Task, TaskId, TaskMetadata};
+use crate::domain::workflow::model::{Kind, Output, Task, TaskId};
 use crate::domain::workflow::source::Content;
 
 /// Properties that every task may have.
@@ -90,12 +90,12 @@ impl<'a> Reader<'a> {
             path: self.path.as_slice().into(),
             undoing: self.undoing,
             condition,
-            input: input.unwrap_or_else(Input::default),
-            output: output.unwrap_or_else(Output::default),
+            input: input.unwrap_or_default(),
+            output: output.unwrap_or_default(),
             export: export.flatten(),
             timeout,
             then,
-            metadata: metadata.unwrap_or_else(TaskMetadata::default),
+            metadata: metadata.unwrap_or_default(),
             kind: kind?,
         })
     }

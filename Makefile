@@ -1,0 +1,40 @@
+# What one does here: `make run` to see it work, `make test` before a commit.
+
+CARGO ?= cargo
+ACCEPTANCE ?= ../shared/acceptance
+
+.PHONY: run test format lint docs tests acceptance bench tools
+
+# Builds and starts the demo: server, simulated parties, sample work.
+run:
+	$(CARGO) run --release -- demo
+
+# Everything that has to hold.
+test: tools format lint docs tests acceptance
+
+tools:
+	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked
+
+format:
+	$(CARGO) fmt --check
+
+lint:
+	$(CARGO) clippy --all-targets -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; fi
+
+docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+
+tests:
+	$(CARGO) nextest run
+
+# The conformance scenarios, where their folder is there.
+acceptance:
+	@if [ -f $(ACCEPTANCE)/ctk.py ]; then \
+		$(CARGO) build --release && \
+		python3 $(ACCEPTANCE)/ctk.py target/release/caseworker; \
+	fi
+
+# Figures of this build on this machine.
+bench:
+	$(CARGO) run --release -- bench
