@@ -107,28 +107,29 @@ async fn carry(
         Ask::Echo(data) => Outcome::Done(data),
         Ask::Http(request) => {
             let _turn = courier.requests.acquire().await;
-            let sent = send(office, &request, permit.as_ref(), SIZE_MAX, by).await;
-            outcome_of(sent, health, |answer| judge(&request, answer, health))
+            // boxed, so that those who wait for their turn hold no room for it
+            let sending = Box::pin(send(office, &request, permit.as_ref(), SIZE_MAX, by));
+            outcome_of(sending.await, health, |answer| judge(&request, answer, health))
         }
         Ask::Email(mail) => {
             let _turn = courier.mails.acquire().await;
-            post(office, &mail, &effect.key, health, by).await
+            Box::pin(post(office, &mail, &effect.key, health, by)).await
         }
         Ask::Prepare(preparation) => {
             let _turn = courier.requests.acquire().await;
-            prepare(office, *preparation, permit.as_ref(), health, by).await
+            Box::pin(prepare(office, *preparation, permit.as_ref(), health, by)).await
         }
         Ask::Emit(event) => {
             let _turn = courier.own.acquire().await;
-            office.emit(&event).await
+            Box::pin(office.emit(&event)).await
         }
         Ask::Run(child) => {
             let _turn = courier.own.acquire().await;
-            office.start_child(*child).await
+            Box::pin(office.start_child(*child)).await
         }
         Ask::CancelChild(child) => {
             let _turn = courier.own.acquire().await;
-            office.cancel_child(effect.case, child).await;
+            Box::pin(office.cancel_child(effect.case, child)).await;
             return None;
         }
     };

@@ -256,7 +256,16 @@ impl Served {
         self.moved.lock().unwrap_or_else(PoisonError::into_inner).push((transition, at));
     }
 
-    /// Why a call waits, as the case keeps it.
+    /// Until when an operator holds it, if one does.
+    pub fn held_until(&self) -> Option<Timestamp> {
+        match self.gate().circuit() {
+            Circuit::Isolated { until, .. } => Some(*until),
+            Circuit::Closed | Circuit::Open(_) | Circuit::HalfOpen { .. } => None,
+        }
+    }
+
+    /// Why a call waits, as the case keeps it. When it may go on is not among it: it is let go when
+    /// its turn comes.
     pub fn wait(&self, held: Held) -> Wait {
         let on = Some(self.settings.name.clone());
         let (kind, detail) = match held {

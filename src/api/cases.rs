@@ -128,10 +128,10 @@ async fn until_ended(api: &Api, id: CaseId, wait: Duration) -> Result<Json_, Pro
     let mut watch = api.handle.watch(id);
     let case = api.handle.case(id).await?;
     if case.state.phase.ended() {
-        return Ok(show::case(&case));
+        return Ok(show::case(&api.handle, &case));
     }
     let _ = tokio::time::timeout(wait, watch.ended()).await;
-    Ok(show::case(&api.handle.case(id).await?))
+    Ok(show::case(&api.handle, &api.handle.case(id).await?))
 }
 
 /// The `Idempotency-Key` of a request.
@@ -185,7 +185,7 @@ pub async fn list(
     let views = api.handle.views().clone();
     let read = move || views.cases(&filter, after.as_deref(), limit);
     let page = super::blocking(read).await??;
-    let items: Vec<Json_> = page.items.iter().map(show::item).collect();
+    let items: Vec<Json_> = page.items.iter().map(|case| show::item(&api.handle, case)).collect();
     Ok(Json(json!({"items": items, "next": cursor(page.next.as_deref())})))
 }
 
@@ -193,11 +193,11 @@ pub async fn list(
 pub async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
     let id = case_id(&id)?;
     let (shown, version) = match api.handle.case(id).await {
-        Ok(case) => (show::case(&case), case.state.version),
+        Ok(case) => (show::case(&api.handle, &case), case.state.version),
         Err(error @ CaseError::Quarantined(_)) => {
             // what the views know of it is better than nothing
             let Some(row) = api.handle.views().case(id)? else { return Err(error.into()) };
-            let mut shown = show::item(&row);
+            let mut shown = show::item(&api.handle, &row);
             for field in ["input", "output", "error"] {
                 shown[field] = Json_::Null;
             }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::actors::handles::{Case, Entry};
+use crate::actors::handles::{Case, Entry, Handle};
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::history::open_tasks;
 use crate::domain::case::phase::Phase;
@@ -25,8 +25,18 @@ fn time(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
 }
 
+/// A wait, with the end of the operator's hold that it may be for.
+fn wait_of(handle: &Handle, shown: &ShownWait) -> Json {
+    let mut json = wait(shown);
+    if shown.kind == WaitKind::Operator {
+        let served = shown.on.as_deref().and_then(|name| handle.service(name));
+        json["until"] = json!(time(served.and_then(|served| served.held_until())));
+    }
+    json
+}
+
 /// A case in a list.
-pub fn item(case: &Summary) -> Json {
+pub fn item(handle: &Handle, case: &Summary) -> Json {
     json!({
         "id": case.id.to_string(),
         "workflow": case.definition.workflow(),
@@ -36,7 +46,7 @@ pub fn item(case: &Summary) -> Json {
         "priority": case.priority,
         "phase": case.phase.name(),
         "status": case.status,
-        "wait": case.wait.as_ref().map(wait),
+        "wait": case.wait.as_ref().map(|wait| wait_of(handle, wait)),
         "createdAt": case.created_at.to_string(),
         "updatedAt": case.updated_at.to_string(),
         "endedAt": time(case.ended_at),
@@ -44,7 +54,7 @@ pub fn item(case: &Summary) -> Json {
 }
 
 /// A case as a whole.
-pub fn case(case: &Case) -> Json {
+pub fn case(handle: &Handle, case: &Case) -> Json {
     let Case { definition, state, quarantined } = case;
     let mut summary = Summary::of(definition, state);
     if let Some(reason) = quarantined
@@ -55,7 +65,7 @@ pub fn case(case: &Case) -> Json {
         let since = state.updated_at;
         summary.wait = Some(ShownWait { kind, on: None, task: None, since, until: None, detail });
     }
-    let mut shown = item(&summary);
+    let mut shown = item(handle, &summary);
     let tasks: Vec<Json> = open_tasks(definition, state)
         .into_iter()
         .map(|task| {
@@ -64,7 +74,7 @@ pub fn case(case: &Case) -> Json {
                 "phase": task.phase,
                 "attempt": task.attempt,
                 "nextAttemptAt": time(task.next_attempt_at),
-                "wait": task.wait.as_ref().map(wait),
+                "wait": task.wait.as_ref().map(|wait| wait_of(handle, wait)),
             })
         })
         .collect();

@@ -25,7 +25,7 @@ const BATCH_MAX: usize = 1024;
 const VERSIONS_MAX: usize = 65_536;
 
 /// fjall's block cache, in bytes.
-const CACHE: u64 = 16 << 20;
+const CACHE: u64 = 8 << 20;
 
 /// A record to append.
 pub struct Append<N> {
@@ -335,8 +335,8 @@ impl Store {
                     .manual_journal_persist(true)
             }
         };
-        let records = database.keyspace("records", options(16 << 20)).map_err(refused)?;
-        let index = database.keyspace("index", options(8 << 20)).map_err(refused)?;
+        let records = database.keyspace("records", options(6 << 20)).map_err(refused)?;
+        let index = database.keyspace("index", options(2 << 20)).map_err(refused)?;
         Ok(Self { database, records, index })
     }
 

@@ -128,3 +128,98 @@ async fn a_full_disk_is_refused_before_it_is_full() {
     let answer = server.post("/v1/cases", &json!({"workflow": "orders/order"})).await;
     assert_eq!((answer.status, answer.headers.contains_key("retry-after")), (503, true));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_record_takes_its_own_case_out_of_service() {
+    let mut server = Server::new("");
+    server.start().await;
+    let yaml = "
+document: { dsl: '1.0.3', namespace: test, name: parked, version: '1.0.0' }
+do: [ { pause: { wait: P30D } } ]
+";
+    assert_eq!(server.define(yaml).await.status, 201);
+    let broken = server.submit("test/parked", &json!({})).await;
+    let sound = server.submit("test/parked", &json!({})).await;
+    server.stop().await;
+    forge(&server, broken.parse().unwrap()).await;
+    server.start().await;
+    let case = server.case_when(&broken, |case| case["phase"] == "suspended").await;
+    assert_eq!(case["wait"]["kind"], "quarantine", "{case:#}");
+    assert_eq!(server.case(&sound).await["phase"], "waiting");
+    let cancelled = server.post(&format!("/v1/cases/{sound}/cancel"), &json!({})).await;
+    assert_eq!(cancelled.json["phase"], "cancelled");
+    let refused = server.post(&format!("/v1/cases/{broken}/cancel"), &json!({})).await;
+    assert_eq!((refused.status, &refused.json["allowed"]), (409, &json!(["retry"])));
+    until("a dead letter", || async {
+        let letters = server.list("/v1/dead-letters?state=open").await;
+        letters.iter().any(|letter| letter["case"] == broken).then_some(())
+    })
+    .await;
+}
+
+/// Appends a record that does not follow the one before it.
+async fn forge(server: &Server, case: caseworker::domain::ids::CaseId) {
+    use caseworker::domain::ids::Entity;
+    use caseworker::store::embedded::{Append, Journal};
+    use caseworker::store::note::Note;
+    use caseworker::store::record::{self, By, Header, SCHEMA};
+    let journal: Journal<Note> =
+        Journal::open(&server.data().join("journal"), |error| panic!("{error}")).unwrap();
+    let entity = Entity::from(case);
+    let last = journal.last_of(entity).unwrap().unwrap();
+    let (last, _) = record::decode(&last).unwrap();
+    let header = Header {
+        schema: SCHEMA,
+        entity,
+        version: last.last_version() + 1,
+        count: 1,
+        at: last.at,
+        previous: [7; 16],
+        command: None,
+        by: By::engine(),
+    };
+    let record = record::encode(&header, b"[[\"unwound\"]]");
+    let expected = last.last_version();
+    let append = Append { entity, expected, count: 1, record, note: None };
+    journal.append(append).await.unwrap();
+    journal.close();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_writes_two_small_records() {
+    use caseworker::domain::ids::Entity;
+    use caseworker::sim::{bobs_post::BobsPost, crm};
+    use caseworker::store::embedded::Journal;
+    use caseworker::store::note::Note;
+    caseworker::prepare_process();
+    let (post_port, crm_port) = (free_port(), free_port());
+    let post = BobsPost::new(Duration::from_secs(3600), None);
+    let _bobs_post = post.open(post_port).await.unwrap();
+    let _crm = crm::open(crm_port).await.unwrap();
+    let services = format!(
+        "[services.crm]\nurl = \"http://127.0.0.1:{crm_port}\"\n\
+         [services.bobs-post]\nurl = \"http://127.0.0.1:{post_port}\"\n"
+    );
+    let mut server = Server::new(&services);
+    server.start().await;
+    let input = json!({"customerId": "c", "items": [{"sku": "A", "quantity": 1}]});
+    let id = server.submit("orders/order", &input).await;
+    until("two polls", || async {
+        let history = server.history(&id).await;
+        let asked = history.iter().filter(|e| {
+            let polled = e["task"].as_str().is_some_and(|t| t.ends_with("getShipment"));
+            polled && e["type"] == "task.completed"
+        });
+        (asked.count() == 2).then_some(())
+    })
+    .await;
+    server.stop().await;
+    let journal: Journal<Note> =
+        Journal::open(&server.data().join("journal"), |error| panic!("{error}")).unwrap();
+    let entity = Entity::from(id.parse::<caseworker::domain::ids::CaseId>().unwrap());
+    let records = journal.read(entity, 1, 100).unwrap();
+    // the last two are the second poll: the call starts, and its answer begins the next wait
+    let poll: usize = records[records.len() - 2..].iter().map(Vec::len).sum();
+    println!("a poll takes {poll} bytes");
+    assert!(poll <= 500, "{poll}");
+}

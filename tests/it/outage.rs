@@ -128,6 +128,7 @@ async fn an_operator_holds_a_service_and_lets_it_go() {
     let case = server.case_when(&id, |case| case["phase"] == "waiting").await;
     assert_eq!(case["wait"]["kind"], "operator", "{case:#}");
     assert_eq!(case["wait"]["detail"], "maintenance");
+    assert_eq!(case["wait"]["until"], "2999-01-01T00:00:00.000Z");
     assert_eq!(world.post.shipments().len(), 0);
     world.server.kill().await;
     world.server.start().await;

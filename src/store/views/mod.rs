@@ -9,6 +9,8 @@ mod keys;
 pub mod lists;
 pub mod services;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod wakes;
 
 use std::path::Path;

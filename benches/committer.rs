@@ -1,0 +1,61 @@
+//! The committer alone: how many appends a second are durable, by how many wait side by side.
+//! `cargo bench --bench committer`
+
+use std::time::Instant;
+
+use caseworker::domain::ids::{Bits, CaseId, Entity};
+use caseworker::domain::time::Timestamp;
+use caseworker::store::embedded::{Append, Journal};
+use caseworker::store::note::Note;
+use caseworker::store::record::{self, By, Header, SCHEMA};
+
+const APPENDS: usize = 40_000;
+
+fn append(writer: usize, version: u64) -> Append<Note> {
+    let mut bits = [0; 16];
+    bits[..8].copy_from_slice(&(writer as u64).to_be_bytes());
+    let entity = Entity::from(CaseId(Bits(bits)));
+    let header = Header {
+        schema: SCHEMA,
+        entity,
+        version,
+        count: 1,
+        at: Timestamp(0),
+        previous: [0; 16],
+        command: None,
+        by: By::engine(),
+    };
+    let record = record::encode(&header, &[b' '; 200]);
+    Append { entity, expected: version - 1, count: 1, record, note: None }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+    println!("{:>8} {:>12} {:>10}", "writers", "appends/s", "each");
+    for writers in [1, 8, 64, 512] {
+        let folder = tempfile::tempdir().unwrap();
+        let journal: Journal<Note> =
+            Journal::open(folder.path(), |error| panic!("{error}")).unwrap();
+        let each = APPENDS.min(writers * 2000) / writers;
+        let begun = Instant::now();
+        runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for writer in 0..writers {
+                let journal = journal.clone();
+                tasks.spawn(async move {
+                    for version in 1..=each as u64 {
+                        journal.append(append(writer, version)).await.unwrap();
+                    }
+                });
+            }
+            while let Some(ended) = tasks.join_next().await {
+                ended.unwrap();
+            }
+        });
+        let took = begun.elapsed();
+        let rate = (each * writers) as f64 / took.as_secs_f64();
+        let latency = took.as_secs_f64() * 1e6 / each as f64;
+        println!("{writers:>8} {rate:>12.0} {latency:>7.0} µs");
+        journal.close();
+    }
+}

@@ -1,0 +1,181 @@
+//! What lists, timers and lines hold is what looking at every row would give.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::Views;
+use super::lists::CaseFilter;
+use crate::domain::case::event::WaitKind;
+use crate::domain::case::phase::Phase;
+use crate::domain::case::summary::{Parked, ShownWait, Summary};
+use crate::domain::ids::{Bits, CaseId};
+use crate::domain::service::line::Ticket;
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::DefinitionId;
+
+const SERVICES: [&str; 2] = ["bobs-post", "crm"];
+
+fn summary() -> impl Strategy<Value = Summary> {
+    let what = (0u8..12, 0usize..2, 0u8..3, prop::sample::select(Phase::ALL.to_vec()));
+    let words = (prop::option::of(0u8..3), prop::option::of(0u8..3), 0u8..10);
+    let waits = (prop::option::of((0usize..10, prop::option::of(0usize..2))), 0u8..4);
+    let times = (0i64..50, prop::option::of(0i64..100), any::<bool>(), 0u64..100);
+    (what, words, waits, times).prop_map(|(what, words, waits, times)| {
+        let (id, workflow, version, phase) = what;
+        let (status, subject, priority) = words;
+        let (wait, parked) = waits;
+        let (since, due, owes, seen) = times;
+        let created_at = Timestamp(i64::from(id) * 10);
+        Summary {
+            id: CaseId(Bits([id; 16])),
+            definition: DefinitionId {
+                namespace: "test".into(),
+                name: ["order", "signup"][workflow].into(),
+                version: format!("1.0.{version}").into(),
+            },
+            subject: subject.map(|n| format!("subject {n}").into()),
+            tags: Vec::new().into(),
+            priority,
+            phase,
+            status: status.map(|n| format!("status {n}").into()),
+            version: seen,
+            created_at,
+            updated_at: created_at,
+            ended_at: None,
+            wait: wait.map(|(kind, on)| ShownWait {
+                kind: WaitKind::ALL[kind],
+                on: on.map(|on| SERVICES[on].into()),
+                task: None,
+                since: Timestamp(since),
+                until: None,
+                detail: None,
+            }),
+            due: due.map(Timestamp),
+            owes,
+            parked: (0..2)
+                .filter(|n| parked & (1 << n) != 0)
+                .map(|n| Parked { service: SERVICES[n].into(), since: Timestamp(since) })
+                .collect(),
+            listening: Vec::new(),
+            children: Vec::new(),
+            parent: None,
+            dead: None,
+        }
+    })
+}
+
+fn filter() -> impl Strategy<Value = CaseFilter> {
+    let words = |all: Vec<&'static str>| {
+        prop::collection::vec(prop::sample::select(all).prop_map(str::to_owned), 0..3)
+    };
+    let wait = (0usize..10, prop::option::of(0usize..2))
+        .prop_map(|(kind, on)| (WaitKind::ALL[kind], on.map(|on| SERVICES[on].to_owned())));
+    let times = (prop::option::of(0i64..130), prop::option::of(0i64..130));
+    (
+        words(vec!["test/order", "test/signup", "test/order/1.0.1"]),
+        prop::collection::vec(prop::sample::select(Phase::ALL.to_vec()), 0..3),
+        words(vec!["status 0", "status 1"]),
+        words(vec!["subject 0", "subject 1"]),
+        words(SERVICES.to_vec()),
+        prop::collection::vec(wait, 0..2),
+        times,
+    )
+        .prop_map(|(workflow, phase, status, subject, service, wait, (since, until))| {
+            CaseFilter {
+                workflow,
+                phase,
+                status,
+                subject,
+                service,
+                wait,
+                since: since.map(Timestamp),
+                until: until.map(Timestamp),
+            }
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn indexes_hold_what_the_rows_say(
+        puts in prop::collection::vec(summary(), 1..40),
+        filters in prop::collection::vec(filter(), 1..8),
+        page in 1usize..5,
+        until in 0i64..120,
+    ) {
+        let home = tempfile::tempdir().unwrap();
+        let views = Views::open(home.path(), "machine", 0).unwrap();
+        let mut rows: BTreeMap<CaseId, Summary> = BTreeMap::new();
+        for summary in puts {
+            views.put_case(&summary).unwrap();
+            rows.insert(summary.id, summary);
+        }
+        // a running row that only moved on keeps its version
+        for (id, row) in &mut rows {
+            let stored = views.case(*id).unwrap().unwrap();
+            row.version = stored.version;
+            prop_assert_eq!(&stored, row);
+        }
+        for filter in filters {
+            let mut expected: Vec<&Summary> = rows.values().filter(|r| filter.accepts(r)).collect();
+            expected.sort_by_key(|row| (std::cmp::Reverse(row.created_at), row.id));
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = views.cases(&filter, after.as_deref(), page).unwrap();
+                found.extend(page.items);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            prop_assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{:?}", filter);
+        }
+        let until = Timestamp(until);
+        let due = rows.values().filter_map(|r| Some((r.due.filter(|d| *d <= until)?, r.id)));
+        let mut due: Vec<_> = due.collect();
+        due.sort();
+        prop_assert_eq!(views.due(until, 100).unwrap(), due);
+        for service in SERVICES {
+            let waiting = rows.values().flat_map(|row| {
+                let here = row.parked.iter().filter(|p| &*p.service == service);
+                here.map(|p| Ticket::new(row.priority, p.since, row.id))
+            });
+            let mut line: Vec<Ticket> = waiting.collect();
+            line.sort();
+            prop_assert_eq!(views.line(service, 100).unwrap(), line.clone());
+            let oldest = line.iter().map(|ticket| ticket.since).min();
+            prop_assert_eq!(views.count_line(service).unwrap(), (line.len(), oldest));
+        }
+        let owing: Vec<CaseId> = rows.values().filter(|r| r.owes).map(|r| r.id).collect();
+        prop_assert_eq!(views.owing(None, 100).unwrap(), owing);
+        let pending = rows.values().filter(|row| row.phase == Phase::Pending).count();
+        prop_assert_eq!(views.count_pending().unwrap(), pending);
+    }
+}
+
+#[test]
+fn views_of_another_run_or_journal_are_made_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let open = |machine: &str, last: u64| {
+        let views = Views::open(home.path(), machine, last).unwrap();
+        (views.position().unwrap(), views)
+    };
+    let (position, views) = open("monday", 9);
+    assert_eq!(position, 0);
+    views.set_position(7).unwrap();
+    drop(views);
+    let (position, views) = open("monday", 9);
+    assert_eq!(position, 7, "a kill loses nothing");
+    drop(views);
+    let (position, views) = open("tuesday", 9);
+    assert_eq!(position, 0, "a power cut may have lost anything");
+    views.set_position(8).unwrap();
+    views.close().unwrap();
+    drop(views);
+    let (position, views) = open("wednesday", 9);
+    assert_eq!(position, 8, "closed in good order");
+    drop(views);
+    assert_eq!(open("wednesday", 5).0, 0, "of another journal");
+}

@@ -1,0 +1,116 @@
+//! The command line as scripts see it: what is printed where, and how it exits.
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::server::Server;
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+async fn caseworker(server: &Server, args: &[&str], input: &str) -> Ran {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_caseworker"))
+        .args(args)
+        .env("CASEWORKER_SERVER", server.url(""))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // an error means that it reads nothing
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+const FLOWS: [&str; 2] = [
+    "
+document: { dsl: '1.0.3', namespace: test, name: echo, version: '1.0.0' }
+do: [ { a: { call: echo, with: '${ . }' } } ]
+",
+    "
+document: { dsl: '1.0.3', namespace: test, name: fails, version: '1.0.0' }
+do: [ { a: { raise: { error: { type: https://x, status: 400, title: no } } } } ]
+",
+];
+
+#[tokio::test]
+async fn verbs_print_and_exit_as_they_say() {
+    let mut server = Server::new("");
+    server.start().await;
+    for flow in FLOWS {
+        assert_eq!(server.define(flow).await.status, 201);
+    }
+    let waited =
+        caseworker(&server, &["submit", "test/echo", "--wait", "--output", "json"], "{\"n\": 1}");
+    let waited = waited.await;
+    assert_eq!(waited.code, 0, "{}", waited.err);
+    let case: Value = serde_json::from_str(&waited.out).unwrap();
+    assert_eq!((&case["phase"], &case["output"]), (&json!("completed"), &json!({"n": 1})));
+    let id = case["id"].as_str().unwrap();
+    let failed = caseworker(&server, &["submit", "test/fails", "--wait"], "{}").await;
+    assert_eq!(failed.code, 9, "{}", failed.err);
+    let bulk = caseworker(&server, &["submit", "test/echo", "--key", "k"], "{}\n{}\n{}\n").await;
+    assert_eq!((bulk.code, bulk.out.lines().count()), (0, 3), "{}", bulk.err);
+    let again = caseworker(&server, &["submit", "test/echo", "--key", "k"], "{}\n{}\n{}\n").await;
+    assert_eq!(again.out, bulk.out);
+    let followed = caseworker(&server, &["case", id, "--follow"], "").await;
+    assert!(followed.out.contains("workflow.completed"), "{}", followed.out);
+    let listed = caseworker(&server, &["cases", "--workflow", "test/echo"], "").await;
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    for (args, code) in [
+        (&["case", "case_x"][..], 3),
+        (&["submit", "test/none"], 3),
+        (&["resume", id], 1),
+        (&["suspend", id, "--reason", "x"], 5),
+        (&["isolate", "nobody", "--reason", "x"], 3),
+        (&["release", "mail"], 5),
+        (&["redrive", "dead_x"], 3),
+        (&["services", "mail"], 0),
+        (&["dead-letters"], 0),
+        (&["cases", "--phase", "asleep"], 1),
+        (&["frobnicate"], 2),
+    ] {
+        let ran = caseworker(&server, args, "{}").await;
+        if args[0] == "resume" {
+            assert!([1, 5].contains(&ran.code), "{args:?}: {}", ran.err);
+        } else {
+            assert_eq!(ran.code, code, "{args:?}: {}{}", ran.out, ran.err);
+        }
+    }
+    server.kill().await;
+    assert_eq!(caseworker(&server, &["cases"], "").await.code, 6);
+}
+
+#[tokio::test]
+async fn check_names_every_fault_with_its_line() {
+    let server = Server::new("");
+    let file = server.path().join("wrong.yaml");
+    let text = "document: { dsl: '1.0.3', namespace: test, name: wrong, version: '1.0.0' }
+do:
+  - first:
+      set: { a: '${ .b | }' }
+      then: nowhere
+  - second: { cal: http }
+    third: { set: { a: 1 } }
+  - fourth:
+      try: [ { a: { set: { b: 1 } } } ]
+      catch: { retry: undefined }
+";
+    std::fs::write(&file, text).unwrap();
+    let ran = caseworker(&server, &["check", file.to_str().unwrap()], "").await;
+    assert_eq!(ran.code, 1);
+    for line in ["wrong.yaml:4:", "wrong.yaml:5:", "wrong.yaml:6:", "wrong.yaml:10:"] {
+        assert!(ran.out.contains(line), "{line} in {}", ran.out);
+    }
+}
