@@ -2,9 +2,9 @@
 
 use clap::Parser;
 
-/// A third of a busy server's time went into glibc's allocator and its locks; see ADR 9.
+/// A third of a busy server's time went into glibc's allocator and its locks; see docs/adr/0009.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> caseworker::cli::Exit {
     caseworker::prepare_process();
