@@ -14,7 +14,7 @@ use crate::domain::workflow::read::{Compiled, Surroundings, compile};
 use crate::domain::workflow::source::{Format, Place};
 use crate::store::embedded::{Append, AppendError, Journal, ReadError};
 use crate::store::note::Note;
-use crate::store::record::{self, By, Header, SCHEMA};
+use crate::store::record::{self, By, Header};
 
 /// Bytes of a definition's text.
 pub const TEXT_MAX: usize = 512 * 1024;
@@ -138,16 +138,8 @@ impl Definitions {
 
     async fn append(&self, id: &DefinitionId, stored: &Registered, by: By) -> Result<(), Refused> {
         let entity = Entity::workflow(&id.namespace, &id.name, &id.version);
-        let header = Header {
-            schema: SCHEMA,
-            entity,
-            version: 1,
-            count: 1,
-            at: self.clock.now(),
-            previous: [0; 16],
-            command: None,
-            by,
-        };
+        let header = Header::following(None, entity, self.clock.now(), by);
+        let header = header.map_err(|e| Refused::Failed(e.to_string()))?;
         let events = serde_json::to_vec(&[("registered", stored)]);
         let events = events.map_err(|e| Refused::Failed(e.to_string()))?;
         let record = record::encode(&header, &events);

@@ -10,7 +10,7 @@ use crate::domain::data::Data;
 use crate::domain::ids::Entity;
 use crate::store::embedded::{Append, AppendError, ReadError};
 use crate::store::note::Note;
-use crate::store::record::{self, By, Header, SCHEMA};
+use crate::store::record::{self, By, Header};
 use crate::store::views::events::KEPT;
 
 impl Office {
@@ -44,24 +44,16 @@ impl Office {
         let entity = Entity::from(event.id);
         let now = self.clock.now();
         let last = self.journal.last_of(entity)?;
-        let (expected, previous) = match &last {
-            None => (0, [0; 16]),
-            Some(bytes) => match record::decode(bytes) {
-                Ok((header, _)) if now.since(header.at) < KEPT => return Ok(None),
-                Ok((header, _)) => (header.last_version(), record::hash(bytes)),
-                Err(_) => return Ok(None),
-            },
+        if let Some(Ok((known, _))) = last.as_deref().map(record::decode)
+            && now.since(known.at) < KEPT
+        {
+            return Ok(None);
+        }
+        // one that cannot be read was there, whatever it said
+        let Ok(header) = Header::following(last.as_deref(), entity, now, by) else {
+            return Ok(None);
         };
-        let header = Header {
-            schema: SCHEMA,
-            entity,
-            version: expected + 1,
-            count: 1,
-            at: now,
-            previous,
-            command: None,
-            by,
-        };
+        let expected = header.version - 1;
         let words = ("event", &event.attributes);
         let events = serde_json::to_vec(&[words]).unwrap_or_default();
         let record = record::encode(&header, &events);

@@ -81,6 +81,12 @@ impl Handle {
         Self { office }
     }
 
+    /// What is behind it.
+    #[cfg(test)]
+    pub(super) fn office(&self) -> &Arc<Office> {
+        &self.office
+    }
+
     /// The clock.
     pub fn clock(&self) -> &Clock {
         &self.office.clock

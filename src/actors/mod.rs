@@ -50,6 +50,8 @@ mod restart;
 mod root;
 mod router;
 mod services;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod waker;
 mod watches;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::office::Office;
 use crate::domain::ids::{CaseId, Entity, EntityKind};
 use crate::store::embedded::{Append, ReadError};
-use crate::store::record::{self, By, Header, SCHEMA};
+use crate::store::record::{self, By, Header};
 
 /// What a record of a quarantine says.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,23 +85,9 @@ impl Office {
     ) -> Result<(), String> {
         let entity = Entity::quarantine(case);
         let last = self.journal.last_of(entity).map_err(|e| e.to_string())?;
-        let (expected, previous) = match &last {
-            None => (0, [0; 16]),
-            Some(bytes) => {
-                let (header, _) = record::decode(bytes).map_err(|e| e.to_string())?;
-                (header.last_version(), record::hash(bytes))
-            }
-        };
-        let header = Header {
-            schema: SCHEMA,
-            entity,
-            version: expected + 1,
-            count: 1,
-            at: self.clock.now(),
-            previous,
-            command: None,
-            by,
-        };
+        let header = Header::following(last.as_deref(), entity, self.clock.now(), by);
+        let header = header.map_err(|e| e.to_string())?;
+        let expected = header.version - 1;
         let events = serde_json::to_vec(&[(word, rest)]).map_err(|e| e.to_string())?;
         let record = record::encode(&header, &events);
         let append = Append { entity, expected, count: 1, record, note: None };

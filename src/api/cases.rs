@@ -6,6 +6,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{ETAG, IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value as Json_, json};
@@ -250,37 +251,17 @@ impl Retry {
     }
 }
 
-/// Suspends a case.
-pub async fn suspend(
-    State(api): State<Api>,
-    Extension(client): Extension<Client>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    OptionalBody(body): OptionalBody<Reason>,
-) -> Result<Response, Problem> {
-    tell(&api, &client, &id, &headers, Command::Suspend { reason: body.reason }).await
-}
-
-/// Resumes a case that a person suspended.
-pub async fn resume(
-    State(api): State<Api>,
-    Extension(client): Extension<Client>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    OptionalBody(body): OptionalBody<Reason>,
-) -> Result<Response, Problem> {
-    tell(&api, &client, &id, &headers, Command::Resume { reason: body.reason }).await
-}
-
-/// Cancels a case.
-pub async fn cancel(
-    State(api): State<Api>,
-    Extension(client): Extension<Client>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    OptionalBody(body): OptionalBody<Reason>,
-) -> Result<Response, Problem> {
-    tell(&api, &client, &id, &headers, Command::Cancel { reason: body.reason }).await
+/// A route on which a person asks something of a case, with a reason.
+pub fn ask(command: fn(String) -> Command) -> MethodRouter<Api> {
+    post(
+        async move |State(api): State<Api>,
+                    Extension(client): Extension<Client>,
+                    Path(id): Path<String>,
+                    headers: HeaderMap,
+                    OptionalBody(body): OptionalBody<Reason>| {
+            tell(&api, &client, &id, &headers, command(body.reason)).await
+        },
+    )
 }
 
 /// Takes up again what waits for a person.

@@ -27,6 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::actors::handles::Handle;
+use crate::domain::case::command::Command;
 use limits::Limits;
 use problem::Problem;
 pub use serve::serve;
@@ -88,9 +89,9 @@ impl Api {
             .route("/v1/cases", get(cases::list).post(cases::submit))
             .route("/v1/cases/{id}", get(cases::get))
             .route("/v1/cases/{id}/events", get(history::events))
-            .route("/v1/cases/{id}/suspend", post(cases::suspend))
-            .route("/v1/cases/{id}/resume", post(cases::resume))
-            .route("/v1/cases/{id}/cancel", post(cases::cancel))
+            .route("/v1/cases/{id}/suspend", cases::ask(|reason| Command::Suspend { reason }))
+            .route("/v1/cases/{id}/resume", cases::ask(|reason| Command::Resume { reason }))
+            .route("/v1/cases/{id}/cancel", cases::ask(|reason| Command::Cancel { reason }))
             .route("/v1/cases/{id}/retry", post(cases::retry))
             .route("/v1/events", post(events::take))
             .route("/v1/services", get(services::list))

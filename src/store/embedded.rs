@@ -22,7 +22,7 @@ use crate::domain::ids::{Entity, EntityKind};
 const BATCH_MAX: usize = 1024;
 
 /// Entities whose last version is kept in memory; for others one look into the index answers.
-const VERSIONS_MAX: usize = 65_536;
+const VERSIONS_MAX: usize = 16_384;
 
 /// fjall's block cache, in bytes.
 const CACHE: u64 = 8 << 20;
@@ -222,26 +222,6 @@ impl<N: Absorb + Send + 'static> Journal<N> {
             }
             None => Ok(None),
         }
-    }
-
-    /// The first versions of the entity's records and their positions, newest first.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub fn versions_before(
-        &self,
-        entity: Entity,
-        before: u64,
-        most: usize,
-    ) -> Result<Vec<u64>, ReadError> {
-        let start = keys::entity_version(entity, 0);
-        let end = keys::entity_version(entity, before);
-        let keys = self.shared.store.index.range(start..end).rev().take(most);
-        let version = |entry: fjall::Guard| {
-            let key = entry.key()?;
-            Ok(keys::position_of(&key[keys::ENTITY_LEN..]).unwrap_or(0))
-        };
-        keys.map(version).collect()
     }
 
     /// All entities of a kind; for kinds of which there are few.

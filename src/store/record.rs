@@ -78,6 +78,23 @@ pub struct Header {
 }
 
 impl Header {
+    /// The header of a record of one event that follows an entity's last record, if it has any.
+    ///
+    /// # Errors
+    /// When that one cannot be read.
+    pub fn following(
+        last: Option<&[u8]>,
+        entity: Entity,
+        at: Timestamp,
+        by: By,
+    ) -> Result<Self, BadRecord> {
+        let (version, previous) = match last {
+            Some(bytes) => (decode(bytes)?.0.last_version() + 1, hash(bytes)),
+            None => (1, [0; 16]),
+        };
+        Ok(Self { schema: SCHEMA, entity, version, count: 1, at, previous, command: None, by })
+    }
+
     /// Version of the last event.
     pub fn last_version(&self) -> u64 {
         self.version + self.count - 1

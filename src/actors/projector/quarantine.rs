@@ -43,7 +43,6 @@ impl Rows<'_> {
         let views = &self.office.views;
         match read(events) {
             Some(Quarantined::Taken(reason)) => {
-                views.set_quarantined(case, true)?;
                 let Some(mut summary) = views.case(case)? else { return Ok(()) };
                 show(&mut summary, reason.as_str().into());
                 views.put_case(&summary)?;
@@ -60,7 +59,6 @@ impl Rows<'_> {
                 self.change(position, summary);
             }
             Some(Quarantined::Released) => {
-                views.set_quarantined(case, false)?;
                 let taken = dead_id(case, header.version.saturating_sub(1));
                 views.settle_dead_letter(taken, DeadState::Redriven)?;
                 // what came while it was out of service has to find it

@@ -155,12 +155,36 @@ pub async fn kill(bench: &Bench, world: &mut World, report: &mut Report) -> Resu
         world.start().await?;
         completed(world, bench.killed).await?;
         times.push(begun.elapsed().as_secs_f64());
+        all_listed(world, bench.killed).await?;
         check_each(world, bench.killed).await?;
         world.kill().await;
     }
     let name = format!("kill -9 with {} in flight, start to all done", bench.killed);
     report.at_most(&name, "s", &times, 8.0);
     Ok(())
+}
+
+/// Waits until the lists show what has ended.
+async fn all_listed(world: &World, cases: usize) -> Result<(), String> {
+    let begun = Instant::now();
+    loop {
+        let (mut cursor, mut seen) = (String::new(), 0);
+        loop {
+            let page = get(world, &format!("/v1/cases?phase=completed&limit=500{cursor}")).await?;
+            seen += page["items"].as_array().map_or(0, Vec::len);
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        if seen == cases {
+            return Ok(());
+        }
+        if begun.elapsed() > Duration::from_secs(30) {
+            return Err(format!("{seen} of {cases} cases are there"));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Every case is there, completed, and each of its tasks was done once.

@@ -128,22 +128,6 @@ impl Views {
         Ok((count, oldest))
     }
 
-    /// Whether a case was taken out of service.
-    pub fn is_quarantined(&self, case: CaseId) -> Result<bool, TableError> {
-        self.table.has(&keys::of_case(keys::QUARANTINE, case))
-    }
-
-    /// All cases that were taken out of service.
-    pub fn quarantined(&self) -> Result<Vec<CaseId>, TableError> {
-        self.cases_under(&[keys::QUARANTINE], usize::MAX)
-    }
-
-    /// Takes a case out of service, or back.
-    pub fn set_quarantined(&self, case: CaseId, quarantined: bool) -> Result<(), TableError> {
-        let key = keys::of_case(keys::QUARANTINE, case);
-        if quarantined { self.table.put(&key, &[]) } else { self.table.remove(&key) }
-    }
-
     fn cases_under(&self, prefix: &[u8], most: usize) -> Result<Vec<CaseId>, TableError> {
         let found = self.table.scan(prefix, Bound::Unbounded).take(most);
         found.filter_map(|e| e.map(|(key, _)| keys::case_at_end(&key)).transpose()).collect()

@@ -33,7 +33,6 @@ pub const EVENT_SUBJECT: u8 = b'J';
 pub const WAKE: u8 = b'W';
 pub const DEAD: u8 = b'd';
 pub const DEAD_ALL: u8 = b'D';
-pub const QUARANTINE: u8 = b'z';
 pub const SNAPSHOT: u8 = b'n';
 pub const CALLS: u8 = b'C';
 pub const META: u8 = b'm';

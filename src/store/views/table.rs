@@ -12,7 +12,7 @@ use sled::{Config, Db, IVec, Mode};
 
 /// sled's cache in bytes; its own default is 1 GiB. It counts pages as they are written: in memory
 /// they take several times as much.
-const CACHE: u64 = 8 << 20;
+const CACHE: u64 = 4 << 20;
 
 /// A failure of sled: whatever it was, the table has to be made anew.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -65,11 +65,6 @@ impl Table {
     /// When sled fails; so for all below.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
         Ok(self.db.get(key)?)
-    }
-
-    /// Whether a key is there.
-    pub fn has(&self, key: &[u8]) -> Result<bool, TableError> {
-        Ok(self.db.contains_key(key)?)
     }
 
     /// Sets a key's value.

@@ -1,0 +1,140 @@
+//! Crashes of cases' actors, met from inside: nothing outside can make one crash.
+
+use std::path::Path;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::case::{CaseMsg, TellError};
+use super::engine::{Engine, Parts, Running};
+use super::handles::{By, CaseError, Handle, Meta, Submitted};
+use crate::clock::Clock;
+use crate::domain::case::command::{Command, Outcome};
+use crate::domain::case::phase::Phase;
+use crate::domain::data::Data;
+use crate::domain::ids::CaseId;
+use crate::domain::workflow::model::TaskId;
+use crate::domain::workflow::source::Format;
+use crate::effects::http::Http;
+use crate::store::embedded::Journal;
+use crate::store::views::Views;
+
+const PARKED: &str = "
+document: { dsl: '1.0.3', namespace: test, name: parked, version: '1.0.0' }
+do:
+  - pause: { wait: P30D }
+";
+
+struct World {
+    running: Running,
+    handle: Handle,
+    _fatal: mpsc::UnboundedReceiver<String>,
+}
+
+async fn world(folder: &Path) -> World {
+    crate::prepare_process();
+    let journal =
+        Journal::open(&folder.join("journal"), |error| panic!("{error}")).expect("a journal");
+    let last = journal.last_position().expect("a position");
+    let views = Views::open(&folder.join("views"), "machine", last).expect("views");
+    let (told, fatal) = mpsc::unbounded_channel();
+    let engine = Engine::build(Parts {
+        clock: Clock::System,
+        journal,
+        views,
+        services: Vec::new(),
+        allow_unknown_hosts: true,
+        http: Http::new(None).expect("a client"),
+        post: None,
+        max_requests: 8,
+        secrets: None,
+        folder: folder.to_owned(),
+        min_free: 0,
+        live_max: 100,
+        pending_max: 100,
+        fatal: told,
+    });
+    let engine = engine.await.expect("an engine");
+    let handle = engine.handle();
+    let registered = handle.register(PARKED.to_owned(), Format::Yaml, By::engine()).await;
+    registered.expect("a definition");
+    let running = engine.start().await.expect("actors");
+    World { running, handle, _fatal: fatal }
+}
+
+async fn submit(handle: &Handle) -> CaseId {
+    let submitted = Submitted {
+        namespace: "test".to_owned(),
+        name: "parked".to_owned(),
+        version: None,
+        input: Data::from(json!({})),
+        subject: None,
+        tags: Vec::new(),
+        priority: None,
+        key: None,
+        client: "local".to_owned(),
+    };
+    handle.submit(submitted, By::engine()).await.expect("a case").id
+}
+
+/// A result of a task that the definition does not have, as no courier would bring.
+fn crash(world: &World, case: CaseId) {
+    let message = || CaseMsg::Result {
+        task: TaskId(9999),
+        iteration: 1,
+        attempt: 1,
+        outcome: Box::new(Outcome::Prepared),
+    };
+    let office = world.handle.office();
+    office.cases.tell(office, case, None, message());
+}
+
+async fn until(what: &str, look: impl Fn() -> bool) {
+    let looking = async {
+        while !look() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), looking).await;
+    assert!(waited.is_ok(), "in vain: {what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_touches_no_other_case_and_ends_in_quarantine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world(folder.path()).await;
+    let handle = &world.handle;
+    let (poisoned, sound) = (submit(handle).await, submit(handle).await);
+
+    crash(&world, poisoned);
+    let suspended = Command::Suspend { reason: "a look".to_owned() };
+    let told = handle.command(poisoned, suspended, Meta::engine()).await.expect("it goes on");
+    assert_eq!(told.phase, Phase::Suspended, "rebuilt from the journal");
+
+    for _ in 0..20 {
+        crash(&world, poisoned);
+    }
+    until("it is taken out of service", || {
+        crash(&world, poisoned);
+        handle.quarantined(poisoned).is_some()
+    })
+    .await;
+    let refused = Command::Cancel { reason: String::new() };
+    let refused = handle.command(poisoned, refused, Meta::engine()).await;
+    assert!(matches!(refused, Err(TellError::Quarantined(_))), "{refused:?}");
+    let cancelled = Command::Cancel { reason: String::new() };
+    let told = handle.command(sound, cancelled, Meta::engine()).await.expect("untouched");
+    assert_eq!(told.phase, Phase::Cancelled);
+
+    let retry = Command::Retry {
+        reason: "looked into".to_owned(),
+        task: None,
+        outcome: None,
+        output: None,
+    };
+    let told = handle.command(poisoned, retry, Meta::engine()).await.expect("back in service");
+    assert_eq!((told.phase, handle.quarantined(poisoned)), (Phase::Suspended, None));
+    let missing = handle.case(CaseId::default()).await.map(|_| ());
+    assert!(matches!(missing, Err(CaseError::NotFound)));
+    world.running.stop().await;
+}
