@@ -112,7 +112,9 @@ impl Handle {
     /// # Errors
     /// When nothing was stored, and why.
     pub async fn submit(&self, submitted: Submitted, by: By) -> Result<Told, SubmitError> {
-        self.office.submit(submitted, by).await
+        let office = self.office.clone();
+        let submitting = carry_through(async move { office.submit(submitted, by).await });
+        submitting.await.unwrap_or_else(|broken| Err(SubmitError::Unavailable(broken)))
     }
 
     /// Watches a case from now on.
@@ -146,13 +148,15 @@ impl Handle {
         meta: Meta,
     ) -> Result<Told, TellError> {
         let retry = matches!(command, Command::Retry { .. });
-        if retry && self.office.cases.quarantined(case).is_some() {
-            // taken back into service, it goes on where it stands
-            let released = self.office.release(case, meta.by.clone()).await;
-            released.map_err(TellError::Unavailable)?;
-            return self.office.tell(case, Command::Recover, Meta::engine()).await;
+        if !retry || self.office.cases.quarantined(case).is_none() {
+            return self.office.tell(case, command, meta).await;
         }
-        self.office.tell(case, command, meta).await
+        // taken back into service, it goes on where it stands
+        let office = self.office.clone();
+        let releasing = carry_through(async move { office.release(case, meta.by).await });
+        let released = releasing.await.unwrap_or_else(Err);
+        released.map_err(TellError::Unavailable)?;
+        self.office.tell(case, Command::Recover, Meta::engine()).await
     }
 
     /// A case's history from a version on.
@@ -187,7 +191,9 @@ impl Handle {
         if let Some(refusal) = self.office.intake.refusal() {
             return Err(Refused::Failed(refusal.to_owned()));
         }
-        self.office.definitions.register(text, format, by).await
+        let office = self.office.clone();
+        let registering = async move { office.definitions.register(text, format, by).await };
+        carry_through(registering).await.unwrap_or_else(|broken| Err(Refused::Failed(broken)))
     }
 
     /// All definitions, by namespace, name and version.
@@ -263,6 +269,14 @@ impl Handle {
         let parts: [&[u8]; 3] = [b"command", client.as_bytes(), key.as_bytes()];
         CommandId(crate::domain::ids::Bits::derived(&parts))
     }
+}
+
+/// Carries something through to its end, whether or not whoever asked for it still listens: what is
+/// committed has to be taken up.
+async fn carry_through<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, String> {
+    tokio::spawn(work).await.map_err(|_| "it broke off".to_owned())
 }
 
 async fn ask<T>(

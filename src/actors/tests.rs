@@ -32,7 +32,8 @@ struct World {
 }
 
 async fn world(folder: &Path) -> World {
-    crate::prepare_process();
+    // an error means that it is there already
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let journal =
         Journal::open(&folder.join("journal"), |error| panic!("{error}")).expect("a journal");
     let last = journal.last_position().expect("a position");

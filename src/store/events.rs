@@ -7,7 +7,7 @@
 //! ```text
 //! ["start", 9, 12, {"attempt": 1, "service": "bobs-post"}]
 //! ["done", 9, 12, {"output": {"status": "scheduled"}}]
-//! ["wait", 8, 13, {"wait": {"kind": "timer", "until": 1732183200000}}]
+//! ["wait", 8, 13, {"wait": {"until": 1732183200000}}]
 //! ```
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::case::event::{
-    Change, Doubt, Entry, Event, Received, Start, Submission, TaskEvent, Wait,
+    Change, Doubt, Entry, Event, Received, Start, Submission, TaskEvent, Wait, WaitKind,
 };
 use crate::domain::case::problem::Problem;
 use crate::domain::data::Data;
@@ -107,13 +107,23 @@ struct Rest {
 #[derive(Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 struct WireWait {
-    kind: crate::domain::case::event::WaitKind,
+    /// Left out for the most common one, an instant.
+    #[serde(skip_serializing_if = "is_timer", default = "timer")]
+    kind: WaitKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     on: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Arc<str>>,
+}
+
+fn timer() -> WaitKind {
+    WaitKind::Timer
+}
+
+fn is_timer(kind: &WaitKind) -> bool {
+    *kind == WaitKind::Timer
 }
 
 /// A value that is there, even where it is null.

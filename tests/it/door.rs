@@ -205,3 +205,33 @@ async fn the_description_names_every_path() {
     }
     assert_eq!(document["paths"].as_object().unwrap().len(), 24);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_begun_is_carried_through_when_the_client_hangs_up() {
+    use tokio::io::AsyncWriteExt;
+    let mut server = Server::new("");
+    server.start().await;
+    assert_eq!(server.define(ECHO).await.status, 201);
+    let body = json!({"workflow": "test/echo", "input": {"n": 1}}).to_string();
+    let host = server.url("").replace("http://", "");
+    for n in 0..400 {
+        let mut stream = tokio::net::TcpStream::connect(&host).await.unwrap();
+        let head = format!(
+            "POST /v1/cases HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
+             idempotency-key: {n}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // hung up at another instant each time
+        for _ in 0..n % 40 {
+            tokio::task::yield_now().await;
+        }
+        if n % 7 != 0 {
+            stream.set_zero_linger().unwrap();
+        }
+    }
+    for n in 0..400 {
+        let id = server.submit_surely("test/echo", &json!({"n": 1}), &n.to_string()).await;
+        server.ended(&id).await;
+    }
+}

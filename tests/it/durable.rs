@@ -221,5 +221,5 @@ async fn a_poll_writes_two_small_records() {
     // the last two are the second poll: the call starts, and its answer begins the next wait
     let poll: usize = records[records.len() - 2..].iter().map(Vec::len).sum();
     println!("a poll takes {poll} bytes");
-    assert!(poll <= 500, "{poll}");
+    assert!(poll <= 400, "{poll}");
 }

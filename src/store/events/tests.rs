@@ -57,6 +57,12 @@ pub fn one_of_each() -> Vec<(&'static str, Event)> {
         until: Some(Timestamp(1_732_183_200_000)),
         detail: Some("no connection".into()),
     };
+    let timer = Wait {
+        kind: WaitKind::Timer,
+        on: None,
+        until: Some(Timestamp(1_732_183_200_000)),
+        detail: None,
+    };
     let start = Start {
         submission: Some(submission()),
         data: Some(Data::from(json!([1]))),
@@ -90,6 +96,7 @@ pub fn one_of_each() -> Vec<(&'static str, Event)> {
         ),
         ("task-prepare", task(Change::Preparing { entry: None, service: "docs".into() })),
         ("task-wait", task(Change::Waiting { entry: None, wait })),
+        ("task-wait-timer", task(Change::Waiting { entry: None, wait: timer })),
         (
             "task-listen",
             task(Change::Listening {
