@@ -81,7 +81,9 @@ impl Demo {
         let services = Services::parse(SERVICES, "config/services.toml");
         let services = services.map_err(|error| error.to_string())?;
         let tell = format!("http://{}/v1/events", self.listen);
-        let parties = Arc::new(parties(tell).await?);
+        let books = self.data.join("demo-bobs-post.json");
+        std::fs::create_dir_all(&self.data).map_err(|error| error.to_string())?;
+        let parties = Arc::new(parties(tell, books).await?);
         let board = board::open(BOARD, parties.clone()).await;
         let _open = board.map_err(|error| format!("port {BOARD}: {error}"))?;
         let (workflows, clock) = (None, Clock::System);
@@ -98,12 +100,13 @@ impl Demo {
     }
 }
 
-async fn parties(tell: String) -> Result<Vec<Party>, String> {
+async fn parties(tell: String, books: PathBuf) -> Result<Vec<Party>, String> {
     let taken = |port: u16| move |error: std::io::Error| format!("port {port}: {error}");
     let (cards, cloud) = (Arc::new(Cards::default()), Arc::new(Cloud::default()));
     let mailbox = Arc::new(Mailbox::default());
     Ok(vec![
-        BobsPost::new(SHIPPING, Some(tell)).open(7711).await.map_err(taken(7711))?,
+        // what was placed with it outlasts a restart of the demo, as it does with the real one
+        BobsPost::kept(SHIPPING, Some(tell), books).open(7711).await.map_err(taken(7711))?,
         crm::open(7712).await.map_err(taken(7712))?,
         verifier::open(7713).await.map_err(taken(7713))?,
         cards.open(7714).await.map_err(taken(7714))?,

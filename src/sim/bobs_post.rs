@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Party;
@@ -20,17 +22,19 @@ pub struct BobsPost {
     ship_after: Duration,
     /// Where it tells of shipping.
     tell: Option<String>,
+    /// The file that the books are kept in; none: they are lost with the process.
+    kept_in: Option<PathBuf>,
     client: reqwest::Client,
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Books {
     shipments: Vec<Shipment>,
     /// Shipments by idempotency key.
     by_key: HashMap<String, usize>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Shipment {
     reference: String,
     customer: Value,
@@ -57,8 +61,24 @@ fn id_text(id: usize) -> String {
 impl BobsPost {
     /// A Bob's Post that ships after a while; `tell` is where it sends its CloudEvents, if it does.
     pub fn new(ship_after: Duration, tell: Option<String>) -> Arc<Self> {
+        Arc::new(Self::over(Books::default(), ship_after, tell, None))
+    }
+
+    /// The same, whose books outlast the process: they are kept in a file.
+    pub fn kept(ship_after: Duration, tell: Option<String>, file: PathBuf) -> Arc<Self> {
+        let books = std::fs::read(&file).ok();
+        let books = books.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Arc::new(Self::over(books.unwrap_or_default(), ship_after, tell, Some(file)))
+    }
+
+    fn over(
+        books: Books,
+        ship_after: Duration,
+        tell: Option<String>,
+        kept_in: Option<PathBuf>,
+    ) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().unwrap_or_default();
-        Arc::new(Self { books: Mutex::default(), ship_after, tell, client })
+        Self { books: Mutex::new(books), ship_after, tell, kept_in, client }
     }
 
     /// Opens its door.
@@ -74,6 +94,13 @@ impl BobsPost {
             .with_state(state);
         let party = Party::http("bobs-post", port, router).await?;
         let _ = switch.set(party.switch().clone());
+        let left = self.books().shipments.len();
+        for id in 0..left {
+            // what was not shipped before is shipped now
+            if self.books().shipments.get(id).is_some_and(|s| !s.shipped) {
+                tokio::spawn(self.clone().ship(id));
+            }
+        }
         Ok(party)
     }
 
@@ -97,6 +124,19 @@ impl BobsPost {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes the books down, where they are kept.
+    fn keep(&self, books: &Books) {
+        let Some(file) = &self.kept_in else { return };
+        let new = file.with_extension("new");
+        let written = serde_json::to_vec(books)
+            .map_err(io::Error::from)
+            .and_then(|bytes| std::fs::write(&new, bytes))
+            .and_then(|()| std::fs::rename(&new, file));
+        if let Err(error) = written {
+            tracing::warn!(%error, "Bob's Post cannot keep its books");
+        }
+    }
+
     async fn ship(self: Arc<Self>, id: usize) {
         tokio::time::sleep(self.ship_after).await;
         let body = {
@@ -105,7 +145,9 @@ impl BobsPost {
                 return;
             };
             shipment.shipped = true;
-            shipment.show(id)
+            let shown = shipment.show(id);
+            self.keep(&books);
+            shown
         };
         let Some(address) = &self.tell else { return };
         let event = json!({
@@ -148,6 +190,7 @@ async fn create(State(door): State<Door>, headers: HeaderMap, Json(body): Json<V
                 if let Some(key) = key {
                     books.by_key.insert(key, id);
                 }
+                door.post.keep(&books);
                 (id, shown, true)
             }
         }
@@ -189,6 +232,7 @@ async fn cancel(State(door): State<Door>, Path(id): Path<String>) -> StatusCode 
         Some(shipment) if shipment.shipped => StatusCode::CONFLICT,
         Some(shipment) if !shipment.cancelled => {
             shipment.cancelled = true;
+            door.post.keep(&books);
             StatusCode::NO_CONTENT
         }
         _ => StatusCode::NOT_FOUND,
