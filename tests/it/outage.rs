@@ -44,7 +44,7 @@ fn down(down: bool) -> FaultsChange {
     FaultsChange { down: Some(down), ..FaultsChange::default() }
 }
 
-async fn orders_through_an_outage(ignores_keys: bool) {
+async fn orders_through_an_outage(ignores_keys: bool, error_status: u16) {
     let mut world = world().await;
     world.bobs_post.change(&down(true));
     let ignores = FaultsChange { ignores_keys: Some(ignores_keys), ..FaultsChange::default() };
@@ -75,7 +75,12 @@ async fn orders_through_an_outage(ignores_keys: bool) {
     assert!(case["wait"]["since"].is_string());
     assert_eq!(server.list("/v1/dead-letters?limit=500").await, Vec::<Value>::new());
 
-    let faults = FaultsChange { errors: Some(0.2), silent: Some(0.1), ..down(false) };
+    let faults = FaultsChange {
+        errors: Some(0.2),
+        error_status: Some(error_status),
+        silent: Some(0.1),
+        ..down(false)
+    };
     world.bobs_post.change(&faults);
     until("some are through", || async {
         let done = server.list("/v1/cases?phase=completed&limit=500").await.len();
@@ -107,12 +112,12 @@ async fn orders_through_an_outage(ignores_keys: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_come_through_an_outage() {
-    orders_through_an_outage(false).await;
+    orders_through_an_outage(false, 503).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_come_through_an_outage_of_a_post_that_ignores_keys() {
-    orders_through_an_outage(true).await;
+    orders_through_an_outage(true, 500).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

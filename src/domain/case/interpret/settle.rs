@@ -21,6 +21,10 @@ const MARGIN: i64 = 1000;
 /// Failures in a row from which on a case may be said to fail by itself.
 const OWN_FAILURES: u32 = 10;
 
+/// Times that a question is asked again when the service answers with an error of its own; about
+/// two minutes in all.
+const QUESTIONS: u32 = 10;
+
 /// Milliseconds over which these failures are spread at least.
 const OWN_FAILURES_OVER: i64 = 60_000;
 
@@ -47,11 +51,15 @@ impl Interpreter<'_> {
             return Ok(());
         }
         let preparing = matches!(call.stage, Stage::Preparing { .. });
-        let asking = call.asking;
+        let (asking, misses) = (call.asking, call.misses);
         match outcome {
             Outcome::Done(answer) if asking => self.reconcile(key, answer),
             Outcome::Done(output) => self.done(key, output),
             Outcome::Prepared => self.attempt(key),
+            // a question does no harm: one that meets a server's error is asked again
+            Outcome::Failed { error, server: true } if asking && misses < QUESTIONS => {
+                self.missed(key, error, None, Health::default())
+            }
             Outcome::Failed { error, .. } if asking => self.leave_to_person(key, error.clone()),
             Outcome::Failed { error, server } => {
                 let unsure = *server && !preparing && !self.repeatable(key)?;

@@ -201,6 +201,31 @@ fn a_question_that_fails_leaves_it_to_a_person() {
 }
 
 #[test]
+fn a_question_that_meets_a_servers_error_is_asked_again_for_a_while() {
+    let mut world = started(RECONCILED);
+    world.answer_next(unknown());
+    for _ in 0..3 {
+        world.answer_next(failed(500));
+        assert_eq!(world.phase(), Phase::Waiting);
+        world.pass_to_next();
+    }
+    world.answer_next(done(json!({"items": [{"id": "s1"}]})));
+    assert_eq!(world.output(), json!({"id": "s1"}));
+
+    let mut world = started(RECONCILED);
+    world.answer_next(unknown());
+    while world.phase() != Phase::Suspended {
+        world.answer_next(failed(500));
+        if world.phase() == Phase::Waiting {
+            world.pass_to_next();
+        }
+    }
+    assert_eq!(world.shown_wait().unwrap().kind, WaitKind::Person);
+    let spent = world.state().updated_at.since(world.state().created_at);
+    assert!(spent < 5 * 60_000, "{spent}");
+}
+
+#[test]
 fn a_repeat_after_a_server_error_is_asked_for_first() {
     let mut world = world(&RECONCILED.replace("do:\n  - send:", "do:\n  - t:\n      try:\n        - send:").replace(
         "      call: http\n      with: {method: post",
