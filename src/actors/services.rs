@@ -214,6 +214,12 @@ impl Served {
         }
     }
 
+    /// The views show that a case waits.
+    pub fn shown(&self, case: CaseId) {
+        self.gate().shown(case);
+        self.poke();
+    }
+
     /// A case was told that its place is free, and has used it or not.
     pub fn decline(&self, case: CaseId) {
         self.gate().decline(case);

@@ -40,6 +40,23 @@ async fn world() -> World {
     World { server, post, bobs_post, mailbox, _others: others }
 }
 
+/// Waits until every order has completed; tells of one that has not.
+async fn all_are_through(server: &Server) {
+    let open = "/v1/cases?phase=pending,running,waiting,suspended,faulted,cancelled&limit=500";
+    for _ in 0..3000 {
+        if server.list("/v1/cases?phase=completed&limit=500").await.len() == ORDERS {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let left = server.list(open).await;
+    let one = left[0]["id"].as_str().unwrap();
+    let service = server.get("/v1/services/bobs-post").await.json;
+    let history = server.history(one).await;
+    let last = &history[history.len().saturating_sub(8)..];
+    panic!("{} are left, such as {:#}\n{service:#}\n{last:#?}", left.len(), server.case(one).await);
+}
+
 fn down(down: bool) -> FaultsChange {
     FaultsChange { down: Some(down), ..FaultsChange::default() }
 }
@@ -90,11 +107,7 @@ async fn orders_through_an_outage(ignores_keys: bool, error_status: u16) {
     world.server.kill().await;
     world.server.start().await;
     let server = &world.server;
-    until("all are through", || async {
-        let done = server.list("/v1/cases?phase=completed&limit=500").await.len();
-        (done == ORDERS).then_some(())
-    })
-    .await;
+    all_are_through(server).await;
 
     let shipments = world.post.shipments();
     assert_eq!(shipments.len(), ORDERS);

@@ -64,6 +64,12 @@ impl<'a> Rows<'a> {
         }
         self.listeners(&summary, &put.listeners)?;
         self.family(&summary, before)?;
+        for parked in &summary.parked {
+            let known = before.is_some_and(|before| before.parked.contains(parked));
+            if !known && let Some(served) = self.office.services.find(&parked.service) {
+                served.shown(summary.id);
+            }
+        }
         self.dead_letter(position, &summary, before)?;
         if let Some(due) = summary.due {
             self.office.timers.note(due, summary.id);

@@ -333,6 +333,14 @@ impl Gate {
         [circuit, kept, line].into_iter().flatten().min()
     }
 
+    /// The index shows that a case waits. One that is not known here was left to the index before it
+    /// was in there, and the index has to be read again.
+    pub fn shown(&mut self, case: CaseId) {
+        if !self.kept.contains_key(&case) && !self.line.contains(case) {
+            self.line.expect_more();
+        }
+    }
+
     /// Whether the index has to be read to know who comes next.
     pub fn wants_line(&self) -> bool {
         let could_admit = match &self.circuit {

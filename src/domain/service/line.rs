@@ -50,6 +50,11 @@ impl Line {
         self.more = true;
     }
 
+    /// Whether a case is known to wait.
+    pub fn contains(&self, case: CaseId) -> bool {
+        self.by_case.contains_key(&case)
+    }
+
     /// A case joins the line, or keeps the better of its two places.
     pub fn join(&mut self, ticket: Ticket) {
         if let Some(&known) = self.by_case.get(&ticket.case) {
