@@ -358,9 +358,12 @@ impl Gate {
 
     /// Who waits, as the index has it, in order.
     pub fn line_up(&mut self, tickets: Vec<Ticket>, complete: bool) {
+        // the index may still show who was let in; whoever has come back since then counts
         let admitted = &self.admitted;
-        let fresh = tickets.into_iter().filter(|t| !admitted.contains_key(&t.case));
-        self.line.refill(fresh, complete);
+        let waits = |t: &Ticket| admitted.get(&t.case).is_none_or(|at| t.since > *at);
+        let (fresh, stale): (Vec<_>, Vec<_>) = tickets.into_iter().partition(waits);
+        // a stale one may be a new one by the time that it is read again
+        self.line.refill(fresh, complete && stale.is_empty());
     }
 
     /// An operator holds the service until then.
