@@ -19,6 +19,7 @@ use crate::domain::workflow::source::Format;
 use crate::effects::email::Post;
 use crate::effects::http::Http;
 use crate::store::embedded::Journal;
+use crate::store::snapshots::Snapshots;
 use crate::store::views::Views;
 use crate::telemetry;
 
@@ -70,7 +71,9 @@ impl App {
             max_body: usize::try_from(config.server.max_body.0).unwrap_or(usize::MAX),
             max_requests: config.server.max_requests.0,
             rate: config.server.rate.0,
+            hosts: hosts(&config.server.hosts.0, listen),
         };
+        let connections = config.server.max_connections.0.min(descriptors() / 2);
         let router = Api::new(handle, settings, telemetry::count()).router();
         let (stop_server, stopped) = oneshot::channel();
         let door = tokio::runtime::Builder::new_multi_thread()
@@ -84,7 +87,7 @@ impl App {
                 let _ = stopped.await;
             };
             match TcpListener::from_std(listener) {
-                Ok(listener) => api::serve(listener, router, stop).await,
+                Ok(listener) => api::serve(listener, router, connections, stop).await,
                 Err(error) => tracing::error!(%error, "nothing can be served"),
             }
         });
@@ -115,6 +118,29 @@ impl App {
     }
 }
 
+/// The names under which the server may be asked: those configured, and the address that it listens
+/// at where that is one.
+fn hosts(configured: &[String], listen: SocketAddr) -> Vec<String> {
+    let mut hosts = configured.to_vec();
+    if !listen.ip().is_unspecified() {
+        hosts.push(listen.to_string());
+    }
+    hosts
+}
+
+/// File descriptors that the process may have, raised as far as it may be. Connections get half of
+/// them at the most, so that the journal never lacks one.
+fn descriptors() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the bound on file descriptors cannot be raised");
+    }
+    let current = getrlimit(Resource::Nofile).current;
+    current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
+}
+
 fn parts(
     config: &Config,
     services: Services,
@@ -131,8 +157,9 @@ fn parts(
     });
     let journal = journal.map_err(|error| error.to_string())?;
     let last = journal.last_position().map_err(|error| error.to_string())?;
-    let views = Views::open(&folder.join("views"), &machine(), last);
+    let views = Views::open(&folder.join("views"), &machine(), clock.now(), last);
     let views = views.map_err(|error| error.to_string())?;
+    let snapshots = Snapshots::open(&folder.join("snapshots"));
     let http = Http::new(config.http.proxy.as_ref().map(|proxy| proxy.0.as_str()))?;
     let email = &config.email;
     let post = email.url.as_ref().map(|url| {
@@ -144,6 +171,7 @@ fn parts(
         clock,
         journal,
         views,
+        snapshots,
         services: services.named,
         allow_unknown_hosts: services.allow_unknown_hosts,
         http,

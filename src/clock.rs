@@ -1,4 +1,7 @@
 //! The time, and waiting for it. The rest of the program asks here, so that a test can move it.
+//!
+//! Engine time is the wall's at the start of the process, and from there on what really goes by. A
+//! wall clock that is set neither ends a wait nor stops one.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,19 +10,32 @@ use tokio::sync::watch;
 
 use crate::domain::time::Timestamp;
 
-/// Longest sleep in one go: the wall clock may be set while we sleep.
+/// Longest sleep in one go: a machine that sleeps stops our timers, but not the time that goes by.
 const NAP: Duration = Duration::from_secs(30);
 
 /// A clock.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The machine's.
-    System,
+    /// The machine's: what the wall said at the start, and the monotonic time then.
+    Engine { wall: Timestamp, begun: Duration },
     /// One that stands still until it is moved.
     Simulated(Arc<watch::Sender<Timestamp>>),
 }
 
 impl Clock {
+    /// Engine time, which begins with what the wall says now.
+    pub fn engine() -> Self {
+        Self::Engine { wall: wall(), begun: gone_by() }
+    }
+
+    /// How far the wall is ahead of engine time, in milliseconds; the clock was set since the start.
+    pub fn wall_ahead(&self) -> i64 {
+        match self {
+            Self::Engine { .. } => wall().since(self.now()),
+            Self::Simulated(_) => 0,
+        }
+    }
+
     /// A clock that stands at an instant until [`Clock::advance`] moves it.
     pub fn simulated(at: Timestamp) -> Self {
         Self::Simulated(Arc::new(watch::channel(at).0))
@@ -28,11 +44,9 @@ impl Clock {
     /// The time.
     pub fn now(&self) -> Timestamp {
         match self {
-            Self::System => {
-                #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-                let now = SystemTime::now();
-                let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+            Self::Engine { wall, begun } => {
+                let since = gone_by().saturating_sub(*begun);
+                wall.plus(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
             }
             Self::Simulated(now) => *now.borrow(),
         }
@@ -41,7 +55,7 @@ impl Clock {
     /// Waits until an instant has come.
     pub async fn sleep_until(&self, at: Timestamp) {
         match self {
-            Self::System => loop {
+            Self::Engine { .. } => loop {
                 let left = at.since(self.now());
                 if left <= 0 {
                     return;
@@ -65,6 +79,20 @@ impl Clock {
     }
 }
 
+fn wall() -> Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let now = SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Monotonic time, which goes on while the machine sleeps.
+fn gone_by() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +114,6 @@ mod tests {
 
     #[test]
     fn the_machines_clock_is_past_the_making_of_this() {
-        assert!(Clock::System.now() > Timestamp(1_700_000_000_000));
+        assert!(Clock::engine().now() > Timestamp(1_700_000_000_000));
     }
 }

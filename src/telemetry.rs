@@ -1,11 +1,19 @@
 //! Log lines and numbers.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
+
+/// How often samples are put together.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Bounds of the buckets of latencies, in seconds.
+const LATENCIES: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// Renders the numbers as Prometheus reads them.
 pub type Render = Box<dyn Fn() -> String + Send + Sync>;
@@ -29,8 +37,25 @@ pub fn log(log: &Log) -> Result<(), String> {
 
 /// Begins to count. A second call in a process renders nothing.
 pub fn count() -> Render {
-    let recorder = PrometheusBuilder::new().build_recorder();
+    let builder = PrometheusBuilder::new();
+    let latency = Matcher::Full("caseworker_http_request_seconds".to_owned());
+    let builder = match builder.set_buckets_for_metric(latency, &LATENCIES) {
+        Ok(builder) => builder,
+        Err(_) => PrometheusBuilder::new(),
+    };
+    let recorder = builder.build_recorder();
     let handle = recorder.handle();
+    // samples that nobody fetches are put together, or they would fill the memory
+    let kept = handle.clone();
+    let upkeep = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        loop {
+            std::thread::park_timeout(UPKEEP);
+            kept.run_upkeep();
+        }
+    });
+    if let Err(error) = upkeep {
+        tracing::error!(%error, "no thread for the upkeep of metrics");
+    }
     if metrics::set_global_recorder(recorder).is_err() {
         return Box::new(String::new);
     }
@@ -40,6 +65,18 @@ pub fn count() -> Render {
     metrics::describe_gauge!("caseworker_cases_pending", "Cases that wait to be started");
     metrics::describe_gauge!("caseworker_projector_lag_seconds", "How far the views are behind");
     metrics::describe_gauge!("caseworker_breaker_open", "1 where a breaker holds calls back");
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    metrics::gauge!("caseworker_build_info", &version).set(1.0);
+    // what has not happened yet is nought, not unknown
+    for phase in ["completed", "faulted", "cancelled"] {
+        metrics::counter!("caseworker_cases_ended_total", "phase" => phase).absolute(0);
+    }
+    metrics::counter!("caseworker_alerts_total").absolute(0);
+    metrics::counter!("caseworker_http_shed_total").absolute(0);
+    metrics::describe_gauge!("caseworker_dead_letters", "Open dead letters");
+    metrics::describe_gauge!("caseworker_cases_waiting", "Cases that wait, by service");
+    metrics::describe_gauge!("caseworker_oldest_wait_seconds", "The oldest wait, by service");
+    metrics::describe_counter!("caseworker_calls_total", "Calls, by service and outcome");
     Box::new(move || {
         handle.run_upkeep();
         handle.render()

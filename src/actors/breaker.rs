@@ -22,7 +22,7 @@ use crate::domain::service::settings::Probe;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::OutputFormat;
 use crate::effects::SendBy;
-use crate::effects::http::Sent;
+use crate::effects::http::{Sent, Way};
 use crate::store::embedded::Append;
 use crate::store::record::{self, By, Header, SCHEMA};
 use crate::store::transitions;
@@ -128,7 +128,10 @@ impl Live {
             match act {
                 Act::Admit(case) => {
                     let service = self.served.settings.name.clone();
-                    self.office.wake_soon(case, Command::Admit { service }).await;
+                    if !self.office.wake_soon(case, Command::Admit { service }).await {
+                        // out of service: somebody else takes the place
+                        self.served.gate().decline(case);
+                    }
                 }
                 Act::AskHealth => self.ask_health(myself),
                 Act::Note(transition) => self.served.moved(transition, now),
@@ -248,7 +251,9 @@ async fn health(office: &Office, served: &Served, probe: &Probe) -> Reply {
     };
     let timeout = Duration::from_millis(settings.timeout.unsigned_abs());
     let by = SendBy(Instant::now() + timeout);
-    match office.courier.http().send(&request, settings.url.as_deref(), timeout, 0, by).await {
+    let base = settings.url.as_deref();
+    let way = Way { base, timeout, most: 0, by, may_call: &|_| false };
+    match office.courier.http().send(&request, &way).await {
         Sent::Answer(answer) if (502..=504).contains(&answer.status) => Reply::Outage {
             status: i64::from(answer.status),
             detail: format!("the probe was answered {}", answer.status).into(),

@@ -27,7 +27,7 @@ use crate::domain::service::gate::Reply;
 use crate::domain::workflow::expr::json::SIZE_MAX;
 use crate::effects::SendBy;
 use crate::effects::email::{Post, Posted};
-use crate::effects::http::{Http, Sent};
+use crate::effects::http::{Http, Sent, Way};
 
 /// Mails under way at the most.
 const MAILS: usize = 32;
@@ -103,13 +103,16 @@ async fn carry(
 ) -> Option<Outcome> {
     let courier = &office.courier;
     let health = Health { others_answered: permit.as_ref().is_some_and(Permit::others_answered) };
+    // what cannot be sent at all says nothing of the service
+    let mut left = true;
     let outcome = match effect.ask {
         Ask::Echo(data) => Outcome::Done(data),
         Ask::Http(request) => {
             let _turn = courier.requests.acquire().await;
             // boxed, so that those who wait for their turn hold no room for it
-            let sending = Box::pin(send(office, &request, permit.as_ref(), SIZE_MAX, by));
-            outcome_of(sending.await, health, |answer| judge(&request, answer, health))
+            let sent = Box::pin(send(office, &request, permit.as_ref(), SIZE_MAX, by)).await;
+            left = !matches!(sent, Sent::Unsendable(_));
+            outcome_of(sent, health, |answer| judge(&request, answer, health))
         }
         Ask::Email(mail) => {
             let _turn = courier.mails.acquire().await;
@@ -134,7 +137,7 @@ async fn carry(
         }
     };
     if let Some(permit) = permit {
-        permit.settle(&reply_of(&outcome));
+        permit.settle(&if left { reply_of(&outcome) } else { Reply::NotSent });
     }
     Some(outcome)
 }
@@ -150,7 +153,9 @@ async fn send(
     let timeout = settings.map_or(30_000, |settings| settings.timeout);
     let timeout = Duration::from_millis(timeout.unsigned_abs());
     let base = settings.and_then(|settings| settings.url.as_deref());
-    let sent = office.courier.http.send(request, base, timeout, most, by).await;
+    let may_call = |host: &str| office.services.may_call(host);
+    let way = Way { base, timeout, most, by, may_call: &may_call };
+    let sent = office.courier.http.send(request, &way).await;
     if matches!(&sent, Sent::Answer(answer) if answer.status == 401) {
         // a token may have been withdrawn before its time
         office.cabinet.forget_tokens();
@@ -166,7 +171,7 @@ fn outcome_of(sent: Sent, health: Health, judge: impl FnOnce(Answer) -> Outcome)
         Sent::Unsendable(detail) => {
             Outcome::Failed { error: error(Standard::Configuration, detail), server: false }
         }
-        Sent::TooLate => not_sent(health),
+        Sent::TooLate => Outcome::NotSent,
         Sent::NoConnection(detail) => {
             let error = error(Standard::Communication, detail).with_status(503);
             Outcome::NotDone { error, retry_after: None, health }
@@ -181,21 +186,14 @@ fn outcome_of(sent: Sent, health: Health, judge: impl FnOnce(Answer) -> Outcome)
     }
 }
 
-/// It did not leave in time, so it did not leave at all.
-fn not_sent(health: Health) -> Outcome {
-    let error = Problem::new(Standard::Runtime, TOO_LATE);
-    Outcome::NotDone { error, retry_after: None, health }
-}
-
-const TOO_LATE: &str = "the attempt did not leave in time";
-
 /// What the gate of a service learns from an outcome.
 fn reply_of(outcome: &Outcome) -> Reply {
     match outcome {
-        Outcome::Done(_) | Outcome::Failed { .. } | Outcome::Prepared => Reply::Answered,
-        Outcome::NotDone { error, .. } if error.detail.as_deref() == Some(TOO_LATE) => {
-            Reply::NotSent
-        }
+        Outcome::Done(_)
+        | Outcome::Unusable { .. }
+        | Outcome::Failed { .. }
+        | Outcome::Prepared => Reply::Answered,
+        Outcome::NotSent => Reply::NotSent,
         Outcome::NotDone { error, retry_after, .. } if error.status == 429 => {
             Reply::Throttled(*retry_after)
         }
@@ -233,7 +231,7 @@ async fn post(office: &Office, mail: &Mail, key: &str, health: Health, by: SendB
         Posted::NoAnswer(detail) => {
             Outcome::Unknown { error: Problem::new(Standard::Timeout, detail), health }
         }
-        Posted::TooLate => not_sent(health),
+        Posted::TooLate => Outcome::NotSent,
     }
 }
 

@@ -26,6 +26,7 @@ use super::recovery::{RunFile, Start};
 use super::root::{RootActor, RootArgs, RootMsg};
 use super::services::{Served, Services};
 use super::timers::Timers;
+use super::under_way::UnderWay;
 use super::watches::Watches;
 use crate::clock::Clock;
 use crate::domain::ids::Entity;
@@ -37,6 +38,7 @@ use crate::store::embedded::{Journal, ReadError};
 use crate::store::note::Note;
 use crate::store::record;
 use crate::store::transitions;
+use crate::store::snapshots::Snapshots;
 use crate::store::views::Views;
 
 /// How long calls under way may take to end when the process does.
@@ -47,6 +49,7 @@ pub struct Parts {
     pub clock: Clock,
     pub journal: Journal<Note>,
     pub views: Views,
+    pub snapshots: Snapshots,
     pub services: Vec<Settings>,
     pub allow_unknown_hosts: bool,
     pub http: Http,
@@ -85,7 +88,7 @@ impl Engine {
     /// # Errors
     /// Why it cannot start.
     pub async fn build(parts: Parts) -> Result<Self, String> {
-        let Parts { clock, journal, views, services, allow_unknown_hosts, .. } = parts;
+        let Parts { clock, journal, views, snapshots, services, allow_unknown_hosts, .. } = parts;
         let named = with_circuits(&journal, services).map_err(|e| e.to_string())?;
         let lines = views.clone();
         let waits = move |name: &str| lines.line(name, 1).is_ok_and(|line| !line.is_empty());
@@ -106,6 +109,7 @@ impl Engine {
             runtime: tokio::runtime::Handle::current(),
             journal,
             views,
+            snapshots,
             definitions: definitions.map_err(|e| e.to_string())?,
             services,
             evaluator: Evaluator::start(),
@@ -114,7 +118,9 @@ impl Engine {
             watches: Watches::default(),
             timers: Timers::default(),
             feed: Feed::default(),
-            cases: Cases::new(parts.live_max),
+            cases: Arc::new(Cases::new(parts.live_max)),
+            under_way: UnderWay::default(),
+            begun: clock.now(),
             intake: Intake::new(parts.pending_max),
             projected: watch::Sender::new(0),
             seeds: AtomicU64::new(seed),
@@ -126,10 +132,14 @@ impl Engine {
         office.load_quarantines().map_err(|e| e.to_string())?;
         let catching_up = {
             let (office, handle) = (office.clone(), tokio::runtime::Handle::current());
-            tokio::task::spawn_blocking(move || projector::catch_up(&office, &handle))
+            tokio::task::spawn_blocking(move || projector::bring_up(&office, &handle))
         };
         let caught_up = catching_up.await.map_err(|e| e.to_string())?;
         caught_up.map_err(|e| e.to_string())?;
+        // also before services that are not configured any more, or never were
+        for service in office.views.lines().map_err(|e| e.to_string())? {
+            office.services.served(&service);
+        }
         office.services.expect_lines();
         let parts = KeeperArgs { office: office.clone(), folder, min_free };
         Ok(Self { office, parts, wanted, fatal })

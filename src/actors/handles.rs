@@ -170,7 +170,9 @@ impl Handle {
         let fold = load_before(journal, definitions, case, snapshot, from).await;
         let fold = fold.map_err(case_error)?;
         if fold.state.is_none() {
-            let first = office.journal.read(Entity::from(case), 1, 1);
+            let (journal, entity) = (office.journal.clone(), Entity::from(case));
+            let read = tokio::task::spawn_blocking(move || journal.read(entity, 1, 1));
+            let first = read.await.map_err(|_| CaseError::Unavailable("the read broke off".into()))?;
             if first.map_err(|e| CaseError::Unavailable(e.to_string()))?.is_empty() {
                 return Err(CaseError::NotFound);
             }
@@ -305,8 +307,10 @@ impl History {
     /// When a record cannot be read.
     pub async fn next(&mut self) -> Result<Vec<Entry>, CaseError> {
         let Self { office, fold, from } = self;
-        let entity = Entity::from(fold.id);
-        let records = office.journal.read(entity, fold.next_version(), PAGE);
+        let (journal, entity, first) =
+            (office.journal.clone(), Entity::from(fold.id), fold.next_version());
+        let read = tokio::task::spawn_blocking(move || journal.read(entity, first, PAGE));
+        let records = read.await.map_err(|_| CaseError::Unavailable("the read broke off".into()))?;
         let records = records.map_err(|e| CaseError::Unavailable(e.to_string()))?;
         let mut entries = Vec::new();
         for bytes in records {

@@ -170,6 +170,11 @@ impl Office {
         definition: Arc<Definition>,
         meta: Meta,
     ) -> Result<Told, SubmitError> {
+        let Some(beginning) = self.cases.reserve(self, case) else {
+            // somebody begins it, or it is there: the case itself tells whether it is the same
+            let command = Command::Start(Some(submission));
+            return Ok(self.tell(case, command, meta).await?);
+        };
         let place = self.cases.try_place();
         let command = match place {
             Some(_) => Command::Start(Some(submission)),
@@ -184,7 +189,7 @@ impl Office {
             Ok(committed) => {
                 let told = committed.told();
                 match place {
-                    Some(place) => self.cases.begin(self, case, place, committed),
+                    Some(place) => beginning.live(place, committed),
                     None => {
                         self.intake.pending.fetch_add(1, Ordering::Relaxed);
                     }
@@ -197,6 +202,7 @@ impl Office {
                     Command::Accept(submission) => Command::Start(Some(submission)),
                     command => command,
                 };
+                drop(beginning);
                 Ok(self.tell_at(case, command, meta, place).await?)
             }
             Err(AppendError::TooLarge) => {
@@ -306,6 +312,7 @@ impl From<TellError> for SubmitError {
             TellError::Rejected(Rejection::Invalid(violations)) => Self::Invalid(violations),
             TellError::Rejected(Rejection::TooLarge(detail)) => Self::TooLarge(detail),
             TellError::Other(_) => Self::Other,
+            TellError::Busy(detail) => Self::Busy(detail),
             error => Self::Unavailable(error.to_string()),
         }
     }

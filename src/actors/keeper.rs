@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -58,10 +58,10 @@ impl Actor for KeeperActor {
             }
             Err(error) => tracing::warn!(%error, "the disk's free room is not known"),
         }
-        let begun = Instant::now();
-        let views = office.views.clone();
-        let pending = tokio::task::spawn_blocking(move || views.count_pending()).await??;
+        let pending = usize::try_from(office.views.count_pending()).unwrap_or(usize::MAX);
         office.intake.set_pending(pending);
+        metrics::gauge!("caseworker_dead_letters", "state" => "open")
+            .set(office.views.count_open_dead_letters() as f64);
         metrics::gauge!("caseworker_cases_pending").set(pending as f64);
         metrics::gauge!("caseworker_cases_live").set(office.cases.count() as f64);
         let lag = office.journal.tail().waiting_since().map_or(0.0, |s| s.elapsed().as_secs_f64());
@@ -73,12 +73,24 @@ impl Actor for KeeperActor {
                 continue;
             }
             let name = served.settings.name.to_string();
+            let (waiting, oldest) = office.views.count_line(&name).unwrap_or_default();
+            metrics::gauge!("caseworker_cases_waiting", "service" => name.clone())
+                .set(waiting as f64);
+            let age = oldest.map_or(0, |since| office.clock.now().since(since).max(0));
+            metrics::gauge!("caseworker_oldest_wait_seconds", "service" => name.clone())
+                .set(age as f64 / 1000.0);
+            let calls = office.views.calls(&name).unwrap_or_default();
+            let outcomes =
+                [("answered", calls.answered), ("failed", calls.failed), ("unknown", calls.unknown)];
+            for (outcome, count) in outcomes {
+                let labels = [("service", name.clone()), ("outcome", outcome.to_owned())];
+                metrics::counter!("caseworker_calls_total", &labels).absolute(count);
+            }
             let state = served.gate().circuit().name();
             let open = if state == "closed" { 0.0 } else { 1.0 };
             metrics::gauge!("caseworker_breaker_open", "service" => name).set(open);
         }
-        // counting takes time where there is much to count: a tenth of one core's at the most
-        tokio::time::sleep(EVERY.max(begun.elapsed() * 10)).await;
+        tokio::time::sleep(EVERY).await;
         myself.cast(KeeperMsg::Look)?;
         Ok(())
     }

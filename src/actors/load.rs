@@ -13,7 +13,7 @@ use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::store::embedded::{Journal, ReadError};
 use crate::store::note::Note;
 use crate::store::record::{self, BadRecord, Hash};
-use crate::store::snapshot::Snapshot;
+use crate::store::snapshots::Snapshot;
 use crate::store::upcast;
 
 /// Records read in one go.
@@ -43,6 +43,8 @@ pub enum LoadError {
     /// It is the disk's.
     #[error(transparent)]
     Read(#[from] ReadError),
+    #[error("the read broke off")]
+    BrokeOff,
 }
 
 impl LoadError {
@@ -50,7 +52,7 @@ impl LoadError {
     pub fn is_of_the_case(&self) -> bool {
         match self {
             Self::Record { .. } | Self::History { .. } | Self::Definition(_) => true,
-            Self::NotFound | Self::Read(_) => false,
+            Self::NotFound | Self::Read(_) | Self::BrokeOff => false,
         }
     }
 }
@@ -65,7 +67,20 @@ pub async fn load(
     id: CaseId,
     snapshot: Option<Snapshot>,
 ) -> Result<Loaded, LoadError> {
-    let fold = load_before(journal, definitions, id, snapshot, u64::MAX).await?;
+    let believed = match snapshot {
+        Some(snapshot) => match load_before(journal, definitions, id, Some(snapshot), u64::MAX).await
+        {
+            // a snapshot that the records do not bear out is as good as none
+            Ok(fold) if fold.is_borne_out(journal).await => Some(fold),
+            Ok(_) | Err(LoadError::Record { .. } | LoadError::History { .. }) => None,
+            Err(error) => return Err(error),
+        },
+        None => None,
+    };
+    let fold = match believed {
+        Some(fold) => fold,
+        None => load_before(journal, definitions, id, None, u64::MAX).await?,
+    };
     let (Some(definition), Some(state)) = (fold.definition, fold.state) else {
         return Err(LoadError::NotFound);
     };
@@ -95,11 +110,17 @@ pub async fn load_before(
         let page = {
             let journal = journal.clone();
             let read = move || journal.read(Entity::from(id), from, PAGE);
-            tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Ok(Vec::new()))?
+            match tokio::task::spawn_blocking(read).await {
+                Ok(read) => read?,
+                Err(_) => return Err(LoadError::BrokeOff),
+            }
         };
         let last = page.len() < PAGE;
         for bytes in page {
-            if fold.next_version() >= before {
+            // a record that reaches the version is folded by whoever shows its events one by one
+            let reaches = record::decode(&bytes)
+                .is_ok_and(|(header, _)| header.version + header.count > before);
+            if reaches || fold.next_version() >= before {
                 return Ok(fold);
             }
             fold.record(definitions, &bytes).await?;
@@ -129,6 +150,13 @@ impl Fold {
     /// Before the first record.
     pub fn new(id: CaseId) -> Self {
         Self { id, definition: None, state: None, hash: [0; 16] }
+    }
+
+    /// Whether the entity's last record is the one that was folded last.
+    async fn is_borne_out(&self, journal: &Journal<Note>) -> bool {
+        let (journal, entity) = (journal.clone(), Entity::from(self.id));
+        let last = tokio::task::spawn_blocking(move || journal.last_of(entity)).await;
+        matches!(last, Ok(Ok(Some(bytes))) if record::hash(&bytes) == self.hash)
     }
 
     /// Version of the next event.

@@ -53,5 +53,6 @@ mod services;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod under_way;
 mod waker;
 mod watches;

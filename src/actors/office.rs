@@ -17,15 +17,17 @@ use super::intake::Intake;
 use super::load::{self, LoadError, Loaded};
 use super::services::Services;
 use super::timers::Timers;
+use super::under_way::UnderWay;
 use super::watches::Watches;
 use crate::clock::Clock;
 use crate::domain::case::command::Command;
 use crate::domain::case::event::Event;
 use crate::domain::case::phase::Phase;
 use crate::domain::ids::CaseId;
+use crate::domain::time::Timestamp;
 use crate::store::embedded::Journal;
 use crate::store::note::Note;
-use crate::store::snapshot::Snapshot;
+use crate::store::snapshots::{Snapshot, Snapshots};
 use crate::store::views::Views;
 
 /// What all actors share.
@@ -35,6 +37,7 @@ pub struct Office {
     pub runtime: tokio::runtime::Handle,
     pub journal: Journal<Note>,
     pub views: Views,
+    pub snapshots: Snapshots,
     pub definitions: Definitions,
     pub services: Services,
     pub evaluator: Evaluator,
@@ -43,7 +46,10 @@ pub struct Office {
     pub watches: Watches,
     pub timers: Timers,
     pub feed: Feed,
-    pub cases: Cases,
+    pub cases: Arc<Cases>,
+    pub under_way: UnderWay,
+    /// Since when this process has its cases.
+    pub begun: Timestamp,
     pub intake: Intake,
     /// The journal's position up to which the views are complete.
     pub projected: watch::Sender<u64>,
@@ -59,8 +65,7 @@ impl Office {
 
     /// A case's snapshot, if a readable one is there.
     pub fn snapshot(&self, case: CaseId) -> Option<Snapshot> {
-        let bytes = self.views.snapshot(case).ok().flatten()?;
-        Snapshot::decode(&bytes)
+        self.snapshots.get(case)
     }
 
     /// A case as the journal has it, without its actor.
@@ -109,16 +114,17 @@ impl Office {
         self.tell_at(case, command, Meta::engine(), place).await
     }
 
-    /// The same, without waiting for more than a place.
-    pub async fn wake_soon(self: &Arc<Self>, case: CaseId, command: Command) {
+    /// The same, without waiting for more than a place. False: the case is out of service.
+    pub async fn wake_soon(self: &Arc<Self>, case: CaseId, command: Command) -> bool {
         if self.cases.quarantined(case).is_some() {
-            return;
+            return false;
         }
         let message = message(command, Meta::engine(), None);
         if let Err(message) = self.cases.tell_live(case, message) {
             let place = self.cases.place().await;
             self.cases.tell(self, case, place, message);
         }
+        true
     }
 
     async fn ask(
@@ -135,7 +141,9 @@ impl Office {
             }
             let (reply, answer) = oneshot::channel();
             let message = message(command.clone(), meta.clone(), Some(reply));
-            self.cases.tell(self, case, place(), message);
+            if !self.cases.tell(self, case, place(), message) {
+                return Err(TellError::Busy("too many ask for the case at the same time"));
+            }
             if let Ok(told) = answer.await {
                 return told;
             }

@@ -1,7 +1,8 @@
 //! The shared handle of services: permits are taken here without a message; each service's breaker
 //! actor hears only that there is something to do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -27,6 +28,8 @@ pub struct Services {
     clock: Clock,
     /// Hosts of named services.
     hosts: HashMap<String, Arc<str>>,
+    /// Hosts that named services really are at.
+    addresses: HashSet<String>,
     allow_unknown: bool,
     all: RwLock<HashMap<Arc<str>, Arc<Served>>>,
     /// Whether cases that waited for a service before the start still do.
@@ -71,12 +74,15 @@ impl Services {
         let (added, wanted) = mpsc::unbounded_channel();
         let closed = Arc::new(AtomicBool::new(false));
         let mut hosts = HashMap::new();
+        let mut addresses = HashSet::new();
         let mut all = HashMap::new();
         for (settings, circuit) in named {
             let name = settings.name.clone();
             for host in &settings.hosts {
                 hosts.insert(host.to_ascii_lowercase(), name.clone());
             }
+            let url = settings.url.as_deref().and_then(|url| url::Url::parse(url).ok());
+            addresses.extend(url.and_then(|url| Some(url.host_str()?.to_ascii_lowercase())));
             let waits = waits(&name);
             let served =
                 Arc::new(Served::new(settings, circuit, clock.clone(), closed.clone(), waits));
@@ -84,15 +90,23 @@ impl Services {
             all.insert(name, served);
         }
         let all = RwLock::new(all);
-        (Self { clock, hosts, allow_unknown, all, waits, closed, added }, wanted)
+        (Self { clock, hosts, addresses, allow_unknown, all, waits, closed, added }, wanted)
     }
 
     /// The service of a host, as a decision sees it.
     pub fn of_host(&self, host: &str) -> desk::Service {
         match self.hosts.get(host) {
             Some(name) => self.seen(name),
-            None => desk::Service { refused: !self.allow_unknown, ..self.seen(host) },
+            None => desk::Service { refused: !self.may_call(host), ..self.seen(host) },
         }
+    }
+
+    /// Whether a host may be called: one that a service names, or has as its address, or (where others
+    /// may be called at all) any but those that machines keep for themselves.
+    pub fn may_call(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let named = self.hosts.contains_key(&host) || self.addresses.contains(&host);
+        named || (self.allow_unknown && !is_of_the_machine(&host))
     }
 
     /// A service, as a decision sees it.
@@ -168,6 +182,20 @@ impl Services {
             served
         });
         served.clone()
+    }
+}
+
+/// Whether an address is one that machines and clouds keep for themselves: link-local ones, where
+/// metadata with credentials is served.
+fn is_of_the_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(v4)) => v4.is_link_local() || v4.is_unspecified(),
+        Ok(IpAddr::V6(v6)) => {
+            let mapped = v6.to_ipv4_mapped().is_some_and(|v4| v4.is_link_local());
+            mapped || (v6.segments()[0] & 0xffc0) == 0xfe80 || v6.is_unspecified()
+        }
+        Err(_) => host == "metadata.google.internal",
     }
 }
 

@@ -17,6 +17,7 @@ use crate::domain::workflow::model::TaskId;
 use crate::domain::workflow::source::Format;
 use crate::effects::http::Http;
 use crate::store::embedded::Journal;
+use crate::store::snapshots::Snapshots;
 use crate::store::views::Views;
 
 const PARKED: &str = "
@@ -37,12 +38,13 @@ async fn world(folder: &Path) -> World {
     let journal =
         Journal::open(&folder.join("journal"), |error| panic!("{error}")).expect("a journal");
     let last = journal.last_position().expect("a position");
-    let views = Views::open(&folder.join("views"), "machine", last).expect("views");
+    let views = Views::open(&folder.join("views"), "machine", Clock::engine().now(), last).expect("views");
     let (told, fatal) = mpsc::unbounded_channel();
     let engine = Engine::build(Parts {
-        clock: Clock::System,
+        clock: Clock::engine(),
         journal,
         views,
+        snapshots: Snapshots::open(&folder.join("snapshots")),
         services: Vec::new(),
         allow_unknown_hosts: true,
         http: Http::new(None).expect("a client"),

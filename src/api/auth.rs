@@ -1,8 +1,8 @@
 //! Who asks: the name of an API key, or `local` where none are configured.
 
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -29,8 +29,14 @@ pub async fn authenticate(State(api): State<Api>, mut request: Request, next: Ne
         Some(client) => client,
         None if open => Client("nobody".to_owned()),
         None => {
-            let detail = "an API key is needed: `Authorization: Bearer <key>`";
-            return Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
+            let detail = match request.headers().contains_key(AUTHORIZATION) {
+                true => "this API key is not known",
+                false => "an API key is needed: `Authorization: Bearer <key>`",
+            };
+            let mut response = Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
+            let scheme = HeaderValue::from_static("Bearer realm=\"caseworker\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            return response;
         }
     };
     if !open && !api.limits.lets_in(&client.0) {

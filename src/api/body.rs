@@ -1,15 +1,22 @@
 //! Bodies of requests: bounded, of the right media type, and refused with the pointer of what is
 //! wrong.
 
+use std::error::Error;
+use std::time::Duration;
+
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 use super::Api;
 use super::problem::Problem;
+
+/// How long a body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// A JSON body of this shape.
 pub struct JsonBody<T>(pub T);
@@ -24,6 +31,7 @@ impl FromRequest<Api> for Raw {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        expect_plain(request.headers())?;
         read(request.into_body(), api.max_body).await.map(Self)
     }
 }
@@ -32,6 +40,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        expect_plain(request.headers())?;
         expect_json(request.headers())?;
         let bytes = read(request.into_body(), api.max_body).await?;
         parse(&bytes).map(Self)
@@ -42,6 +51,7 @@ impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        expect_plain(request.headers())?;
         let json = expect_json(request.headers());
         let bytes = read(request.into_body(), api.max_body).await?;
         if bytes.is_empty() {
@@ -53,10 +63,33 @@ impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalBody<T> {
 }
 
 async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
-    to_bytes(body, most).await.map_err(|error| {
-        let detail = format!("the body is larger than {most} bytes, or was cut off: {error}");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    let Ok(read) = tokio::time::timeout(BODY_TIME, to_bytes(body, most)).await else {
+        let detail = format!("the body took longer than {} s", BODY_TIME.as_secs());
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+    };
+    read.map_err(|error| {
+        let too_long = error.source().is_some_and(|source| source.is::<LengthLimitError>());
+        match too_long {
+            true => {
+                let detail = format!("the body is larger than {most} bytes");
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            }
+            false => {
+                let detail = format!("the body was cut off, or is not framed as it says: {error}");
+                Problem::new(StatusCode::BAD_REQUEST, detail)
+            }
+        }
     })
+}
+
+/// Only bodies as they are: none is unpacked.
+fn expect_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    if encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")) {
+        return Ok(());
+    }
+    let detail = "a body with a Content-Encoding is not taken";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
 }
 
 /// The media type of a request, without its parameters.

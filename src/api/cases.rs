@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{Path, RawQuery, State};
-use axum::http::header::{ETAG, IF_MATCH, LOCATION};
+use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
@@ -14,10 +14,11 @@ use serde_json::{Value as Json_, json};
 use super::Api;
 use super::auth::Client;
 use super::body::{JsonBody, OptionalBody};
+use super::limits::Turn;
 use super::problem::Problem;
 use super::query::{CASE_FILTERS, Query, cursor};
 use super::show;
-use crate::actors::handles::{CaseError, Meta, Submitted, Told};
+use crate::actors::handles::{Case, CaseError, Meta, Submitted, Told};
 use crate::domain::case::command::{Command, Verdict};
 use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
@@ -49,6 +50,7 @@ pub struct Submission {
 pub async fn submit(
     State(api): State<Api>,
     Extension(client): Extension<Client>,
+    Extension(turn): Extension<Turn>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<Submission>,
 ) -> Result<Response, Problem> {
@@ -60,9 +62,10 @@ pub async fn submit(
     let mut response = match wait {
         None => (status, Json(acknowledgement(&told))).into_response(),
         Some(wait) => {
-            let mut case = until_ended(&api, told.id, wait).await?;
+            let (mut case, revision) = until_ended(&api, &turn, told.id, wait).await?;
             case["receipt"] = json!(RECEIPT);
             let mut response = (status, Json(case)).into_response();
+            response.headers_mut().insert(ETAG, etag(revision));
             if let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs())) {
                 response.headers_mut().insert("preference-applied", applied);
             }
@@ -73,7 +76,7 @@ pub async fn submit(
     if told.replayed {
         head.insert("idempotency-replayed", HeaderValue::from_static("true"));
     }
-    head.insert(ETAG, etag(told.version));
+    head.entry(ETAG).or_insert_with(|| etag(told.version));
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/cases/{}", told.id)) {
         head.insert(LOCATION, location);
     }
@@ -119,31 +122,46 @@ fn acknowledgement(told: &Told) -> Json_ {
         "phase": told.phase.name(),
         "status": told.status,
         "receipt": RECEIPT,
-        "version": told.version,
+        "revision": told.version,
         "links": {"self": itself, "events": format!("{itself}/events")},
     })
 }
 
 /// The case once it has ended, or as it is when the time is up.
-async fn until_ended(api: &Api, id: CaseId, wait: Duration) -> Result<Json_, Problem> {
+async fn until_ended(
+    api: &Api,
+    turn: &Turn,
+    id: CaseId,
+    wait: Duration,
+) -> Result<(Json_, u64), Problem> {
+    let shown = |case: &Case| (show::case(&api.handle, case), case.state.version);
     let mut watch = api.handle.watch(id);
     let case = api.handle.case(id).await?;
     if case.state.phase.ended() {
-        return Ok(show::case(&api.handle, &case));
+        return Ok(shown(&case));
     }
-    let _ = tokio::time::timeout(wait, watch.ended()).await;
-    Ok(show::case(&api.handle, &api.handle.case(id).await?))
+    // who waits has a place of another kind, so that others are served; without one nobody waits
+    if let Ok(_place) = api.limits.stream() {
+        turn.give_up();
+        let _ = tokio::time::timeout(wait, watch.ended()).await;
+    }
+    Ok(shown(&api.handle.case(id).await?))
 }
 
 /// The `Idempotency-Key` of a request.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= 255);
+    // the structured form of the header's draft and the bare one are the same key
+    let plain = |key: &'_ str| -> String {
+        let inner = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+        inner.unwrap_or(key).to_owned()
+    };
+    let key = value.to_str().ok().map(plain).filter(|key| !key.is_empty() && key.len() <= 255);
     let wrong = || {
         let detail = "an Idempotency-Key has 1 to 255 visible ASCII characters";
         Problem::new(StatusCode::BAD_REQUEST, detail)
     };
-    key.map(|key| Some(key.to_owned())).ok_or_else(wrong)
+    key.map(Some).ok_or_else(wrong)
 }
 
 /// Seconds of `Prefer: wait=10`.
@@ -171,7 +189,15 @@ fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     version.map(Some).map_err(wrong)
 }
 
-/// An id in a path; one that is none is one that is not there.
+/// Whether the caller has this revision already.
+fn is_known(headers: &HeaderMap, version: u64) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(','));
+    let ours = format!("\"{version}\"");
+    tags.any(|tag| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == ours)
+}
+
+/// An id in a path; a malformed one is answered 404.
 pub fn case_id(text: &str) -> Result<CaseId, Problem> {
     text.parse().map_err(|_| Problem::not_found("case"))
 }
@@ -191,7 +217,11 @@ pub async fn list(
 }
 
 /// Shows a case.
-pub async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn get(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let id = case_id(&id)?;
     let (shown, version) = match api.handle.case(id).await {
         Ok(case) => (show::case(&api.handle, &case), case.state.version),
@@ -207,6 +237,9 @@ pub async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Respo
         }
         Err(error) => return Err(error.into()),
     };
+    if is_known(&headers, version) {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag(version))]).into_response());
+    }
     Ok(([(ETAG, etag(version))], Json(shown)).into_response())
 }
 

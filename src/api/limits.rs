@@ -2,7 +2,7 @@
 //! follow something live.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -18,7 +18,7 @@ const STREAMS: usize = 1000;
 
 /// The limits.
 pub struct Limits {
-    requests: Semaphore,
+    requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     rate: Option<DefaultKeyedRateLimiter<String>>,
 }
@@ -28,7 +28,7 @@ impl Limits {
     pub fn new(requests: usize, rate: usize) -> Self {
         let rate = u32::try_from(rate).ok().and_then(NonZeroU32::new);
         Self {
-            requests: Semaphore::new(requests),
+            requests: Arc::new(Semaphore::new(requests)),
             streams: Arc::new(Semaphore::new(STREAMS)),
             rate: rate.map(|rate| RateLimiter::keyed(Quota::per_second(rate))),
         }
@@ -42,15 +42,34 @@ impl Limits {
     /// A place among those who follow something live.
     pub fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let permit = self.streams.clone().try_acquire_owned();
-        permit.map_err(|_| Problem::too_many("too many follow something live already"))
+        permit.map_err(|_| Problem::too_many("too many follow or wait for something already"))
     }
 }
 
 /// Sheds what is too much before anything is read of it.
-pub async fn shed(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let Ok(_permit) = api.limits.requests.try_acquire() else {
+/// Whether it lives and is ready is answered whatever is under way.
+pub async fn shed(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    if matches!(request.uri().path(), "/healthz" | "/readyz") {
+        return next.run(request).await;
+    }
+    let Ok(permit) = api.limits.requests.clone().try_acquire_owned() else {
         metrics::counter!("caseworker_http_shed_total").increment(1);
         return Problem::too_many("too many requests are under way").into_response();
     };
-    next.run(request).await
+    let turn = Turn(Arc::new(Mutex::new(Some(permit))));
+    request.extensions_mut().insert(turn.clone());
+    let response = next.run(request).await;
+    turn.give_up();
+    response
+}
+
+/// A request's place among those under way. One that only waits gives it up before its end.
+#[derive(Clone)]
+pub struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Turn {
+    /// Others may be served instead.
+    pub fn give_up(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
 }

@@ -3,13 +3,16 @@
 mod auth;
 mod body;
 mod cases;
+mod connections;
 mod dead_letters;
 mod events;
 mod health;
 mod history;
 mod limits;
 mod openapi;
+mod origin;
 mod problem;
+mod problems;
 mod query;
 mod serve;
 mod services;
@@ -17,6 +20,7 @@ mod show;
 mod stream;
 mod workflows;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -42,6 +46,8 @@ pub struct Shared {
     keys: Vec<Key>,
     limits: Limits,
     max_body: usize,
+    /// Names under which this server may be asked.
+    hosts: HashSet<String>,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -58,6 +64,8 @@ pub struct Settings {
     pub max_requests: usize,
     /// Requests of one client in a second; 0: any number.
     pub rate: usize,
+    /// Names under which this server may be asked, without ports.
+    pub hosts: Vec<String>,
 }
 
 impl std::ops::Deref for Api {
@@ -75,9 +83,10 @@ impl Api {
         settings: Settings,
         metrics: Box<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
-        let Settings { keys, max_body, max_requests, rate } = settings;
+        let Settings { keys, max_body, max_requests, rate, hosts } = settings;
         let limits = Limits::new(max_requests, rate);
-        Self(Arc::new(Shared { handle, keys, limits, max_body, metrics }))
+        let hosts = hosts.iter().map(|host| origin::name_of(host)).collect();
+        Self(Arc::new(Shared { handle, keys, limits, max_body, hosts, metrics }))
     }
 
     /// All routes. `api/openapi.json` describes them; a test holds the two together.
@@ -107,10 +116,14 @@ impl Api {
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))
             .route("/openapi.json", get(openapi::document))
+            .route("/problems", get(problems::list))
+            .route("/problems/{name}", get(problems::page))
             .fallback(no_such_path)
             .method_not_allowed_fallback(no_such_method)
             .layer(from_fn_with_state(self.clone(), auth::authenticate))
             .layer(from_fn_with_state(self.clone(), limits::shed))
+            .layer(from_fn_with_state(self.clone(), origin::guard))
+            .layer(from_fn(problem::say_where))
             .route_layer(from_fn(count))
             .with_state(self)
     }
@@ -132,10 +145,11 @@ async fn count(request: Request, next: Next) -> Response {
     let response = next.run(request).await.into_response();
     if let Some(path) = path {
         let status = response.status().as_u16().to_string();
+        let seconds = begun.elapsed().as_secs_f64();
+        let route = [("path", path.clone()), ("method", method.clone())];
+        metrics::histogram!("caseworker_http_request_seconds", &route).record(seconds);
         let labels = [("path", path), ("method", method), ("status", status)];
         metrics::counter!("caseworker_http_requests_total", &labels).increment(1);
-        let seconds = begun.elapsed().as_secs_f64();
-        metrics::histogram!("caseworker_http_request_seconds").record(seconds);
     }
     response
 }

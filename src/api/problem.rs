@@ -1,11 +1,14 @@
 //! Errors as problem details (RFC 9457).
 
 use axum::Json;
-use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json_, json};
 
+use super::problems;
 use crate::actors::handles::{CaseError, SubmitError, TellError};
 use crate::domain::case::command::Rejection;
 use crate::domain::workflow::schema::Violation;
@@ -15,6 +18,8 @@ use crate::store::views::TableError;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     status: StatusCode,
+    /// Which of the kinds of this status it is, where there are several.
+    name: Option<&'static str>,
     detail: String,
     errors: Vec<Json_>,
     /// Fields of their own, such as `allowed`.
@@ -27,7 +32,7 @@ impl Problem {
     /// A problem of this status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let (errors, more) = (Vec::new(), Map::new());
-        Self { status, detail: detail.into(), errors, more, retry_after: None }
+        Self { status, name: None, detail: detail.into(), errors, more, retry_after: None }
     }
 
     /// Something is not there.
@@ -47,6 +52,13 @@ impl Problem {
     /// One place of what was sent is not valid.
     pub fn at(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::invalid([Violation { pointer: pointer.into(), detail: detail.into() }])
+    }
+
+    /// The same, of this kind.
+    #[must_use]
+    pub fn of_kind(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
     }
 
     /// The same with these errors.
@@ -86,19 +98,43 @@ impl Problem {
     }
 }
 
+/// What a problem says, for whoever knows where it was met.
+#[derive(Clone)]
+struct Said(Map<String, Json_>);
+
+fn answer(status: StatusCode, body: Map<String, Json_>) -> Response {
+    let mut response = (status, Json(Json_::Object(body))).into_response();
+    let media = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, media);
+    response
+}
+
+/// Says in a problem which path it was met at.
+pub async fn say_where(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    if let Some(Said(mut body)) = response.extensions_mut().remove::<Said>() {
+        body.insert("instance".to_owned(), json!(path));
+        let (_, said) = answer(response.status(), body).into_parts();
+        response.headers_mut().remove(CONTENT_LENGTH);
+        *response.body_mut() = said;
+    }
+    response
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = self.more;
-        body.insert("type".to_owned(), json!("about:blank"));
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        body.insert("title".to_owned(), json!(title));
+        let mut body = Map::new();
+        let kind = problems::kind(self.status, self.name);
+        body.insert("type".to_owned(), json!(format!("/problems/{}", kind.name)));
+        body.insert("title".to_owned(), json!(kind.title));
         body.insert("status".to_owned(), json!(self.status.as_u16()));
         body.insert("detail".to_owned(), json!(self.detail));
         body.insert("instance".to_owned(), Json_::Null);
         body.insert("errors".to_owned(), Json_::Array(self.errors));
-        let mut response = (self.status, Json(Json_::Object(body))).into_response();
-        let media = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(CONTENT_TYPE, media);
+        body.extend(self.more);
+        let mut response = answer(self.status, body.clone());
+        response.extensions_mut().insert(Said(body));
         if self.status == StatusCode::PAYLOAD_TOO_LARGE {
             // what was not read of the body is still on the connection
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -123,7 +159,7 @@ impl From<CaseError> for Problem {
             CaseError::NotFound => Self::not_found("case"),
             CaseError::Quarantined(reason) => {
                 let detail = format!("the case is out of service: {reason}");
-                Self::conflict(detail, &["retry"])
+                Self::conflict(detail, &["retry"]).of_kind("quarantined")
             }
             CaseError::Unavailable(detail) => Self::unavailable(detail),
         }
@@ -144,6 +180,7 @@ impl From<SubmitError> for Problem {
             SubmitError::Other => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self::new(status, "this Idempotency-Key was used with another body")
+                    .of_kind("key-reused")
             }
             SubmitError::Busy(detail) => Self::too_many(detail),
             SubmitError::Unavailable(detail) => Self::unavailable(detail),
@@ -168,17 +205,19 @@ impl From<TellError> for Problem {
                 Self::conflict(rejection.to_string(), &[])
             }
             TellError::Stale(version) => {
-                let detail = format!("the case is at version {version}");
+                let detail = format!("the case is at revision {version}");
                 Self::new(StatusCode::PRECONDITION_FAILED, detail)
             }
             TellError::NotFound => Self::not_found("case"),
             error @ TellError::Other(_) => Self::conflict(error.to_string(), &[]),
             TellError::Quarantined(reason) => {
                 Self::conflict(format!("the case is out of service: {reason}"), &["retry"])
+                    .of_kind("quarantined")
             }
             TellError::Broken(reason) => {
                 Self::conflict(format!("the case cannot be loaded: {reason}"), &[])
             }
+            TellError::Busy(detail) => Self::too_many(detail),
             TellError::Unavailable(detail) => Self::unavailable(detail),
         }
     }

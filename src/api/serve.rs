@@ -1,26 +1,39 @@
 //! Serves connections: HTTP/1.1 and HTTP/2, with bounds on headers and on how long they may take.
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tower_service::Service;
+
+use super::connections::{Answering, Connections, Open};
 
 /// Bytes of a request's head.
 const HEAD_MAX: usize = 32 * 1024;
 
 /// How long a request's head may take to come.
-const HEAD_TIME: Duration = Duration::from_secs(30);
+const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// How long requests under way may take to end when the server does.
 const DRAIN: Duration = Duration::from_millis(300);
 
-/// Serves until `stop` is there.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+/// Serves until `stop` is there, so many connections at the same time.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    most: usize,
+    stop: impl Future<Output = ()>,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -31,6 +44,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_MAX as u32);
     let graceful = GracefulShutdown::new();
+    let connections = Connections::new(most);
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -38,7 +52,12 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, _)) => connect(&builder, &graceful, stream, router.clone()),
+            Ok((stream, _)) => match connections.open() {
+                Some(open) => connect(&builder, &graceful, stream, open, router.clone()),
+                None => {
+                    metrics::counter!("caseworker_http_connections_refused_total").increment(1);
+                }
+            },
             Err(error) => {
                 // out of file descriptors, most likely: those that are open have to go first
                 tracing::warn!(%error, "a connection was not accepted");
@@ -54,14 +73,27 @@ fn connect(
     builder: &Builder<TokioExecutor>,
     graceful: &GracefulShutdown,
     stream: TcpStream,
+    open: Open,
     router: Router,
 ) {
     let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router);
+    let open = Arc::new(open);
+    let counted = open.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let under_way = counted.request();
+        let answer = router.clone().call(request.map(Body::new));
+        async move {
+            let answer = answer.await?;
+            Ok::<_, Infallible>(answer.map(|body| Answering::body(body, under_way)))
+        }
+    });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
-        // an error is the client's: it went away, or spoke something else
-        let _ = connection.await;
+        tokio::select! {
+            // an error is the client's: it went away, or spoke something else
+            _ = connection => {}
+            () = open.has_to_close() => {}
+        }
     });
 }

@@ -17,6 +17,7 @@ pub fn wait(wait: &ShownWait) -> Json {
         "task": wait.task,
         "since": wait.since.to_string(),
         "until": wait.until.map(|at| at.to_string()),
+        "nextAttemptAt": wait.next_attempt_at.map(|at| at.to_string()),
         "detail": wait.detail,
     })
 }
@@ -47,6 +48,7 @@ pub fn item(handle: &Handle, case: &Summary) -> Json {
         "phase": case.phase.name(),
         "status": case.status,
         "wait": case.wait.as_ref().map(|wait| wait_of(handle, wait)),
+        "revision": case.version,
         "createdAt": case.created_at.to_string(),
         "updatedAt": case.updated_at.to_string(),
         "endedAt": time(case.ended_at),
@@ -63,7 +65,15 @@ pub fn case(handle: &Handle, case: &Case) -> Json {
         summary.phase = Phase::Suspended;
         let (kind, detail) = (WaitKind::Quarantine, Some(reason.clone()));
         let since = state.updated_at;
-        summary.wait = Some(ShownWait { kind, on: None, task: None, since, until: None, detail });
+        summary.wait = Some(ShownWait {
+            kind,
+            on: None,
+            task: None,
+            since,
+            until: None,
+            next_attempt_at: None,
+            detail,
+        });
     }
     let mut shown = item(handle, &summary);
     let tasks: Vec<Json> = open_tasks(definition, state)
@@ -90,9 +100,12 @@ pub fn case(handle: &Handle, case: &Case) -> Json {
 
 /// An entry of a history.
 pub fn entry(entry: &Entry) -> Json {
-    let by = json!({"who": entry.by.who, "from": entry.by.from, "why": entry.by.why});
+    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let by = json!({
+        "who": entry.by.who, "from": said(&entry.by.from), "why": said(&entry.by.why),
+    });
     let mut shown = json!({
-        "version": entry.version,
+        "revision": entry.version,
         "at": entry.at.to_string(),
         "type": entry.told.kind,
         "by": by,

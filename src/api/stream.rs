@@ -99,7 +99,7 @@ impl Following {
                     "phase": case.phase.name(),
                     "status": case.status,
                     "wait": case.wait.as_ref().map(show::wait),
-                    "version": case.version,
+                    "revision": case.version,
                     "at": case.updated_at.to_string(),
                 });
                 ("case", data)
@@ -111,7 +111,7 @@ impl Following {
                 }
                 let data = json!({
                     "id": name, "workflow": null, "phase": null, "status": state,
-                    "wait": null, "version": null, "at": at.to_string(),
+                    "wait": null, "revision": null, "at": at.to_string(),
                 });
                 ("service", data)
             }
@@ -122,7 +122,7 @@ impl Following {
                 }
                 let data = json!({
                     "id": id.to_string(), "case": case.to_string(), "workflow": workflow,
-                    "phase": null, "status": state, "wait": null, "version": null,
+                    "phase": null, "status": state, "wait": null, "revision": null,
                     "at": at.to_string(),
                 });
                 ("dead-letter", data)

@@ -86,7 +86,7 @@ impl Demo {
         let parties = Arc::new(parties(tell, books).await?);
         let board = board::open(BOARD, parties.clone()).await;
         let _open = board.map_err(|error| format!("port {BOARD}: {error}"))?;
-        let (workflows, clock) = (None, Clock::System);
+        let (workflows, clock) = (None, Clock::engine());
         let app = App::start(Options { config, services, workflows, clock }).await?;
         let base = format!("http://{}", app.address());
         let client = reqwest::Client::builder().no_proxy().build().map_err(|e| e.to_string())?;
@@ -159,7 +159,7 @@ async fn work(client: reqwest::Client, base: String, parties: Arc<Vec<Party>>, q
     if quiet {
         return std::future::pending().await;
     }
-    let begun = Clock::System.now().0;
+    let begun = Clock::engine().now().0;
     for round in 0u64.. {
         let (workflow, input) = sample(round);
         let body = json!({"workflow": workflow, "input": input});

@@ -80,7 +80,7 @@ impl Serve {
         let config = config.map_err(|error| error.to_string())?;
         let services = Services::load(self.services.as_deref());
         let services = services.map_err(|error| error.to_string())?;
-        Ok(Options { config, services, workflows: self.workflows, clock: Clock::System })
+        Ok(Options { config, services, workflows: self.workflows, clock: Clock::engine() })
     }
 }
 

@@ -74,7 +74,7 @@ pub struct Isolate {
 
 impl Isolate {
     pub fn run(self) -> Exit {
-        let until = Clock::System.now().plus(self.span.0).to_string();
+        let until = Clock::engine().now().plus(self.span.0).to_string();
         let body = json!({"reason": self.reason, "until": until});
         change(&self.connection, &format!("/v1/services/{}/isolate", self.name), &body)
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use place::located;
-use values::{Count, Size, Span, Text};
+use values::{Count, Hosts, Size, Span, Text};
 
 /// The file's content; every key has a default.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -40,6 +40,10 @@ pub struct Server {
     pub max_requests: Count,
     /// Requests of one client within a second; more are answered 429. 0: no limit.
     pub rate: Count,
+    /// Connections open at the same time; idle ones make room.
+    pub max_connections: Count,
+    /// Names under which it may be asked, beside the address that it listens at.
+    pub hosts: Hosts,
 }
 
 impl Default for Server {
@@ -49,6 +53,8 @@ impl Default for Server {
             max_body: Size(1 << 20),
             max_requests: Count(2048),
             rate: Count(0),
+            max_connections: Count(4096),
+            hosts: Hosts(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec()),
         }
     }
 }

@@ -160,3 +160,28 @@ mod tests {
         assert!("zz".repeat(32).parse::<Digest>().is_err());
     }
 }
+
+/// Names of hosts: a list, or a text with commas in between.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hosts(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Hosts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            List(Vec<String>),
+            Text(String),
+        }
+        let names = match Form::deserialize(deserializer) {
+            Ok(Form::List(names)) => names,
+            Ok(Form::Text(text)) => text.split(',').map(|name| name.trim().to_owned()).collect(),
+            Err(_) => return Err(D::Error::custom("a list of names is needed: [\"example.com\"]")),
+        };
+        let plain = |name: &String| !name.is_empty() && !name.contains(['/', ' ', '*']);
+        match names.iter().find(|name| !plain(name)) {
+            None => Ok(Self(names)),
+            Some(wrong) => Err(D::Error::custom(format!("`{wrong}` is no name of a host"))),
+        }
+    }
+}

@@ -173,15 +173,15 @@ impl CaseId {
         Self(Bits::derived(&all))
     }
 
-    /// The id of a child started by `run: workflow`: the same place of the same parent always
-    /// starts the same child.
-    pub fn of_child(parent: CaseId, reference: &str, iteration: u32) -> Self {
-        Self(Bits::derived(&[
-            b"child",
-            &parent.0.0,
-            reference.as_bytes(),
-            &iteration.to_le_bytes(),
-        ]))
+    /// The id of a child started by `run: workflow`: the same place and generation of the same
+    /// parent always start the same child.
+    pub fn of_child(parent: CaseId, reference: &str, iteration: u32, generation: u32) -> Self {
+        let (iteration, generation_bytes) = (iteration.to_le_bytes(), generation.to_le_bytes());
+        let mut parts: Vec<&[u8]> = vec![b"child", &parent.0.0, reference.as_bytes(), &iteration];
+        if generation > 0 {
+            parts.push(&generation_bytes);
+        }
+        Self(Bits::derived(&parts))
     }
 }
 

@@ -1,13 +1,15 @@
 //! HTTP: requests as they go out, answers as they come in.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Proxy, Url};
+use reqwest::{Client, Method, Proxy, Request, Url};
 
 use super::SendBy;
-use crate::domain::call::http::Answer;
+use crate::domain::call::http::{Answer, repeatable};
 use crate::domain::case::effect::{HttpBody, HttpRequest};
 
 /// How long a connection may take; what was not connected by then was not sent.
@@ -16,14 +18,30 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// Clients kept, one for each time that connecting may take.
+const CLIENTS: usize = 32;
+
 /// Redirects followed at the most.
 const REDIRECTS: usize = 10;
 
 /// Sends requests.
 #[derive(Clone)]
 pub struct Http {
-    plain: Client,
-    following: Client,
+    proxy: Option<Arc<str>>,
+    /// One for each time that connecting may take, in milliseconds; see [`Http::client`].
+    clients: Arc<Mutex<HashMap<u64, Client>>>,
+}
+
+/// Where a request may go, and for how long.
+pub struct Way<'a> {
+    /// Takes the place of scheme and host.
+    pub base: Option<&'a str>,
+    pub timeout: Duration,
+    /// Bytes of the body that are read at the most, but for one that tells of more.
+    pub most: usize,
+    pub by: SendBy,
+    /// Whether a redirect may lead to this host.
+    pub may_call: &'a (dyn Fn(&str) -> bool + Sync),
 }
 
 /// What came of a request.
@@ -46,81 +64,161 @@ impl Http {
     /// # Errors
     /// When the proxy's address is none.
     pub fn new(proxy: Option<&str>) -> Result<Self, String> {
-        let client = |redirects: Policy| {
-            let builder = Client::builder()
-                .redirect(redirects)
-                .connect_timeout(CONNECT)
-                .pool_idle_timeout(IDLE)
-                .tcp_nodelay(true)
-                .user_agent(concat!("caseworker/", env!("CARGO_PKG_VERSION")))
-                .no_proxy();
-            let builder = match proxy {
-                Some(proxy) => builder.proxy(Proxy::all(proxy)?),
-                None => builder,
-            };
-            builder.build()
-        };
-        let both = client(Policy::none())
-            .and_then(|plain| Ok(Self { plain, following: client(Policy::limited(REDIRECTS))? }));
-        both.map_err(|error| plainly(&error))
+        let http = Self { proxy: proxy.map(Into::into), clients: Arc::default() };
+        http.client(CONNECT)?;
+        Ok(http)
     }
 
-    /// Sends a request and waits for the answer. `base` takes the place of scheme and host; of the
-    /// body no more is read than one byte beyond `most`.
-    pub async fn send(
-        &self,
-        request: &HttpRequest,
-        base: Option<&str>,
-        timeout: Duration,
-        most: usize,
-        by: SendBy,
-    ) -> Sent {
-        let built = match self.build(request, base) {
-            Ok(built) => built.timeout(timeout),
+    /// A client that gives up connecting before the whole call's time is up, so that "no connection"
+    /// is told from "no answer".
+    fn client(&self, timeout: Duration) -> Result<Client, String> {
+        let connect = CONNECT.min(timeout);
+        let key = u64::try_from(connect.as_millis()).unwrap_or(u64::MAX);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        if clients.len() >= CLIENTS {
+            clients.clear();
+        }
+        let builder = Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(connect)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            .user_agent(concat!("caseworker/", env!("CARGO_PKG_VERSION")))
+            .no_proxy();
+        let builder = match &self.proxy {
+            Some(proxy) => builder.proxy(Proxy::all(&**proxy).map_err(|e| plainly(&e))?),
+            None => builder,
+        };
+        let client = builder.build().map_err(|error| plainly(&error))?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    /// Sends a request and waits for the answer, following redirects where the request says so.
+    pub async fn send(&self, request: &HttpRequest, way: &Way<'_>) -> Sent {
+        let built = self.client(way.timeout).and_then(|client| {
+            let first = build(&client, request, way.base)?;
+            Ok((client, first))
+        });
+        let (client, mut next) = match built {
+            Ok(built) => built,
             Err(detail) => return Sent::Unsendable(detail),
         };
-        if by.is_past() {
-            return Sent::TooLate;
+        let until = Instant::now() + way.timeout;
+        let safe = repeatable(&request.method);
+        for hop in 0..=REDIRECTS {
+            // an unsafe call that was answered by a redirect may have been acted on
+            let acted_on = hop > 0 && !safe;
+            let left = match hop {
+                // connecting has a time of its own, which ends first
+                0 => way.timeout + CONNECT.min(way.timeout),
+                _ => until.saturating_duration_since(Instant::now()),
+            };
+            let (method, url) = (next.method().clone(), next.url().clone());
+            let headers = next.headers().clone();
+            let body = next.body().and_then(|body| body.as_bytes()).map(<[u8]>::to_vec);
+            *next.timeout_mut() = Some(left);
+            if hop == 0 && way.by.is_past() {
+                return Sent::TooLate;
+            }
+            let response = match client.execute(next).await {
+                Ok(response) => response,
+                Err(error) if error.is_builder() && !acted_on => {
+                    return Sent::Unsendable(plainly(&error));
+                }
+                Err(error) if error.is_connect() && !acted_on => {
+                    return Sent::NoConnection(plainly(&error));
+                }
+                Err(error) => return Sent::NoAnswer(plainly(&error), error.is_timeout()),
+            };
+            let target = target(&response, &url).filter(|_| request.follow_redirects);
+            let Some(target) = target else { return read(response, way.most).await };
+            let refused = |detail: String| match acted_on || !safe {
+                true => Sent::NoAnswer(detail, false),
+                false => Sent::Unsendable(detail),
+            };
+            let known = same_origin(&target, &url);
+            if hop == REDIRECTS {
+                return refused("too many redirects".to_owned());
+            }
+            if !known && !target.host_str().is_some_and(way.may_call) {
+                return refused("it was redirected to a host that may not be called".to_owned());
+            }
+            next = redirected(response.status().as_u16(), method, target, headers, body, known);
         }
-        match built.send().await {
-            Ok(response) => read(response, most).await,
-            Err(error) if error.is_builder() => Sent::Unsendable(plainly(&error)),
-            Err(error) if error.is_redirect() => Sent::Unsendable(plainly(&error)),
-            Err(error) if error.is_connect() => Sent::NoConnection(plainly(&error)),
-            Err(error) => Sent::NoAnswer(plainly(&error), error.is_timeout()),
-        }
+        Sent::Unsendable("too many redirects".to_owned())
     }
+}
 
-    fn build(
-        &self,
-        request: &HttpRequest,
-        base: Option<&str>,
-    ) -> Result<reqwest::RequestBuilder, String> {
-        let method = Method::from_bytes(request.method.as_bytes());
-        let method = method.map_err(|_| format!("`{}` is no HTTP method", request.method))?;
-        let url = address(&request.url, base)?;
-        let client = if request.follow_redirects { &self.following } else { &self.plain };
-        let mut built = client.request(method, url);
-        for (name, value) in &request.headers {
-            let name = HeaderName::try_from(name.as_str())
-                .map_err(|_| "the name of a header is none".to_owned())?;
-            let value = HeaderValue::try_from(value.as_str())
-                .map_err(|_| format!("the header `{name}` has a value that cannot be sent"))?;
-            built = built.header(name, value);
-        }
-        Ok(match &request.body {
-            None => built,
-            Some(HttpBody::Json(data)) => {
-                built.body(serde_json::to_vec(&**data).map_err(|e| e.to_string())?)
-            }
-            Some(HttpBody::Text(text)) => built.body(text.clone()),
-            Some(HttpBody::Form(pairs)) => {
-                let mut form = url::form_urlencoded::Serializer::new(String::new());
-                form.extend_pairs(pairs);
-                built.body(form.finish())
-            }
-        })
+/// Where a redirect leads, if the answer is one.
+fn target(response: &reqwest::Response, from: &Url) -> Option<Url> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
     }
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    from.join(location).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+fn same_origin(a: &Url, b: &Url) -> bool {
+    a.origin() == b.origin()
+}
+
+/// The request that follows a redirect. At another origin credentials and everything that the author
+/// added stay behind.
+fn redirected(
+    status: u16,
+    method: Method,
+    target: Url,
+    headers: HeaderMap,
+    body: Option<Vec<u8>>,
+    same_origin: bool,
+) -> Request {
+    let becomes_get = match status {
+        303 => method != Method::HEAD,
+        301 | 302 => method == Method::POST,
+        _ => false,
+    };
+    let mut next = Request::new(if becomes_get { Method::GET } else { method }, target);
+    for (name, value) in &headers {
+        let of_the_body = name == CONTENT_TYPE;
+        if (of_the_body && !becomes_get) || (same_origin && !of_the_body) {
+            next.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    if let Some(body) = body.filter(|_| !becomes_get) {
+        *next.body_mut() = Some(body.into());
+    }
+    next
+}
+
+fn build(client: &Client, request: &HttpRequest, base: Option<&str>) -> Result<Request, String> {
+    let method = Method::from_bytes(request.method.as_bytes());
+    let method = method.map_err(|_| format!("`{}` is no HTTP method", request.method))?;
+    let url = address(&request.url, base)?;
+    let mut built = client.request(method, url);
+    for (name, value) in &request.headers {
+        let name = HeaderName::try_from(name.as_str())
+            .map_err(|_| "the name of a header is none".to_owned())?;
+        let value = HeaderValue::try_from(value.as_str())
+            .map_err(|_| format!("the header `{name}` has a value that cannot be sent"))?;
+        built = built.header(name, value);
+    }
+    let built = match &request.body {
+        None => built,
+        Some(HttpBody::Json(data)) => {
+            built.body(serde_json::to_vec(&**data).map_err(|e| e.to_string())?)
+        }
+        Some(HttpBody::Text(text)) => built.body(text.clone()),
+        Some(HttpBody::Form(pairs)) => {
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            form.extend_pairs(pairs);
+            built.body(form.finish())
+        }
+    };
+    built.build().map_err(|error| plainly(&error))
 }
 
 /// The address that a request really goes to: path and query of the endpoint, appended to the

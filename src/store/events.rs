@@ -17,7 +17,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::case::event::{
-    Change, Doubt, Entry, Event, Received, Start, Submission, TaskEvent, Wait, WaitKind,
+    Answer, Came, Change, Doubt, Entry, Event, Received, Start, Submission, TaskEvent, Wait, WaitKind,
 };
 use crate::domain::case::problem::Problem;
 use crate::domain::data::Data;
@@ -61,6 +61,8 @@ struct Rest {
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    attempt_deadline: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<Arc<str>>,
@@ -97,7 +99,27 @@ struct Rest {
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     unsettled: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    keep: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     retried: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    recalled: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    safe: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
+    /// What is known of an attempt that is repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Came>,
+    /// Until when an outage is waited through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    /// A raw answer that became no output.
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "some")]
+    answer: Option<Data>,
+    /// There was an answer, but nothing is left of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    gone: bool,
     /// The task that an error of the whole case stands at.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<(TaskId, u32)>,
@@ -235,32 +257,41 @@ fn to_wire(event: &Event) -> Wire {
 fn change_to_wire(change: Change) -> (&'static str, Rest) {
     let none = Rest::default;
     match change {
-        Change::Started { entry, attempt, service } => {
+        Change::Started { entry, attempt, service, generation, safe } => {
             let attempt = (attempt > 0).then_some(attempt);
-            ("start", Rest { attempt, service, ..entry_to_wire(entry) })
+            let generation = (generation > 0).then_some(generation);
+            ("start", Rest { attempt, service, generation, safe, ..entry_to_wire(entry) })
         }
         Change::Preparing { entry, service } => {
             ("prepare", Rest { service: Some(service), ..entry_to_wire(entry) })
         }
-        Change::Waiting { entry, wait } => {
+        Change::Waiting { entry, wait, outcome } => {
             let Wait { kind, on, until, detail } = wait;
             let wait = Some(WireWait { kind, on, until, detail });
-            ("wait", Rest { wait, ..entry_to_wire(entry) })
+            ("wait", Rest { wait, outcome, ..entry_to_wire(entry) })
         }
         Change::Listening { on, expected } => {
             ("listen", Rest { on, expected: Some(expected), ..none() })
         }
         Change::Unknown { error } => ("unknown", Rest { error: Some(error), ..none() }),
         Change::Reconciled { found } => ("reconciled", Rest { found, ..none() }),
-        Change::Retried { error, at, deadline } => {
-            ("retry", Rest { error: Some(error), at: Some(at), deadline, ..none() })
+        Change::Retried { error, at, deadline, outcome, until } => {
+            let (error, at) = (Some(error), Some(at));
+            ("retry", Rest { error, at, deadline, outcome, until, ..none() })
         }
-        Change::Faulted { error, doubt } => ("fault", Rest { error: Some(error), doubt, ..none() }),
-        Change::Completed { output, context, then, skipped } => {
+        Change::Faulted { error, doubt, answer, keep } => {
+            let gone = matches!(answer, Some(Answer::Gone));
+            let answer = match answer {
+                Some(Answer::Kept(answer)) => Some(answer),
+                Some(Answer::Gone) | None => None,
+            };
+            ("fault", Rest { error: Some(error), doubt, answer, gone, keep, ..none() })
+        }
+        Change::Completed { output, context, then, skipped, recalled } => {
             let word = if skipped { "skip" } else { "done" };
-            (word, Rest { output, context, then, ..none() })
+            (word, Rest { output, context, then, recalled, ..none() })
         }
-        Change::Cancelled { unsettled } => ("cancel", Rest { unsettled, ..none() }),
+        Change::Cancelled { unsettled, keep } => ("cancel", Rest { unsettled, keep, ..none() }),
         Change::Received { filter, event } => {
             ("take", Rest { filter: Some(filter), event: Some(*event), ..none() })
         }
@@ -268,8 +299,9 @@ fn change_to_wire(change: Change) -> (&'static str, Rest) {
 }
 
 fn entry_to_wire(entry: Option<Box<Entry>>) -> Rest {
-    let Entry { input, work, turn, deadline } = entry.map(|entry| *entry).unwrap_or_default();
-    Rest { input, work, turn, deadline, ..Rest::default() }
+    let Entry { input, work, turn, deadline, attempt_deadline } =
+        entry.map(|entry| *entry).unwrap_or_default();
+    Rest { input, work, turn, deadline, attempt_deadline, ..Rest::default() }
 }
 
 fn from_wire(wire: Wire) -> Result<Event, String> {
@@ -305,19 +337,30 @@ fn from_wire(wire: Wire) -> Result<Event, String> {
 fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
     let lacks = |what: &str| format!("`{word}` without {what}");
     let error = |error: Option<Problem>| error.ok_or_else(|| lacks("an error"));
-    let Rest {
-        input, work, turn, deadline, attempt, service, wait, found, doubt, unsettled, ..
-    } = rest;
-    let entry = Entry { input, work, turn, deadline };
+    let answer = match (rest.answer, rest.gone) {
+        (Some(answer), _) => Some(Answer::Kept(answer)),
+        (None, true) => Some(Answer::Gone),
+        (None, false) => None,
+    };
+    let Rest { input, work, turn, deadline, attempt_deadline, .. } = rest;
+    let Rest { attempt, service, wait, found, doubt, unsettled, keep, safe, .. } = rest;
+    let Rest { generation, outcome, recalled, .. } = rest;
+    let entry = Entry { input, work, turn, deadline, attempt_deadline };
     let entry = (entry != Entry::default()).then(|| Box::new(entry));
     Ok(match word {
-        "start" => Change::Started { entry, attempt: attempt.unwrap_or(0), service },
+        "start" => Change::Started {
+            entry,
+            attempt: attempt.unwrap_or(0),
+            service,
+            generation: generation.unwrap_or(0),
+            safe,
+        },
         "prepare" => {
             Change::Preparing { entry, service: service.ok_or_else(|| lacks("a service"))? }
         }
         "wait" => {
             let WireWait { kind, on, until, detail } = wait.ok_or_else(|| lacks("a wait"))?;
-            Change::Waiting { entry, wait: Wait { kind, on, until, detail } }
+            Change::Waiting { entry, wait: Wait { kind, on, until, detail }, outcome }
         }
         "listen" => Change::Listening {
             on: rest.on,
@@ -329,15 +372,18 @@ fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
             error: error(rest.error)?,
             at: rest.at.ok_or_else(|| lacks("a time"))?,
             deadline,
+            outcome,
+            until: rest.until,
         },
-        "fault" => Change::Faulted { error: error(rest.error)?, doubt },
+        "fault" => Change::Faulted { error: error(rest.error)?, doubt, answer, keep },
         "done" | "skip" => Change::Completed {
             output: rest.output,
             context: rest.context,
             then: rest.then,
             skipped: word == "skip",
+            recalled,
         },
-        "cancel" => Change::Cancelled { unsettled },
+        "cancel" => Change::Cancelled { unsettled, keep },
         _ => Change::Received {
             filter: rest.filter.unwrap_or(0),
             event: Box::new(rest.event.ok_or_else(|| lacks("an event"))?),

@@ -9,7 +9,7 @@ pub mod lock;
 mod mark;
 pub mod note;
 pub mod record;
-pub mod snapshot;
+pub mod snapshots;
 pub mod tail;
 pub mod transitions;
 pub mod upcast;

@@ -1,7 +1,7 @@
 //! One command, from the state to the answer: decided, committed, then acted upon.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ractor::ActorRef;
 
@@ -11,13 +11,14 @@ use crate::actors::courier::{Courier, Parcel};
 use crate::actors::load::{self, LoadError, Loaded};
 use crate::actors::office::Office;
 use crate::actors::services::Permit;
+use crate::actors::under_way::AttemptKey;
 use crate::actors::watches::Reached;
 use crate::domain::case::command::{Command, Facts, Rejection};
 use crate::domain::case::decide::{decide, remember};
 use crate::domain::case::derive;
-use crate::domain::case::effect::Effect;
+use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::event::Submission;
-use crate::domain::case::interpret::{Decided, Halt};
+use crate::domain::case::interpret::{Decided, Halt, is_braked};
 use crate::domain::case::state::State;
 use crate::domain::case::summary::{Summary, answered};
 use crate::domain::ids::{CaseId, Entity};
@@ -27,7 +28,11 @@ use crate::store::embedded::{Append, AppendError};
 use crate::store::events;
 use crate::store::note::Note;
 use crate::store::record::{self, Hash, Header, SCHEMA};
-use crate::store::snapshot::Snapshot;
+use crate::store::snapshots::Snapshot;
+
+/// Between two decisions of a case that only moves itself. A decision has some 500 steps of one or two
+/// events, and 256 KiB.
+const BRAKED: Duration = Duration::from_millis(40);
 
 /// Times that a decision is made anew because somebody else wrote first.
 const CONFLICTS: usize = 3;
@@ -99,8 +104,13 @@ impl Live {
         let owes = derive::owes(&loaded.state);
         self.snapshot = loaded.state.version;
         self.case = Some(loaded);
+        // what came for an actor that is gone
+        for ((task, iteration, attempt), outcome) in office.under_way.results(self.id) {
+            let outcome = Box::new(outcome);
+            let _ = me.cast(CaseMsg::Result { task, iteration, attempt, outcome });
+        }
         if owes {
-            // whoever ran its attempts is gone, and whatever it was about to do is not done
+            // attempts of a process that is gone are lost, and whatever it was about to do is not done
             if let Tried::Conflict = self.attempt(me, &Command::Recover, &Meta::engine()).await? {
                 let detail = "the case is being written by somebody else".to_owned();
                 return Err(TellError::Unavailable(detail));
@@ -216,6 +226,16 @@ impl Live {
         self.case = Some(case);
         self.dispatch(me, effects, permits, at);
         if more {
+            self.go_on(me);
+        }
+    }
+
+    /// Goes on after a decision that was cut off; slowly where the case only moves itself.
+    fn go_on(&self, me: &ActorRef<CaseMsg>) {
+        let braked = self.case.as_ref().is_some_and(|case| is_braked(&case.state));
+        if braked {
+            me.send_after(BRAKED, || CaseMsg::GoOn);
+        } else {
             let _ = me.cast(CaseMsg::GoOn);
         }
     }
@@ -232,7 +252,7 @@ impl Live {
                 permits.iter().position(|permit| permit.served().settings.name == *service)
             });
             let permit = place.map(|place| permits.swap_remove(place));
-            let to = CaseRef(me.clone());
+            let to = CaseRef::new(self.office.clone(), self.id, me.clone());
             Courier::dispatch(&self.office, Parcel { effect, permit, committed, to });
         }
     }
@@ -251,7 +271,8 @@ pub async fn make(
 ) -> Result<Made, Halt> {
     let submitted = submission_of(command).map(|submission| submission.priority);
     let priority = state.map(|state| state.priority).or(submitted).unwrap_or(definition.priority);
-    let facts = Facts { now: office.clock.now(), seed: office.seed() };
+    let facts =
+        Facts { now: office.clock.now(), seed: office.seed(), taken_over: office.begun };
     let mut desk = OfficeDesk::new(office, id, definition.id.clone(), priority, state, facts.now);
     loop {
         match decide(definition, id, state, command, facts, &mut desk) {
@@ -324,8 +345,14 @@ pub async fn commit(
         record,
         note: Some(note),
     };
-    office.journal.append(append).await?;
+    let attempts: Vec<AttemptKey> = effects.iter().filter_map(attempt_of).collect();
+    attempts.iter().for_each(|attempt| office.under_way.begin(*attempt));
+    // what is sent late counts from before it was written
     let at = Instant::now();
+    if let Err(error) = office.journal.append(append).await {
+        attempts.iter().for_each(|attempt| office.under_way.end(*attempt));
+        return Err(error);
+    }
     let reached = Reached { version: state.version, ended: state.phase.ended() };
     office.count_phase(before.map(|s| s.phase), state.phase, &events);
     office.watches.reached(state.id, reached);
@@ -334,6 +361,12 @@ pub async fn commit(
     }
     let case = Loaded { definition, state, hash };
     Ok(Committed { case, effects, permits, more, snapshot: snapshot_taken, at })
+}
+
+/// The attempt that an effect is, if it is one.
+fn attempt_of(effect: &Effect) -> Option<AttemptKey> {
+    let is_attempt = !matches!(effect.ask, Ask::CancelChild(_));
+    is_attempt.then_some((effect.case, effect.task, effect.iteration, effect.attempt))
 }
 
 /// The record of a decision, and its hash.

@@ -15,7 +15,7 @@ use crate::domain::ids::CaseId;
 use crate::domain::service::line::Ticket;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
-use crate::domain::workflow::model::DefinitionId;
+use crate::domain::workflow::model::{DefinitionId, TaskId};
 
 /// A long evaluation that was made.
 struct Evaluated {
@@ -119,6 +119,10 @@ impl Desk for OfficeDesk<'_> {
             }
             Err(held) => Permit::Wait(served.wait(held)),
         }
+    }
+
+    fn has_under_way(&self, task: TaskId, iteration: u32, attempt: u32) -> bool {
+        self.office.under_way.has((self.case, task, iteration, attempt))
     }
 
     fn holds_back(&self, service: &str) -> Option<Wait> {

@@ -60,14 +60,24 @@ pub struct Tell {
 
 /// The actor's address, as couriers know it.
 #[derive(Clone)]
-pub struct CaseRef(ActorRef<CaseMsg>);
+pub struct CaseRef {
+    office: Arc<Office>,
+    case: CaseId,
+    actor: ActorRef<CaseMsg>,
+}
 
 impl CaseRef {
-    /// Brings back what an attempt came to. A case that has crashed finds the attempt in its
-    /// history, without a result.
+    /// The address of a case's actor.
+    pub fn new(office: Arc<Office>, case: CaseId, actor: ActorRef<CaseMsg>) -> Self {
+        Self { office, case, actor }
+    }
+
+    /// Brings back what an attempt came to. A case that has crashed meanwhile finds it when it begins
+    /// again.
     pub fn result(&self, task: TaskId, iteration: u32, attempt: u32, outcome: Outcome) {
+        self.office.under_way.came((self.case, task, iteration, attempt), &outcome);
         let outcome = Box::new(outcome);
-        let _ = self.0.cast(CaseMsg::Result { task, iteration, attempt, outcome });
+        let _ = self.actor.cast(CaseMsg::Result { task, iteration, attempt, outcome });
     }
 }
 
@@ -141,7 +151,11 @@ impl Live {
             }
             CaseMsg::Result { task, iteration, attempt, outcome } => {
                 let command = Command::Result { task, iteration, attempt, outcome: *outcome };
-                self.carry_out_own(me, command).await
+                let told = self.carry_out(me, &command, &Meta::engine()).await;
+                if !matches!(told, Err(TellError::Unavailable(_))) {
+                    self.office.under_way.end((self.id, task, iteration, attempt));
+                }
+                broken(&told)
             }
             CaseMsg::GoOn => self.carry_out_own(me, Command::Continue).await,
             CaseMsg::Projected(version) => {

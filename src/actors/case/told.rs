@@ -51,6 +51,9 @@ pub enum TellError {
     Quarantined(Arc<str>),
     #[error("the case cannot be loaded: {0}")]
     Broken(String),
+    /// Later there may be room.
+    #[error("{0}")]
+    Busy(&'static str),
     #[error("{0}")]
     Unavailable(String),
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -15,7 +16,11 @@ use crate::domain::case::summary::{Answered, Summary, answered};
 use crate::domain::ids::{CaseId, EntityKind};
 use crate::store::note::Note;
 use crate::store::record;
-use crate::store::snapshot::Snapshot;
+use crate::store::snapshots::Snapshot;
+use crate::store::views::Views;
+
+/// How often it is said how far the views are.
+const TELL: Duration = Duration::from_secs(2);
 
 /// Records in one page.
 const PAGE: usize = 4096;
@@ -38,15 +43,26 @@ struct Passing {
 ///
 /// # Errors
 /// When the journal cannot be read or the views cannot be written.
-pub fn catch_up(office: &Arc<Office>, handle: &Handle) -> Result<(), ProjectError> {
+pub fn catch_up(
+    office: &Arc<Office>,
+    views: &Views,
+    handle: &Handle,
+) -> Result<(), ProjectError> {
     let mut cases = HashMap::new();
-    let mut shapes = Shapes::load(&office.views)?;
+    let mut shapes = Shapes::load(views)?;
+    let mut told = Instant::now();
     loop {
-        let after = office.views.position()?;
+        let after = views.position()?;
         let page = office.journal.tail_from(after, PAGE)?;
         let Some((through, _)) = page.last() else { return Ok(()) };
         let through = *through;
-        let mut rows = Rows::new(office, handle, &mut shapes);
+        if told.elapsed() > TELL
+            && let Some((done, all)) = views.progress()
+        {
+            tracing::info!(done, all, "the views are being filled from the journal");
+            told = Instant::now();
+        }
+        let mut rows = Rows::new(office, views, handle, &mut shapes);
         for (position, bytes) in &page {
             let Some(case) = case_of(bytes) else {
                 rows.record(*position, bytes)?;

@@ -8,7 +8,6 @@ use serde_json::Value as Json;
 use super::ProjectError;
 use super::rows::Rows;
 use crate::actors::events::event_in;
-use crate::actors::office::Office;
 use crate::domain::case::summary::Summary;
 use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
@@ -50,7 +49,7 @@ impl Rows<'_> {
         let values = values.map(|shape| (shape.key(), self.value(shape, event))).collect();
         let subject = subject.and_then(|s| s.parse::<CaseId>().ok());
         let row = EventRow { at, kind: kind.to_owned(), subject, values };
-        let views = &self.office.views;
+        let views = self.views;
         views.put_event(position, &row)?;
         for case in views.listeners_of(kind, &row)? {
             views.put_wake(&Wake { case, news: News::Event(position) })?;
@@ -80,7 +79,7 @@ impl Rows<'_> {
         }
         let now = self.office.clock.now();
         let since = summary.created_at.max(now.plus(-KEPT));
-        let views = &self.office.views;
+        let views = self.views;
         for listener in listeners {
             for position in views.events_for(listener, since, EARLIER)? {
                 views.put_wake(&Wake { case: summary.id, news: News::Event(position) })?;
@@ -95,7 +94,7 @@ impl Rows<'_> {
         if self.shapes.0.contains_key(&key) {
             return Ok(());
         }
-        let Office { views, journal, .. } = &**self.office;
+        let (views, journal) = (self.views, &self.office.journal);
         for position in views.events_of_type(shape.event_type.as_deref(), EARLIER_SHAPED)? {
             let (Some(mut row), Some(record)) = (views.event(position)?, journal.at(position)?)
             else {

@@ -10,21 +10,25 @@ mod quarantine;
 mod rows;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-pub use catch_up::catch_up;
+use catch_up::catch_up;
 
 use super::office::Office;
 use crate::domain::ids::EntityKind;
 use crate::store::note::Note;
 use crate::store::tail::{Content, Taken};
-use crate::store::views::TableError;
 use crate::store::views::events::KEPT;
+use crate::store::views::{TableError, Views};
 use matching::Shapes;
 use rows::Rows;
+
+/// How often the projector looks whether somebody has met damage.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Old events forgotten after one batch at the most.
 const FORGOTTEN: usize = 200;
@@ -95,29 +99,88 @@ fn run(
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<(), ProjectError> {
     let tail = office.journal.tail();
+    let mut writer = office.views.writer()?;
     loop {
+        if office.views.are_damaged() {
+            writer = make_anew(office, handle)?;
+        }
         let next = async {
             tokio::select! {
-                taken = tail.take() => Some(taken),
-                _ = &mut stopped => None,
+                taken = tail.take() => Next::Taken(taken),
+                // somebody else may have met damage
+                () = tokio::time::sleep(LOOK) => Next::Look,
+                _ = &mut stopped => Next::Stop,
             }
         };
-        match handle.block_on(next) {
-            Some(taken) => project(office, handle, taken)?,
-            None => return Ok(()),
+        let projected = match handle.block_on(next) {
+            Next::Taken(taken) => project(office, &writer, handle, taken),
+            Next::Look => Ok(()),
+            Next::Stop => return Ok(()),
+        };
+        match projected {
+            // noted where it was met
+            Err(ProjectError::Views(_)) => {}
+            other => other?,
         }
     }
 }
 
-/// Brings the views up to what was taken.
-fn project(office: &Arc<Office>, handle: &Handle, taken: Taken<Note>) -> Result<(), ProjectError> {
-    let Taken { after, through, items, .. } = taken;
-    if office.views.position()? < after {
-        // the tail was cut, or the projector crashed between taking and writing
-        return catch_up(office, handle);
+/// What the projector does next.
+enum Next {
+    Taken(Taken<Note>),
+    Look,
+    Stop,
+}
+
+/// Views that are damaged are filled again from the journal; meanwhile lists are refused, all else
+/// goes on.
+fn make_anew(office: &Arc<Office>, handle: &Handle) -> Result<Views, ProjectError> {
+    office.views.begin_anew()?;
+    bring_up(office, handle)?;
+    tracing::info!("the views are made anew");
+    Ok(office.views.writer()?)
+}
+
+/// Brings the views up to the journal's end before anybody concludes from them that there is none.
+///
+/// # Errors
+/// When the journal cannot be read or the views cannot be written even anew.
+pub fn bring_up(office: &Arc<Office>, handle: &Handle) -> Result<(), ProjectError> {
+    for _ in 0..2 {
+        office.views.fill_up_to(office.journal.last_position()?);
+        let writer = office.views.writer()?;
+        match catch_up(office, &writer, handle) {
+            Ok(()) if !office.views.are_damaged() => {
+                office.views.filled();
+                return Ok(());
+            }
+            Ok(()) | Err(ProjectError::Views(_)) => {}
+            Err(error) => return Err(error),
+        }
+        office.views.begin_anew()?;
     }
-    let mut shapes = Shapes::load(&office.views)?;
-    let mut rows = Rows::new(office, handle, &mut shapes);
+    Err(TableError::new("they cannot be filled").into())
+}
+
+/// Brings the views up to what was taken.
+fn project(
+    office: &Arc<Office>,
+    views: &Views,
+    handle: &Handle,
+    taken: Taken<Note>,
+) -> Result<(), ProjectError> {
+    let Taken { after, through, items, .. } = taken;
+    let position = views.position()?;
+    if position >= through {
+        // it was read from the journal while the views were filled
+        return Ok(());
+    }
+    if position < after {
+        // the tail was cut, or the projector crashed between taking and writing
+        return catch_up(office, views, handle);
+    }
+    let mut shapes = Shapes::load(views)?;
+    let mut rows = Rows::new(office, views, handle, &mut shapes);
     for item in items {
         match item.content {
             Content::Note(note) => rows.case(item.position, note)?,
@@ -127,8 +190,7 @@ fn project(office: &Arc<Office>, handle: &Handle, taken: Taken<Note>) -> Result<
             Content::Record(_) => {}
         }
     }
-    rows.finish(through)?;
     let old = office.clock.now().plus(-KEPT);
-    office.views.forget_events(old, FORGOTTEN)?;
-    Ok(())
+    views.forget_events(old, FORGOTTEN)?;
+    rows.finish(through)
 }

@@ -23,7 +23,8 @@ pub fn show(summary: &mut Summary, reason: Arc<str>) {
     let since = summary.wait.as_ref().map_or(summary.updated_at, |wait| wait.since);
     let detail = Some(reason);
     let kind = WaitKind::Quarantine;
-    summary.wait = Some(ShownWait { kind, on: None, task: None, since, until: None, detail });
+    let (on, task, until, next_attempt_at) = (None, None, None, None);
+    summary.wait = Some(ShownWait { kind, on, task, since, until, next_attempt_at, detail });
 }
 
 /// The dead letter of a case that was taken out of service by this version of its quarantine.
@@ -40,7 +41,7 @@ impl Rows<'_> {
         events: &[u8],
     ) -> Result<(), ProjectError> {
         let case = CaseId(header.entity.bits);
-        let views = &self.office.views;
+        let views = self.views;
         match read(events) {
             Some(Quarantined::Taken(reason)) => {
                 let Some(mut summary) = views.case(case)? else { return Ok(()) };
@@ -64,6 +65,8 @@ impl Rows<'_> {
                 // what came while it was out of service has to find it
                 if let Some(mut summary) = views.case(case)? {
                     summary.listening.clear();
+                    summary.children.clear();
+                    summary.parked.clear();
                     views.put_case(&summary)?;
                 }
                 if let Ok(loaded) = self.handle.block_on(self.office.load(case)) {

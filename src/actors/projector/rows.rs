@@ -16,7 +16,7 @@ use crate::domain::ids::{CaseId, EntityKind};
 use crate::store::note::Note;
 use crate::store::record;
 use crate::store::transitions;
-use crate::store::views::TableError;
+use crate::store::views::{TableError, Views};
 use crate::store::views::dead_letters::{DeadRow, DeadState, group};
 use crate::store::views::services::Calls;
 use crate::store::views::wakes::{News, Wake};
@@ -27,6 +27,8 @@ const SNAPSHOT_FROM: u64 = 16;
 /// One batch.
 pub struct Rows<'a> {
     pub(super) office: &'a Arc<Office>,
+    /// The views with this batch.
+    pub(super) views: &'a Views,
     pub(super) handle: &'a Handle,
     pub(super) shapes: &'a mut Shapes,
     calls: HashMap<Arc<str>, Calls>,
@@ -37,16 +39,21 @@ pub struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// An empty batch.
-    pub fn new(office: &'a Arc<Office>, handle: &'a Handle, shapes: &'a mut Shapes) -> Self {
+    pub fn new(
+        office: &'a Arc<Office>,
+        views: &'a Views,
+        handle: &'a Handle,
+        shapes: &'a mut Shapes,
+    ) -> Self {
         let (calls, changes, resting) = (HashMap::new(), Vec::new(), Vec::new());
-        Self { office, handle, shapes, calls, changes, resting }
+        Self { office, views, handle, shapes, calls, changes, resting }
     }
 
     /// A case has come so far.
     pub fn case(&mut self, position: u64, note: Note) -> Result<(), ProjectError> {
         let Note { summary, answered, snapshot } = note;
         let mut summary = *summary;
-        let views = &self.office.views;
+        let views = self.views;
         if let Some(reason) = self.office.cases.quarantined(summary.id) {
             super::quarantine::show(&mut summary, reason);
         }
@@ -54,10 +61,10 @@ impl<'a> Rows<'a> {
         let before = put.before.as_ref();
         if summary.phase.ended() {
             if summary.version >= SNAPSHOT_FROM {
-                views.remove_snapshot(summary.id)?;
+                self.office.snapshots.remove(summary.id);
             }
         } else if let Some(snapshot) = snapshot {
-            views.put_snapshot(summary.id, &snapshot)?;
+            self.office.snapshots.put(summary.id, snapshot);
         }
         for (service, how) in answered {
             self.calls(&service)?.add(how);
@@ -108,13 +115,12 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// Writes the position, and tells everybody.
+    /// Writes the batch, and tells everybody.
     pub fn finish(self, through: u64) -> Result<(), ProjectError> {
-        let views = &self.office.views;
         for (service, calls) in &self.calls {
-            views.put_calls(service, *calls)?;
+            self.views.put_calls(service, *calls)?;
         }
-        views.set_position(through)?;
+        self.views.commit(through)?;
         self.office.projected.send_replace(through);
         for (case, version) in self.resting {
             // most are not live any more
@@ -126,7 +132,7 @@ impl<'a> Rows<'a> {
 
     fn calls(&mut self, service: &Arc<str>) -> Result<&mut Calls, TableError> {
         if !self.calls.contains_key(service) {
-            let known = self.office.views.calls(service)?;
+            let known = self.views.calls(service)?;
             self.calls.insert(service.clone(), known);
         }
         Ok(self.calls.entry(service.clone()).or_default())
@@ -134,7 +140,7 @@ impl<'a> Rows<'a> {
 
     /// Parents hear of children that have ended, whichever row came first.
     fn family(&self, summary: &Summary, before: Option<&Summary>) -> Result<(), TableError> {
-        let views = &self.office.views;
+        let views = self.views;
         if summary.phase.ended() && !before.is_some_and(|b| b.phase.ended()) {
             for parent in views.parents_of(summary.id)? {
                 views.put_wake(&Wake { case: parent, news: News::Child(summary.id) })?;
@@ -160,7 +166,7 @@ impl<'a> Rows<'a> {
         if old == new {
             return Ok(());
         }
-        let views = &self.office.views;
+        let views = self.views;
         if let Some(old) = old {
             let cancelled = summary.phase == crate::domain::case::phase::Phase::Cancelled;
             let state = if cancelled { DeadState::Archived } else { DeadState::Redriven };
@@ -192,7 +198,7 @@ impl<'a> Rows<'a> {
             since: dead.since,
             state: DeadState::Open,
         };
-        self.office.views.put_dead_letter(&row)?;
+        self.views.put_dead_letter(&row)?;
         let (id, case, at) = (dead.id, summary.id, dead.since);
         let what = Changed::DeadLetter { id, case, workflow, state: row.state.name(), at };
         self.changes.push(Change { position, what });

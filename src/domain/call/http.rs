@@ -23,6 +23,8 @@ pub struct Parts {
     pub headers: Vec<(String, String)>,
     /// Names of headers (in lower case) whose values may not be shown.
     pub hidden: Vec<String>,
+    /// The query may not be shown.
+    pub hides_query: bool,
     pub body: Option<Json>,
     pub authorization: Option<String>,
     pub output: OutputFormat,
@@ -66,8 +68,9 @@ pub fn request(parts: Parts, key: &str) -> HttpRequest {
         .filter(|(name, _)| !parts.hidden.contains(&name.to_ascii_lowercase()))
         .map(|(name, value)| (name.clone(), Json::from(value.as_str())))
         .collect();
+    let shown_url = if parts.hides_query { &parts.url } else { &url };
     let shown = json!({
-        "method": parts.method.to_ascii_lowercase(), "uri": url, "headers": shown_headers,
+        "method": parts.method.to_ascii_lowercase(), "uri": shown_url, "headers": shown_headers,
     });
     if let Some(authorization) = parts.authorization
         && !has(&headers, "authorization")
@@ -181,10 +184,9 @@ fn cut(text: &str, max: usize) -> &str {
 }
 
 fn output(request: &HttpRequest, answer: Answer) -> Outcome {
-    let refuse = |detail: String| Outcome::Failed {
-        error: Problem::new(Standard::Communication, detail),
-        server: false,
-    };
+    // it was done, whatever can be made of the answer
+    let refuse =
+        |detail: String| Outcome::Unusable { error: Problem::new(Standard::Communication, detail) };
     if answer.body.len() > SIZE_MAX {
         let detail = format!("the answer is larger than {} KiB", SIZE_MAX / 1024);
         return refuse(detail);

@@ -97,6 +97,10 @@ pub enum Outcome {
     Failed { error: Problem, server: bool },
     /// Nothing was acted on: no connection, 429, 503.
     NotDone { error: Problem, retry_after: Option<i64>, health: Health },
+    /// Nothing left us, by our own doing: it is asked for again and counts for nothing.
+    NotSent,
+    /// It was done, but what was answered cannot be used, and nothing is left of it.
+    Unusable { error: Problem },
     /// It may have been acted on: timeout, reset, 502, 504, our own crash.
     Unknown { error: Problem, health: Health },
     /// What the call needed first is there now.
@@ -155,4 +159,6 @@ pub struct Facts {
     pub now: Timestamp,
     /// Randomness for jitter.
     pub seed: u64,
+    /// Since when this process has the case: attempts from before are of somebody who is gone.
+    pub taken_over: Timestamp,
 }

@@ -15,6 +15,8 @@ pub struct TaskWait {
     pub iteration: u32,
     pub wait: Wait,
     pub since: Timestamp,
+    /// When it is tried again, as far as the case itself decides it.
+    pub next: Option<Timestamp>,
 }
 
 /// Whether nothing moves until something comes from outside.
@@ -22,13 +24,13 @@ pub fn idle(state: &State) -> bool {
     let unwinding = state.unwinding.is_some();
     let flow = match &state.flow.seq.child {
         Some(child) => state.flow.ending.is_none() && idle_below(child),
-        None => unwinding && (state.undoing.is_some() || !state.unsettled.is_empty()),
+        None => unwinding && (state.undoing.is_some() || !state.detached.is_empty()),
     };
-    let undo_waits = !state.undo.iter().any(|undo| undo.due) || state.undoing.is_some();
-    let undo_waits = undo_waits || (unwinding && !state.unsettled.is_empty());
+    let undo_waits = state.ledger.due().is_none() || state.undoing.is_some();
+    let undo_waits = undo_waits || (unwinding && !state.detached.is_empty());
     flow && undo_waits
         && state.undoing.as_deref().is_none_or(idle_below)
-        && state.unsettled.iter().all(idle_below)
+        && state.detached.iter().all(idle_below)
 }
 
 fn idle_below(activation: &Activation) -> bool {
@@ -68,20 +70,42 @@ fn idle_below(activation: &Activation) -> bool {
 /// Every wait of the case, one for each task that stands still.
 pub fn waits(definition: &Definition, state: &State) -> Vec<TaskWait> {
     let mut found = Vec::new();
-    if state.ended_at.is_some() && state.unsettled.is_empty() && state.undoing.is_none() {
+    if state.ended_at.is_some() && state.detached.is_empty() && state.undoing.is_none() {
         return found;
     }
     if let Some(reason) = &state.hold {
         let wait = wait(WaitKind::Person, None, None, Some(reason.clone()));
-        found.push(TaskWait { task: TaskId(0), iteration: 0, wait, since: state.updated_at });
+        let (task, since) = (TaskId(0), state.updated_at);
+        found.push(TaskWait { task, iteration: 0, wait, since, next: None });
     }
     state.walk(&mut |activation| {
         if let Some((wait, since)) = wait_of(definition, activation) {
             let (task, iteration) = (activation.task, activation.iteration);
-            found.push(TaskWait { task, iteration, wait, since });
+            let next = next_attempt(activation);
+            found.push(TaskWait { task, iteration, wait, since, next });
         }
     });
     found
+}
+
+/// When a task that waits is tried again by itself.
+fn next_attempt(activation: &Activation) -> Option<Timestamp> {
+    match &activation.body {
+        Body::Call(call) => match &call.stage {
+            Stage::Pausing { until } => Some(*until),
+            Stage::Ready
+            | Stage::Preparing { .. }
+            | Stage::InFlight { .. }
+            | Stage::Parked { .. }
+            | Stage::Child { .. }
+            | Stage::Person { .. } => None,
+        },
+        Body::Try(inner) => match &inner.stage {
+            TryStage::Pause { until } => Some(*until),
+            TryStage::Body(_) | TryStage::Catch { .. } => None,
+        },
+        _ => None,
+    }
 }
 
 /// The one wait that is shown of a case: by kind, then the oldest.
@@ -138,8 +162,9 @@ fn wait_of_call(call: &Call, started: Timestamp) -> Option<(Wait, Timestamp)> {
     match &call.stage {
         Stage::Parked { wait, since } => Some((wait.clone(), *since)),
         Stage::Pausing { until } => {
-            let since = call.missing_since.unwrap_or(started);
-            Some((wait(WaitKind::Service, call.service.clone(), Some(*until), last), since))
+            let since = call.waiting_since.or(call.missing_since).unwrap_or(started);
+            let until = call.missing_until.or(Some(*until));
+            Some((wait(WaitKind::Service, call.service.clone(), until, last), since))
         }
         Stage::Child { case, since } => {
             let on = Some(case.to_string().into());
@@ -203,7 +228,7 @@ pub fn next_due(state: &State) -> Option<Timestamp> {
     let held = holds(state);
     let open = state.ended_at.is_none();
     if open && !held {
-        note(state.deadline);
+        note(state.clock.and_then(|clock| clock.due()));
     }
     state.walk(&mut |activation| note(due_of(activation, held)));
     due
@@ -220,12 +245,12 @@ pub fn due_of(activation: &Activation, held: bool) -> Option<Timestamp> {
             _ => None,
         };
     }
-    let deadline = activation.deadline.filter(|d| d.standing_since.is_none()).map(|d| d.at);
+    let deadline = activation.clock.and_then(|clock| clock.due());
     let own = match &activation.body {
         Body::Wait { until } => *until,
         Body::Try(inner) => match &inner.stage {
             TryStage::Pause { until } => Some(*until),
-            TryStage::Body(_) => inner.deadline,
+            TryStage::Body(_) => inner.clock.and_then(|clock| clock.due()),
             TryStage::Catch { .. } => None,
         },
         Body::Call(call) => match &call.stage {
@@ -254,7 +279,11 @@ pub fn owes(state: &State) -> bool {
     if open && !idle(state) {
         return true;
     }
-    let mut owes = state.undo.iter().any(|undo| undo.due) && state.unwinding.is_none();
+    let mut owes = state.ledger.due().is_some() && state.unwinding.is_none();
+    // a child that is not wanted any more is to be cancelled until it has ended
+    owes |= state.detached.iter().any(|activation| {
+        activation.call().is_some_and(|call| matches!(call.stage, Stage::Child { .. }))
+    });
     state.walk(&mut |activation| {
         owes |= activation.call().is_some_and(|call| {
             matches!(call.stage, Stage::InFlight { .. } | Stage::Preparing { .. })

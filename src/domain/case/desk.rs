@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::event::Wait;
 use crate::domain::data::Data;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
+use crate::domain::workflow::model::TaskId;
 
 /// The desk on which a decision finds its facts.
 pub trait Desk {
@@ -19,6 +20,9 @@ pub trait Desk {
 
     /// Asks for a permit to call: taken when granted, and given back when the call is over.
     fn permit(&mut self, service: &Service) -> Permit;
+
+    /// Whether this process has the attempt under way, or its result on the way to the case.
+    fn has_under_way(&self, task: TaskId, iteration: u32, attempt: u32) -> bool;
 
     /// Whether the service's breaker holds calls back, so that nothing is repeated meanwhile.
     fn holds_back(&self, service: &str) -> Option<Wait>;

@@ -91,6 +91,13 @@ pub struct Parent {
     pub iteration: u32,
     /// The parent takes the output, so it has to be told.
     pub awaits: bool,
+    /// How many cases are around it, up to one that nobody started.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub depth: u8,
+}
+
+fn is_zero(depth: &u8) -> bool {
+    *depth == 0
 }
 
 /// How a workflow began.
@@ -117,11 +124,24 @@ pub struct TaskEvent {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Change {
     /// The task began, or (calls) an attempt of it.
-    Started { entry: Option<Box<Entry>>, attempt: u32, service: Option<Arc<str>> },
+    Started {
+        entry: Option<Box<Entry>>,
+        attempt: u32,
+        service: Option<Arc<str>>,
+        /// Which generation of the effect, where it is not the first.
+        generation: u32,
+        /// The call is safe to repeat by a method that only its description tells.
+        safe: bool,
+    },
     /// What the call needs first (a document, a token) is being fetched from this service.
     Preparing { entry: Option<Box<Entry>>, service: Arc<str> },
     /// The task stands still until something comes.
-    Waiting { entry: Option<Box<Entry>>, wait: Wait },
+    Waiting {
+        entry: Option<Box<Entry>>,
+        wait: Wait,
+        /// What is known of the attempt that came before, if one did.
+        outcome: Option<Came>,
+    },
     /// The task listens from here on.
     Listening {
         /// The event type that is shown: the first that its filters name.
@@ -140,19 +160,38 @@ pub enum Change {
         at: Timestamp,
         /// When the repeat has to be done (a retry policy's limit of one attempt).
         deadline: Option<Timestamp>,
+        /// What is known of a call's attempt; none for a try task, a person's retry, and in
+        /// histories that did not say it.
+        outcome: Option<Came>,
+        /// Until when an outage is waited through.
+        until: Option<Timestamp>,
     },
     /// An error leaves the task.
     Faulted {
         error: Problem,
-        /// An attempt that is not safe to repeat may have been acted on all the same.
+        /// An attempt may have been acted on all the same.
         doubt: Option<Doubt>,
+        /// The call was done, but its answer cannot be made the task's output.
+        answer: Option<Answer>,
+        /// The attempt goes on without the task, and is recorded.
+        keep: bool,
     },
     /// `output`: none where it is what went in (or what the last subtask left).
-    Completed { output: Option<Data>, context: Option<Data>, then: Option<Then>, skipped: bool },
+    Completed {
+        output: Option<Data>,
+        context: Option<Data>,
+        then: Option<Then>,
+        skipped: bool,
+        /// The effect was done before; its output was recalled.
+        recalled: bool,
+    },
     /// The task ended without a result, by somebody else's doing.
     Cancelled {
-        /// Its attempt has to be settled all the same.
+        /// Its attempt has to be settled all the same, and what it did is to be undone: of a
+        /// branch that lost, all that the branch did.
         unsettled: bool,
+        /// Its attempt goes on without the task, and is recorded.
+        keep: bool,
     },
     /// An event that a listening task took.
     Received { filter: u16, event: Box<Received> },
@@ -168,6 +207,27 @@ pub enum Doubt {
     Silent,
 }
 
+/// What is known of an attempt that is repeated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Came {
+    /// Nothing was acted on.
+    NotDone,
+    /// It may have been acted on.
+    Unknown,
+    /// Nothing left us; it counts for no limit.
+    NotSent,
+}
+
+/// What is left of an answer that did not become an output.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// The raw answer.
+    Kept(Data),
+    /// It was too large, or could not be read.
+    Gone,
+}
+
 /// What is fixed when a task is entered.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Entry {
@@ -178,6 +238,8 @@ pub struct Entry {
     /// The turn of the surrounding `for` that begins with this task, counted from 0.
     pub turn: Option<u32>,
     pub deadline: Option<Timestamp>,
+    /// When the first attempt of a try has to be done.
+    pub attempt_deadline: Option<Timestamp>,
 }
 
 /// Why a task stands still. Since when is the time of its event.
@@ -205,6 +267,28 @@ pub enum WaitKind {
     Case,
     Event,
     Timer,
+}
+
+impl Change {
+    /// The task began.
+    pub fn entered(entry: Option<Box<Entry>>) -> Self {
+        Self::Started { entry, attempt: 0, service: None, generation: 0, safe: false }
+    }
+
+    /// An error leaves the task, and nothing of it is in doubt.
+    pub fn faulted(error: Problem) -> Self {
+        Self::Faulted { error, doubt: None, answer: None, keep: false }
+    }
+
+    /// The task ended with what went in, or what its last subtask left.
+    pub fn passed() -> Self {
+        Self::Completed { output: None, context: None, then: None, skipped: false, recalled: false }
+    }
+
+    /// The task is dropped with all that it was at.
+    pub fn dropped() -> Self {
+        Self::Cancelled { unsettled: false, keep: false }
+    }
 }
 
 impl WaitKind {

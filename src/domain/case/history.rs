@@ -86,12 +86,15 @@ fn tell_task(definition: &Definition, before: Option<&State>, event: &TaskEvent)
             ("task.retried", json!({"error": error, "at": at.to_string()}))
         }
         Change::Faulted { error, .. } => ("task.faulted", json!({"error": error})),
-        Change::Completed { output, skipped, .. } => {
+        Change::Completed { output, skipped, recalled, .. } => {
             let output = output.clone().or_else(|| known.map(what_it_left));
             let mut data = Map::new();
             data.insert("output".to_owned(), json!(output));
             if *skipped {
                 data.insert("skipped".to_owned(), Json::Bool(true));
+            }
+            if *recalled {
+                data.insert("recalled".to_owned(), Json::Bool(true));
             }
             ("task.completed", Json::Object(data))
         }
@@ -124,6 +127,7 @@ pub fn open_tasks(definition: &Definition, state: &State) -> Vec<OpenTask> {
             task: Some(definition.task(task).reference.clone()),
             since: found.since,
             until: found.wait.until,
+            next_attempt_at: found.next,
             detail: found.wait.detail.clone(),
         })
     };

@@ -15,7 +15,8 @@ pub fn check(definition: &Definition, state: &State) -> Result<(), String> {
     ended_cases_hold_nothing(state)?;
     one_activation_for_each_key(state)?;
     phases_follow_from_the_state(definition, state)?;
-    clocks_stand_only_while_parked(state)?;
+    clocks_stand_while_calls_do(state)?;
+    the_ledger_knows_what_is_under_way(state)?;
     if state.version == 0 {
         return Err("a state without events".to_owned());
     }
@@ -39,11 +40,15 @@ fn ended_cases_hold_nothing(state: &State) -> Result<(), String> {
     Ok(())
 }
 
-/// Idempotency keys are made of task and entry: two open calls with one key would be one call.
+/// Idempotency keys are made of task and entry: two open calls with one key would be one call. Only
+/// the task that failed may stand beside its call that goes on.
 fn one_activation_for_each_key(state: &State) -> Result<(), String> {
     let mut seen = HashSet::new();
     let mut twice = None;
     state.walk(&mut |activation| {
+        if activation.failed.is_some() {
+            return;
+        }
         if !seen.insert((activation.task, activation.iteration)) {
             twice = Some((activation.task, activation.iteration));
         }
@@ -72,25 +77,50 @@ fn phases_follow_from_the_state(definition: &Definition, state: &State) -> Resul
     Ok(())
 }
 
-fn clocks_stand_only_while_parked(state: &State) -> Result<(), String> {
+fn clocks_stand_while_calls_do(state: &State) -> Result<(), String> {
+    let held = derive::holds(state);
+    let mut wrong = None;
+    let flow = state.flow.seq.child.as_deref();
+    for root in flow.into_iter().chain(state.undoing.as_deref()) {
+        root.walk(&mut |activation| {
+            let mut stands = held;
+            activation.walk(&mut |below| {
+                let call = below.call().filter(|_| below.failed.is_none());
+                stands |= call.is_some_and(|call| call.stands());
+            });
+            if let Some(clock) = activation.clock.filter(|clock| !clock.wall)
+                && clock.since.is_none() != stands
+            {
+                wrong = Some(format!("a clock of {:?} runs, or stands, wrongly", activation.task));
+            }
+            if let Body::Call(call) = &activation.body
+                && matches!(call.stage, Stage::InFlight { .. })
+                && call.attempt == 0
+            {
+                wrong = Some("a call in flight that never started".to_owned());
+            }
+        });
+    }
+    wrong.map_or(Ok(()), Err)
+}
+
+/// What is under way has its entry in the ledger, and only that.
+fn the_ledger_knows_what_is_under_way(state: &State) -> Result<(), String> {
     let mut wrong = None;
     state.walk(&mut |activation| {
-        let mut parked = 0;
-        activation.walk(&mut |below| {
-            let call = below.call().filter(|_| below.failed.is_none());
-            parked += u32::from(call.is_some_and(|call| call.is_parked()));
-        });
-        if let Some(deadline) = &activation.deadline
-            && deadline.parked != parked
-        {
-            wrong = Some(format!("{} parked calls counted as {}", parked, deadline.parked));
-        }
-        if let Body::Call(call) = &activation.body
+        let key = (activation.task, activation.iteration);
+        if let Some(call) = activation.call().filter(|_| activation.failed.is_none())
             && matches!(call.stage, Stage::InFlight { .. })
-            && call.attempt == 0
+            && !call.asking
+            && state.ledger.get(key).and_then(|entry| entry.running) != Some(call.attempt)
         {
-            wrong = Some("a call in flight that never started".to_owned());
+            wrong = Some(format!("the attempt of {key:?} is not in the ledger"));
         }
     });
+    for entry in state.ledger.iter() {
+        if entry.is_done() && entry.running.is_some() {
+            wrong = Some(format!("{:?} is done and runs", entry.key()));
+        }
+    }
     wrong.map_or(Ok(()), Err)
 }

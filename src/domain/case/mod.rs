@@ -5,6 +5,7 @@
 //! state calls for, turn it into events, fold them. There is no other control state, so any prefix
 //! of a history can go on.
 
+pub mod clock;
 pub mod command;
 pub mod decide;
 pub mod derive;
@@ -16,6 +17,7 @@ pub mod history;
 pub mod interpret;
 #[cfg(test)]
 mod invariants;
+pub mod ledger;
 pub mod phase;
 pub mod problem;
 pub mod state;

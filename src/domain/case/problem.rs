@@ -81,7 +81,21 @@ pub struct Problem {
     pub instance: Option<Arc<str>>,
 }
 
+/// The type of the error of a case that runs away.
+const RUNAWAY: &str = "/problems/runaway";
+
 impl Problem {
+    /// The error of a case that only moves itself.
+    pub fn runaway(detail: String) -> Self {
+        Self {
+            kind: RUNAWAY.into(),
+            status: Standard::Runtime.status(),
+            title: Some("The case runs away".into()),
+            detail: Some(detail.into()),
+            instance: None,
+        }
+    }
+
     /// A standard error with its usual status and title.
     pub fn new(standard: Standard, detail: impl Into<String>) -> Self {
         Self {
@@ -138,6 +152,9 @@ impl Problem {
 
     /// What groups dead letters: errors of the same cause, whatever case they belong to.
     pub fn cause(&self) -> String {
+        if &*self.kind == RUNAWAY {
+            return "runaway".to_owned();
+        }
         let name = SPELLINGS.iter().find_map(|s| self.kind.strip_prefix(s)).unwrap_or(&self.kind);
         format!("{name} {}", self.status)
     }

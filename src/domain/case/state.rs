@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::Clock;
 use super::event::{Parent, Received, Wait, WaitKind};
+use super::ledger::Ledger;
 use super::phase::Phase;
 use super::problem::Problem;
 use crate::domain::data::Data;
@@ -18,8 +20,9 @@ use crate::domain::workflow::model::{DefinitionId, TaskId};
 /// Commands from outside that a case remembers, so that a repeated one does nothing.
 pub const COMMANDS_KEPT: usize = 256;
 
-/// Positions of events taken that a case remembers one by one.
-pub const TAKEN_KEPT: usize = 256;
+/// Positions of events taken that a case remembers one by one. An event that nobody took yet is
+/// lost to the case only once it has taken so many later ones.
+pub const TAKEN_KEPT: usize = 10_000;
 
 /// A case.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -44,18 +47,18 @@ pub struct State {
     pub input: Data,
     pub context: Data,
     pub flow: Flow,
-    /// When the workflow times out.
-    pub deadline: Option<Timestamp>,
+    /// The workflow's timeout.
+    pub clock: Option<Clock>,
     /// How often each task was entered along the path.
     pub entries: BTreeMap<TaskId, u32>,
-    /// What can be undone, in the order in which it was done.
-    pub undo: Vec<Undo>,
+    /// What the case has asked of the outside, and what is known of it.
+    pub ledger: Ledger,
     /// The compensation that runs now.
     pub undoing: Option<Box<Activation>>,
-    /// Calls that left the flow before their outcome was known; they are settled all the same.
-    pub unsettled: Vec<Activation>,
-    /// Calls that failed in a way that leaves open whether they were done.
-    pub unsure: Vec<Unsure>,
+    /// Calls that have left the flow and are still under way, or asked for.
+    pub detached: Vec<Activation>,
+    /// What the case did since something from outside last moved it.
+    pub stretch: Stretch,
     /// A person's suspension, with its reason.
     pub hold: Option<Arc<str>>,
     /// The case cannot go on without a person.
@@ -90,12 +93,21 @@ pub struct Seq {
     /// What the last task left: the raw input of the next one.
     pub data: Data,
     pub child: Option<Box<Activation>>,
+    /// The task at this place was broken off; entered again, it is the same entry.
+    pub cut: Option<Cut>,
+}
+
+/// How often a task that was broken off, and those below it, had been entered before it began.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Cut {
+    pub task: TaskId,
+    pub before: Vec<(TaskId, u32)>,
 }
 
 impl Seq {
     /// The beginning of a list.
     pub fn begin(data: Data) -> Self {
-        Self { at: 0, data, child: None }
+        Self { at: 0, data, child: None, cut: None }
     }
 }
 
@@ -111,20 +123,14 @@ pub struct Activation {
     /// The context when it was entered, where its call looks at it: a repeat must ask the same.
     pub context: Option<Data>,
     pub started_at: Timestamp,
-    pub deadline: Option<Deadline>,
+    /// Version of the event that entered it.
+    pub version: u64,
+    /// How often the tasks below it had been entered before it began.
+    pub before: Vec<(TaskId, u32)>,
+    /// The task's timeout.
+    pub clock: Option<Clock>,
     pub failed: Option<Failed>,
     pub body: Body,
-}
-
-/// When a task times out. The clock stands still while a call below it is parked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Deadline {
-    pub at: Timestamp,
-    /// It never stands still.
-    pub wall: bool,
-    /// Calls below it that are parked, and since when the clock stands.
-    pub parked: u32,
-    pub standing_since: Option<Timestamp>,
 }
 
 /// An error that left a task.
@@ -179,10 +185,12 @@ pub struct Try {
     /// How often the body began again.
     pub retries: u32,
     pub first_error_at: Option<Timestamp>,
-    /// When this attempt has to be done.
-    pub deadline: Option<Timestamp>,
-    /// How often the tasks below were entered before; a retry counts from here again.
-    pub entries: Vec<(TaskId, u32)>,
+    /// The time since the first error that counts for the retry policy.
+    pub lasting: Option<Clock>,
+    /// Milliseconds that the next attempt may take.
+    pub limit: Option<i64>,
+    /// The time of the attempt that runs.
+    pub clock: Option<Clock>,
 }
 
 /// Where a try task is.
@@ -199,24 +207,24 @@ pub enum TryStage {
     },
 }
 
-/// A task with an effect: call, emit, run.
+/// A task with an effect: call, emit, run. What is known of the effect itself stands in the ledger.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Call {
     pub stage: Stage,
     /// The service that it went to last, or waits for.
     pub service: Option<Arc<str>>,
-    /// Attempts started.
+    /// Attempts started. A number never repeats.
     pub attempt: u32,
-    /// Rises when a person repeats it with something else than before.
-    pub generation: u32,
     /// What runs is the question of `metadata.reconcile`, not the call itself.
     pub asking: bool,
-    /// When the last attempt of the call itself started.
-    pub attempted_at: Option<Timestamp>,
     /// Failures in a row that look like an outage.
     pub misses: u32,
     /// Since when the outage is waited through.
     pub missing_since: Option<Timestamp>,
+    /// Until when it is, as far as the last failure said.
+    pub missing_until: Option<Timestamp>,
+    /// Since when the call has not got on: the first failure, or when it was parked.
+    pub waiting_since: Option<Timestamp>,
     /// The last failures, newest last, for whoever has to look into it.
     pub notes: Vec<Note>,
 }
@@ -265,30 +273,6 @@ pub enum Stage {
     },
 }
 
-/// A completed task that can be undone.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Undo {
-    pub task: TaskId,
-    pub iteration: u32,
-    /// The input of its compensation.
-    pub output: Data,
-    /// It is to be undone.
-    pub due: bool,
-}
-
-/// A call of which nobody knows whether it was done.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Unsure {
-    pub task: TaskId,
-    pub iteration: u32,
-    pub raw: Data,
-    pub input: Data,
-    pub context: Option<Data>,
-    pub attempted_at: Timestamp,
-    /// No answer came at all; else one that leaves it open (5xx).
-    pub unanswered: bool,
-}
-
 /// The case undoes what it did.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Unwinding {
@@ -332,32 +316,44 @@ impl Taken {
     }
 }
 
+/// What a case did since something from outside last moved it: an answer of a service, an event, a
+/// child's end, a person, a wait of a second. The brake looks at it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Stretch {
+    /// Backward jumps and retries.
+    pub jumps: u32,
+    pub events: u32,
+    /// Bytes of data in these events, near enough; counted once they are many.
+    pub bytes: u64,
+}
+
 impl Call {
-    /// A call that has not started.
-    pub fn new(asking: bool) -> Self {
+    /// A call that has not started; `attempts` of its effect were started before.
+    pub fn new(asking: bool, attempts: u32) -> Self {
         Self {
             stage: Stage::Ready,
             service: None,
-            attempt: 0,
-            generation: 0,
+            attempt: attempts,
             asking,
-            attempted_at: None,
             misses: 0,
             missing_since: None,
+            missing_until: None,
+            waiting_since: None,
             notes: Vec::new(),
         }
     }
 
-    /// Whether it waits for a service, so that the clocks above it stand still.
-    pub fn is_parked(&self) -> bool {
+    /// Whether nothing of ours is under way: it has no permit, or pauses through an outage. The
+    /// clocks around it stand still meanwhile.
+    pub fn stands(&self) -> bool {
         match &self.stage {
             Stage::Parked { wait, .. } => {
-                matches!(wait.kind, WaitKind::Service | WaitKind::Operator)
+                matches!(wait.kind, WaitKind::Service | WaitKind::Operator | WaitKind::Rate)
             }
+            Stage::Pausing { .. } => true,
             Stage::Ready
             | Stage::Preparing { .. }
             | Stage::InFlight { .. }
-            | Stage::Pausing { .. }
             | Stage::Child { .. }
             | Stage::Person { .. } => false,
         }

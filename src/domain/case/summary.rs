@@ -53,6 +53,8 @@ pub struct ShownWait {
     pub task: Option<Arc<str>>,
     pub since: Timestamp,
     pub until: Option<Timestamp>,
+    /// When it is tried again, as far as that is known.
+    pub next_attempt_at: Option<Timestamp>,
     pub detail: Option<Arc<str>>,
 }
 
@@ -196,7 +198,7 @@ fn shown_wait(definition: &Definition, state: &State, waits: Vec<TaskWait>) -> O
         return None;
     }
     let by_person = state.hold.is_some();
-    let TaskWait { task, wait, since, .. } = derive::shown(waits)?;
+    let TaskWait { task, wait, since, next, .. } = derive::shown(waits)?;
     let of_a_task = !(by_person && wait.kind == WaitKind::Person);
     let reference = of_a_task.then(|| definition.task(task).reference.clone());
     Some(ShownWait {
@@ -205,6 +207,7 @@ fn shown_wait(definition: &Definition, state: &State, waits: Vec<TaskWait>) -> O
         task: reference,
         since,
         until: wait.until,
+        next_attempt_at: next,
         detail: wait.detail,
     })
 }

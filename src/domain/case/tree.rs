@@ -25,6 +25,29 @@ impl Activation {
         }
     }
 
+    /// The same, to change them.
+    pub fn children_mut(&mut self) -> Vec<&mut Activation> {
+        match &mut self.body {
+            Body::List(seq) | Body::For { seq, .. } => {
+                seq.child.as_deref_mut().into_iter().collect()
+            }
+            Body::Try(body) => match &mut body.stage {
+                TryStage::Body(seq) | TryStage::Catch { seq, .. } => {
+                    seq.child.as_deref_mut().into_iter().collect()
+                }
+                TryStage::Pause { .. } => Vec::new(),
+            },
+            Body::Fork(branches) => branches
+                .iter_mut()
+                .filter_map(|branch| match branch {
+                    Branch::Running(child) => Some(&mut **child),
+                    Branch::Ready | Branch::Done(_) | Branch::Dropped => None,
+                })
+                .collect(),
+            Body::Instant | Body::Wait { .. } | Body::Listen { .. } | Body::Call(_) => Vec::new(),
+        }
+    }
+
     /// The child that is the activation of this task.
     pub fn child(&self, task: TaskId) -> Option<&Activation> {
         self.children().into_iter().find(|child| child.task == task)
@@ -86,10 +109,10 @@ impl Activation {
 }
 
 impl State {
-    /// Where the tasks of the outermost list, of compensations and of calls left unsettled hang.
+    /// Where the tasks of the outermost list, of compensations and of detached calls hang.
     pub fn roots(&self) -> impl Iterator<Item = &Activation> {
         let flow = self.flow.seq.child.as_deref();
-        flow.into_iter().chain(self.undoing.as_deref()).chain(&self.unsettled)
+        flow.into_iter().chain(self.undoing.as_deref()).chain(&self.detached)
     }
 
     /// Walks over every open activation.
@@ -99,17 +122,19 @@ impl State {
         }
     }
 
-    /// The activation of a task that was entered this often.
+    /// The activation of a task that was entered this often. Where the task has failed while its
+    /// call goes on detached, it is the call's.
     pub fn find(
         &self,
         definition: &Definition,
         task: TaskId,
         iteration: u32,
     ) -> Option<&Activation> {
-        let matches = |a: &&Activation| a.iteration == iteration;
-        self.find_any(definition, task)
-            .filter(matches)
-            .or_else(|| self.unsettled.iter().find(|a| a.task == task && a.iteration == iteration))
+        let in_tree = self.find_any(definition, task).filter(|a| a.iteration == iteration);
+        match in_tree {
+            Some(activation) if activation.failed.is_none() => Some(activation),
+            failed => self.detached((task, iteration)).or(failed),
+        }
     }
 
     /// The same, to change it.
@@ -119,11 +144,30 @@ impl State {
         task: TaskId,
         iteration: u32,
     ) -> Option<&mut Activation> {
-        let in_tree = self.find_any(definition, task).is_some_and(|a| a.iteration == iteration);
-        if in_tree {
-            return self.find_any_mut(definition, task);
+        let in_tree = self.find_any(definition, task).filter(|a| a.iteration == iteration);
+        let (is_there, has_failed) = (in_tree.is_some(), in_tree.is_some_and(|a| a.failed.is_some()));
+        let beside = self.detached_place((task, iteration));
+        match beside {
+            Some(place) if !is_there || has_failed => Some(&mut self.detached[place]),
+            _ if is_there => self.find_any_mut(definition, task),
+            _ => None,
         }
-        self.unsettled.iter_mut().find(|a| a.task == task && a.iteration == iteration)
+    }
+
+    /// The call that has left the flow under this key, if it is still under way.
+    pub fn detached(&self, key: (TaskId, u32)) -> Option<&Activation> {
+        self.detached_place(key).map(|place| &self.detached[place])
+    }
+
+    /// Its place among the detached ones.
+    pub fn detached_place(&self, (task, iteration): (TaskId, u32)) -> Option<usize> {
+        self.detached.iter().position(|a| a.task == task && a.iteration == iteration)
+    }
+
+    /// Whether what happens under this key happens to a call that has left the flow.
+    pub fn is_detached(&self, definition: &Definition, key: (TaskId, u32)) -> bool {
+        let in_tree = self.find_any(definition, key.0).filter(|a| a.iteration == key.1);
+        in_tree.is_none_or(|a| a.failed.is_some()) && self.detached_place(key).is_some()
     }
 
     /// The one open activation of a task, in the flow or in the compensation that runs.

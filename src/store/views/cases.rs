@@ -1,6 +1,7 @@
 //! Rows of cases and the keys under which they are found.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::{TableError, Views, keys};
 use crate::domain::case::phase::Phase;
@@ -33,16 +34,13 @@ impl Views {
     /// # Errors
     /// When sled fails; so for all below.
     pub fn case(&self, case: CaseId) -> Result<Option<Summary>, TableError> {
-        let row = self.table.get(&keys::of_case(keys::CASE, case))?;
-        Ok(row.and_then(|bytes| codec::decode(&bytes)))
+        self.decoded(self.table.get(&keys::of_case(keys::CASE, case))?)
     }
 
-    /// Writes a case's row. Keys first, the row last: after a crash in between the row says which
-    /// keys were there before, and writing it again puts all in order.
+    /// Writes a case's row, and the keys under which it is found.
     pub fn put_case(&self, summary: &Summary) -> Result<Put, TableError> {
         let row_key = keys::of_case(keys::CASE, summary.id);
-        let before: Option<Summary> =
-            self.table.get(&row_key)?.and_then(|bytes| codec::decode(&bytes));
+        let before: Option<Summary> = self.decoded(self.table.get(&row_key)?)?;
         if before.as_ref().is_some_and(|before| only_moves_on(before, summary)) {
             return Ok(Put { before, listeners: Vec::new() });
         }
@@ -51,12 +49,18 @@ impl Views {
         let mut listeners = Vec::new();
         for key in new.iter().filter(|key| old.binary_search(key).is_err()) {
             self.table.put(key, &[])?;
+            if let Some(prefix) = keys::counted(key) {
+                self.counts.add(prefix, true);
+            }
             if key[0] == keys::LISTENER {
                 listeners.extend(keys::listener_of(key));
             }
         }
         for key in old.iter().filter(|key| new.binary_search(key).is_err()) {
             self.table.remove(key)?;
+            if let Some(prefix) = keys::counted(key) {
+                self.counts.add(prefix, false);
+            }
         }
         self.table.put(&row_key, &codec::encode(summary))?;
         Ok(Put { before, listeners })
@@ -81,8 +85,22 @@ impl Views {
     }
 
     /// How many cases wait to be started.
-    pub fn count_pending(&self) -> Result<usize, TableError> {
-        self.table.scan(&[keys::PENDING], Bound::Unbounded).try_fold(0, |n, e| e.map(|_| n + 1))
+    pub fn count_pending(&self) -> u64 {
+        self.counts.get(&[keys::PENDING])
+    }
+
+    /// The services before which cases wait.
+    pub fn lines(&self) -> Result<Vec<Arc<str>>, TableError> {
+        let mut services: Vec<Arc<str>> = Vec::new();
+        for (prefix, _) in self.counts.under(&[keys::LINE]) {
+            // the key holds a hash of the name: the first case in the line knows it
+            let Some(first) = self.table.scan(&prefix, Bound::Unbounded).next() else { continue };
+            let Some(case) = keys::case_at_end(&first?.0) else { continue };
+            let parked = self.case(case)?.map(|row| row.parked).unwrap_or_default();
+            let of_the_line = parked.into_iter().find(|p| keys::line(&p.service) == prefix);
+            services.extend(of_the_line.map(|parked| parked.service));
+        }
+        Ok(services)
     }
 
     /// Cases that are due by an instant, the earliest first, and when.
@@ -116,14 +134,18 @@ impl Views {
     }
 
     /// How many wait for a service, and since when the oldest does.
-    pub fn count_line(&self, service: &str) -> Result<(usize, Option<Timestamp>), TableError> {
+    pub fn count_line(&self, service: &str) -> Result<(u64, Option<Timestamp>), TableError> {
         let prefix = keys::line(service);
-        let (mut count, mut oldest) = (0, None);
-        for entry in self.table.scan(&prefix, Bound::Unbounded) {
-            let since = keys::number_at(&entry?.0, prefix.len() + 1);
-            let since = since.map(|n| Timestamp(n as i64));
-            count += 1;
-            oldest = oldest.into_iter().chain(since).min();
+        let count = self.counts.get(&prefix);
+        let mut oldest = None;
+        if count > 0 {
+            // the oldest of each rank stands first there
+            for rank in 0..=9u8 {
+                let of_rank = [&prefix[..], &[rank]].concat();
+                let first = self.table.scan(&of_rank, Bound::Unbounded).next().transpose()?;
+                let since = first.and_then(|(key, _)| keys::number_at(&key, of_rank.len()));
+                oldest = oldest.into_iter().chain(since.map(|n| Timestamp(n as i64))).min();
+            }
         }
         Ok((count, oldest))
     }

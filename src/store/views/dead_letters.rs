@@ -71,12 +71,17 @@ impl Views {
     /// # Errors
     /// When sled fails; so below.
     pub fn dead_letter(&self, id: DeadId) -> Result<Option<DeadRow>, TableError> {
-        let row = self.table.get(&keys::dead(id))?;
-        Ok(row.and_then(|bytes| codec::decode(&bytes)))
+        self.decoded(self.table.get(&keys::dead(id))?)
     }
 
     /// Writes a dead letter.
     pub fn put_dead_letter(&self, row: &DeadRow) -> Result<(), TableError> {
+        let before = self.dead_letter(row.id)?.map(|before| before.state);
+        let (was_open, is_open) =
+            (before == Some(DeadState::Open), row.state == DeadState::Open);
+        if was_open != is_open {
+            self.counts.add(&[keys::DEAD_OPEN], is_open);
+        }
         let listed = keys::key(keys::DEAD_ALL, &[&keys::newest_first(row.since), &row.id.0.0]);
         self.table.put(&listed, &[])?;
         self.table.put(&keys::dead(row.id), &codec::encode(row))
@@ -86,6 +91,11 @@ impl Views {
     pub fn settle_dead_letter(&self, id: DeadId, state: DeadState) -> Result<(), TableError> {
         let Some(row) = self.dead_letter(id)? else { return Ok(()) };
         self.put_dead_letter(&DeadRow { state, ..row })
+    }
+
+    /// Open dead letters.
+    pub fn count_open_dead_letters(&self) -> u64 {
+        self.counts.get(&[keys::DEAD_OPEN])
     }
 
     /// Dead letters that a test accepts, newest first, and where to go on.

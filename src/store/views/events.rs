@@ -58,7 +58,7 @@ impl Views {
     /// When sled fails; so for all below.
     pub fn shapes(&self) -> Result<Vec<Shape>, TableError> {
         let rows = self.table.scan(&[keys::SHAPE], Bound::Unbounded);
-        rows.filter_map(|e| e.map(|(_, value)| codec::decode(&value)).transpose()).collect()
+        rows.filter_map(|e| e.and_then(|(_, value)| self.decoded(Some(value))).transpose()).collect()
     }
 
     /// Keeps a shape.
@@ -77,8 +77,7 @@ impl Views {
 
     /// An event's row.
     pub fn event(&self, position: u64) -> Result<Option<EventRow>, TableError> {
-        let row = self.table.get(&keys::key(keys::EVENT, &[&position.to_be_bytes()]))?;
-        Ok(row.and_then(|bytes| codec::decode(&bytes)))
+        self.decoded(self.table.get(&keys::key(keys::EVENT, &[&position.to_be_bytes()]))?)
     }
 
     /// Forgets events that are older than an instant, at most so many. How many were.
@@ -86,8 +85,9 @@ impl Views {
         let mut forgotten = 0;
         for entry in self.table.scan(&[keys::EVENT], Bound::Unbounded).take(most) {
             let (key, value) = entry?;
-            let (Some(position), Some(row)) = (keys::number_at(&key, 1), decoded(&value)) else {
-                self.table.remove(&key)?;
+            let (Some(position), Some(row)) =
+                (keys::number_at(&key, 1), self.decoded::<EventRow>(Some(value))?)
+            else {
                 continue;
             };
             if row.at >= before {
@@ -142,8 +142,9 @@ impl Views {
         for entry in self.table.backwards(prefix).take(most) {
             let (key, _) = entry?;
             let Some(position) = keys::number_at(&key, prefix.len()) else { continue };
+            // times may go backwards where a clock was set: each is looked at
             if self.event(position)?.is_none_or(|row| row.at < since) {
-                break;
+                continue;
             }
             found.push(position);
         }
@@ -167,10 +168,6 @@ impl Views {
         found.dedup();
         Ok(found)
     }
-}
-
-fn decoded(bytes: &[u8]) -> Option<EventRow> {
-    codec::decode(bytes)
 }
 
 /// Everything that an event is looked up by, apart from its position.

@@ -33,7 +33,9 @@ pub const EVENT_SUBJECT: u8 = b'J';
 pub const WAKE: u8 = b'W';
 pub const DEAD: u8 = b'd';
 pub const DEAD_ALL: u8 = b'D';
-pub const SNAPSHOT: u8 = b'n';
+/// Open dead letters, which are only counted.
+pub const DEAD_OPEN: u8 = b'O';
+pub const COUNT: u8 = b'N';
 pub const CALLS: u8 = b'C';
 pub const META: u8 = b'm';
 
@@ -199,6 +201,15 @@ fn listeners(summary: &Summary) -> impl Iterator<Item = Vec<u8>> + '_ {
             key(LISTENER, &parts)
         })
     })
+}
+
+/// The prefix under which a key is counted, if its kind is.
+pub fn counted(key: &[u8]) -> Option<&[u8]> {
+    match key.first()? {
+        &LINE => key.get(..9),
+        &PENDING => key.get(..1),
+        _ => None,
+    }
 }
 
 /// The parts of a listener's key.

@@ -2,7 +2,6 @@
 
 use std::ops::Bound;
 
-use super::table::Bytes;
 use super::{TableError, Views, keys};
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
@@ -172,7 +171,7 @@ impl Views {
             (None, _) => Bound::Unbounded,
         };
         let length = index.len();
-        let place = move |entry: Result<(Bytes, Bytes), TableError>| {
+        let place = move |entry: Result<(Vec<u8>, Vec<u8>), TableError>| {
             entry.map(|(key, _)| key[length..].to_vec())
         };
         let places: Box<dyn Iterator<Item = _>> =

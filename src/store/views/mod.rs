@@ -1,12 +1,15 @@
 //! Views: what lists, timers, services and listeners are looked up in. A cache of the journal, kept
-//! by one writer; it may be deleted at any time, and is made anew when it is missing, damaged, of
-//! another schema, or when the machine went down under it.
+//! by one writer in batches; it may be deleted at any time, and is made anew when it is missing,
+//! damaged wherever that is noticed, of another schema, or was open when the machine went down.
 
 pub mod cases;
+mod counts;
 pub mod dead_letters;
+mod engine;
 pub mod events;
 mod keys;
 pub mod lists;
+mod meta;
 pub mod services;
 mod table;
 #[cfg(test)]
@@ -14,114 +17,164 @@ mod tests;
 pub mod wakes;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::de::DeserializeOwned;
+
+use counts::Counts;
+use meta::Place;
 use table::Table;
 pub use table::TableError;
 
 use super::codec;
-use crate::domain::ids::CaseId;
+use crate::domain::time::Timestamp;
 
-/// Raised whenever the rows change their meaning.
-const SCHEMA: u32 = 1;
-
-const META_KEY: [u8; 1] = [keys::META];
 const POSITION_KEY: [u8; 2] = [keys::META, b'p'];
-
-/// What the table was made by, and on which run of which machine it was last opened.
-#[derive(serde::Serialize, serde::Deserialize, PartialEq)]
-struct Meta {
-    schema: u32,
-    machine: String,
-    closed: bool,
-}
 
 /// The views. Cheap to clone; all but the projector only read.
 #[derive(Clone)]
 pub struct Views {
     table: Table,
-    machine: String,
+    counts: Counts,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    place: Mutex<Place>,
+    /// They are being made anew, and hold only a part of what there is.
+    filling: AtomicBool,
+    /// Up to where they have to be filled.
+    goal: AtomicU64,
 }
 
 impl Views {
-    /// Opens the views in a folder. `machine` names this run of the machine: after a power cut or
-    /// a reboot that found the views open, they are not believed; nor when they claim to know more
-    /// than the journal, which ends at `last`.
+    /// Opens the views in a folder. `boot` names this run of the machine. Views that claim to know
+    /// more than the journal, which ends at `last`, are not believed.
     ///
     /// # Errors
     /// When not even new views can be made.
-    pub fn open(folder: &Path, machine: &str, last: u64) -> Result<Self, TableError> {
-        let (mut table, aside) = Table::open(folder)?;
-        let known = table.get(&META_KEY)?.and_then(|bytes| codec::decode::<Meta>(&bytes));
-        let good = known
-            .as_ref()
-            .is_some_and(|meta| meta.schema == SCHEMA && (meta.closed || meta.machine == machine));
-        let empty = known.is_none() && table.get(&POSITION_KEY)?.is_none();
-        if !good && !empty && !aside {
-            tracing::warn!("the views are of another version or machine run, and are made anew");
-            table = table.anew(folder)?;
+    pub fn open(folder: &Path, boot: &str, now: Timestamp, last: u64) -> Result<Self, TableError> {
+        let (place, why) = Place::open(folder, boot, now)?;
+        if let Some(why) = why {
+            tracing::warn!("the views are made anew: {why}");
         }
-        let mut views = Self { table, machine: machine.to_owned() };
-        if views.position()? > last {
-            tracing::warn!("the views are of another journal, and are made anew");
-            views.table = views.table.anew(folder)?;
+        let (table, place) = match Table::open(&place.folder()) {
+            Ok(table) => (table, place),
+            Err(error) => {
+                tracing::warn!(%error, "the views are made anew");
+                let mut place = place;
+                (Table::open(&place.next()?)?, place)
+            }
+        };
+        let shared = Shared {
+            place: Mutex::new(place),
+            filling: AtomicBool::new(false),
+            goal: AtomicU64::new(last),
+        };
+        let views = Self { table, counts: Counts::default(), shared: Arc::new(shared) };
+        match views.position() {
+            Ok(position) if position <= last => {}
+            Ok(_) => {
+                tracing::warn!("the views are of another journal, and are made anew");
+                views.begin_anew()?;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the views are made anew");
+                views.begin_anew()?;
+            }
         }
-        views.mark(false)?;
+        views.counts.load(&views.table)?;
         Ok(views)
     }
 
-    fn mark(&self, closed: bool) -> Result<(), TableError> {
-        let meta = Meta { schema: SCHEMA, machine: self.machine.clone(), closed };
-        self.table.put(&META_KEY, &codec::encode(&meta))
+    /// The views as their one writer sees them: its batch first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn writer(&self) -> Result<Self, TableError> {
+        self.counts.load(&self.table)?;
+        Ok(Self { table: self.table.batching(), ..self.clone() })
+    }
+
+    /// Empty views take the place of these, for everybody.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn begin_anew(&self) -> Result<(), TableError> {
+        self.shared.filling.store(true, Ordering::Release);
+        let folder = {
+            let mut place = self.shared.place.lock().unwrap_or_else(PoisonError::into_inner);
+            place.next()?
+        };
+        self.table.begin_anew(&folder)?;
+        self.counts.load(&self.table)
+    }
+
+    /// They have to be filled up to there before anybody concludes from them that there is none.
+    pub fn fill_up_to(&self, goal: u64) {
+        self.shared.goal.store(goal, Ordering::Release);
+        self.shared.filling.store(true, Ordering::Release);
+    }
+
+    /// They are complete.
+    pub fn filled(&self) {
+        self.shared.filling.store(false, Ordering::Release);
+    }
+
+    /// How far they are filled, and how far they have to be, while they are.
+    pub fn progress(&self) -> Option<(u64, u64)> {
+        let filling = self.shared.filling.load(Ordering::Acquire) || self.are_damaged();
+        let goal = self.shared.goal.load(Ordering::Acquire);
+        filling.then(|| (self.position().unwrap_or(0).min(goal), goal))
+    }
+
+    /// Whether something was met, wherever it was, that cannot be: they have to be made anew.
+    pub fn are_damaged(&self) -> bool {
+        self.table.is_damaged()
     }
 
     /// Writes out everything and notes that the views were closed in good order.
     ///
     /// # Errors
-    /// When sled fails.
+    /// When they cannot be written.
     pub fn close(&self) -> Result<(), TableError> {
-        self.mark(true)?;
-        self.table.flush()
+        if self.progress().is_some() {
+            return Ok(());
+        }
+        self.table.sync()?;
+        self.shared.place.lock().unwrap_or_else(PoisonError::into_inner).close()
+    }
+
+    /// A row's value. One that cannot be read is damage, not absence.
+    fn decoded<T: DeserializeOwned>(
+        &self,
+        bytes: Option<Vec<u8>>,
+    ) -> Result<Option<T>, TableError> {
+        let Some(bytes) = bytes else { return Ok(None) };
+        match codec::decode(&bytes) {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.table.damaged(TableError::new("a row cannot be read"))),
+        }
     }
 
     /// The journal's position up to which the views are complete.
     ///
     /// # Errors
-    /// When sled fails.
+    /// When they cannot be read.
     pub fn position(&self) -> Result<u64, TableError> {
         let bytes = self.table.get(&POSITION_KEY)?;
         Ok(bytes.and_then(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?))).unwrap_or(0))
     }
 
-    /// Notes that they are complete up to there; after everything else of the batch.
+    /// Ends a batch: rows, keys, counts and position are written together.
     ///
     /// # Errors
-    /// When sled fails.
-    pub fn set_position(&self, position: u64) -> Result<(), TableError> {
-        self.table.put(&POSITION_KEY, &position.to_be_bytes())
-    }
-
-    /// A case's snapshot.
-    ///
-    /// # Errors
-    /// When sled fails.
-    pub fn snapshot(&self, case: CaseId) -> Result<Option<Vec<u8>>, TableError> {
-        let bytes = self.table.get(&keys::of_case(keys::SNAPSHOT, case))?;
-        Ok(bytes.map(|bytes| bytes.to_vec()))
-    }
-
-    /// Keeps a case's snapshot.
-    ///
-    /// # Errors
-    /// When sled fails.
-    pub fn put_snapshot(&self, case: CaseId, snapshot: &[u8]) -> Result<(), TableError> {
-        self.table.put(&keys::of_case(keys::SNAPSHOT, case), snapshot)
-    }
-
-    /// Drops a case's snapshot.
-    ///
-    /// # Errors
-    /// When sled fails.
-    pub fn remove_snapshot(&self, case: CaseId) -> Result<(), TableError> {
-        self.table.remove(&keys::of_case(keys::SNAPSHOT, case))
+    /// When they cannot be written.
+    pub fn commit(&self, position: u64) -> Result<(), TableError> {
+        self.counts.put(&self.table)?;
+        self.table.put(&POSITION_KEY, &position.to_be_bytes())?;
+        self.table.commit()
     }
 }
+

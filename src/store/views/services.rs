@@ -32,7 +32,7 @@ impl Views {
     /// When sled fails; so below.
     pub fn calls(&self, service: &str) -> Result<Calls, TableError> {
         let row = self.table.get(&keys::key(keys::CALLS, &[service.as_bytes()]))?;
-        Ok(row.and_then(|bytes| codec::decode(&bytes)).unwrap_or_default())
+        Ok(self.decoded(row)?.unwrap_or_default())
     }
 
     /// Sets the counts of a service.

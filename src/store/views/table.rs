@@ -1,197 +1,326 @@
-//! One ordered table on sled; the only file that names it.
-//!
-//! sled may lose what it was given, and may be found damaged after a power cut or after a kill
-//! while it opened. So nothing here is the truth: a table that cannot be opened is put aside, and
-//! what was in it is made anew from the journal.
+//! One ordered table: what the engine holds, and over it the batch of the one who writes. A batch
+//! reaches the engine as a whole.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use sled::{Config, Db, IVec, Mode};
+use super::engine::{Engine, Row};
 
-/// sled's cache in bytes; its own default is 1 GiB. It counts pages as they are written: in memory
-/// they take several times as much.
-const CACHE: u64 = 4 << 20;
+/// Rows read in one go; the first time fewer, since most look at the front alone.
+const PAGE: usize = 500;
+const FIRST_PAGE: usize = 32;
 
-/// A failure of sled: whatever it was, the table has to be made anew.
+/// A failure of the views: whatever it was, they have to be made anew.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the views cannot be used: {0}")]
 pub struct TableError(String);
 
-impl From<sled::Error> for TableError {
-    fn from(error: sled::Error) -> Self {
-        Self(error.to_string())
+impl TableError {
+    /// A failure, and what it was.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
     }
 }
 
-/// Bytes of a key or value.
-pub type Bytes = IVec;
+/// Keys of the batch with their values; none: it is removed.
+type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// A table. Cheap to clone.
+/// A table. Cheap to clone; clones see what was written, not each other's batches.
 #[derive(Clone)]
 pub struct Table {
-    db: Db,
+    engine: Arc<RwLock<Arc<Engine>>>,
+    /// Something that cannot be was met.
+    damage: Arc<AtomicBool>,
+    batch: Option<Arc<Mutex<Changes>>>,
 }
 
 impl Table {
-    /// Opens the table in a folder. One that is damaged is put aside for a new one; `true` then.
+    /// Opens the table in a folder.
     ///
     /// # Errors
-    /// When no table can be had even in an empty folder.
-    pub fn open(folder: &Path) -> Result<(Self, bool), TableError> {
-        let failed = match open_guarded(folder) {
-            Ok(db) => return Ok((Self { db }, false)),
-            Err(failed) => failed,
-        };
-        tracing::warn!(folder = %folder.display(), error = %failed, "views are put aside");
-        put_aside(folder).map_err(|e| TableError(e.to_string()))?;
-        open_guarded(folder).map(|db| (Self { db }, true))
+    /// When it cannot be opened.
+    pub fn open(folder: &Path) -> Result<Self, TableError> {
+        let engine = Arc::new(RwLock::new(Arc::new(Engine::open(folder)?)));
+        Ok(Self { engine, damage: Arc::default(), batch: None })
     }
 
-    /// Closes it and removes its folder, for a new beginning.
+    /// The same table for the one who writes in batches.
+    pub fn batching(&self) -> Self {
+        Self { batch: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// An empty table in another folder takes the place of this one, for all clones.
     ///
     /// # Errors
-    /// When the folder cannot be removed, or no new table be made.
-    pub fn anew(self, folder: &Path) -> Result<Self, TableError> {
-        drop(self);
-        std::fs::remove_dir_all(folder).map_err(|e| TableError(e.to_string()))?;
-        open_guarded(folder).map(|db| Self { db })
+    /// When it cannot be made.
+    pub fn begin_anew(&self, folder: &Path) -> Result<(), TableError> {
+        let new = Arc::new(Engine::open(folder)?);
+        let old = {
+            let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *engine, new)
+        };
+        self.damage.store(false, Ordering::Release);
+        let _ = std::fs::remove_dir_all(old.folder());
+        Ok(())
+    }
+
+    /// Notes that something that cannot be was met.
+    pub fn damaged(&self, error: TableError) -> TableError {
+        if !self.damage.swap(true, Ordering::AcqRel) {
+            tracing::error!(%error, "the views are damaged, and are made anew");
+        }
+        error
+    }
+
+    /// Whether such a thing was met since they were begun.
+    pub fn is_damaged(&self) -> bool {
+        self.damage.load(Ordering::Acquire)
     }
 
     /// The value of a key.
     ///
     /// # Errors
-    /// When sled fails; so for all below.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TableError> {
-        Ok(self.db.get(key)?)
+    /// When the engine fails; so for all below.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, TableError> {
+        if let Some(batch) = self.batch()
+            && let Some(changed) = batch.get(key)
+        {
+            return Ok(changed.clone());
+        }
+        self.engine().get(key).map_err(|error| self.damaged(error))
     }
 
     /// Sets a key's value.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<(), TableError> {
-        self.db.insert(key, value)?;
-        Ok(())
+        self.change(key, Some(value))
     }
 
     /// Removes a key.
     pub fn remove(&self, key: &[u8]) -> Result<(), TableError> {
-        self.db.remove(key)?;
-        Ok(())
+        self.change(key, None)
+    }
+
+    fn change(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), TableError> {
+        match self.batch() {
+            Some(mut batch) => {
+                batch.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+                Ok(())
+            }
+            None => {
+                let written = self.engine().write(std::iter::once((key, value)));
+                written.map_err(|error| self.damaged(error))
+            }
+        }
+    }
+
+    /// Writes the batch, all of it or nothing.
+    pub fn commit(&self) -> Result<(), TableError> {
+        let Some(mut batch) = self.batch() else { return Ok(()) };
+        let changes = std::mem::take(&mut *batch);
+        drop(batch);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let written =
+            self.engine().write(changes.iter().map(|(key, value)| (&key[..], value.as_deref())));
+        written.map_err(|error| self.damaged(error))
     }
 
     /// Keys and values that begin with a prefix, in order, from a bound on.
-    pub fn scan<'a>(
-        &'a self,
-        prefix: &[u8],
-        start: Bound<&[u8]>,
-    ) -> impl Iterator<Item = Result<(Bytes, Bytes), TableError>> + 'a {
-        let start = match start {
+    pub fn scan(&self, prefix: &[u8], start: Bound<&[u8]>) -> Scan {
+        let from = match start {
             Bound::Unbounded => Bound::Included(prefix.to_vec()),
             bound => bound.map(<[u8]>::to_vec),
         };
-        let prefix = prefix.to_vec();
-        let range = self.db.range::<Vec<u8>, _>((start, Bound::Unbounded));
-        range
-            .map(|entry| entry.map_err(TableError::from))
-            .take_while(move |entry| entry.as_ref().map_or(true, |(k, _)| k.starts_with(&prefix)))
+        Scan::new(self.clone(), prefix, Some(from), false)
     }
 
     /// All that begin with a prefix, the last first.
-    pub fn backwards<'a>(
-        &'a self,
-        prefix: &[u8],
-    ) -> impl Iterator<Item = Result<(Bytes, Bytes), TableError>> + 'a {
-        self.db.scan_prefix(prefix).rev().map(|entry| entry.map_err(TableError::from))
+    pub fn backwards(&self, prefix: &[u8]) -> Scan {
+        let end = match after(prefix) {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Unbounded,
+        };
+        Scan::new(self.clone(), prefix, Some(end), true)
     }
 
-    /// Writes out what is in memory.
-    pub fn flush(&self) -> Result<(), TableError> {
-        self.db.flush()?;
+    /// Has the disk take everything.
+    pub fn sync(&self) -> Result<(), TableError> {
+        self.engine().sync()
+    }
+
+    fn engine(&self) -> Arc<Engine> {
+        self.engine.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn batch(&self) -> Option<MutexGuard<'_, Changes>> {
+        let batch = self.batch.as_ref()?;
+        Some(batch.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The first key behind all that begin with a prefix; none: there is none.
+fn after(prefix: &[u8]) -> Option<Vec<u8>> {
+    let place = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut after = prefix[..=place].to_vec();
+    after[place] += 1;
+    Some(after)
+}
+
+/// Rows with a prefix, read page by page.
+pub struct Scan {
+    table: Table,
+    prefix: Vec<u8>,
+    /// Where the next page begins; none: there is none.
+    next: Option<Bound<Vec<u8>>>,
+    backwards: bool,
+    page: usize,
+    ready: VecDeque<Row>,
+}
+
+impl Scan {
+    fn new(table: Table, prefix: &[u8], next: Option<Bound<Vec<u8>>>, backwards: bool) -> Self {
+        let (prefix, ready) = (prefix.to_vec(), VecDeque::new());
+        Self { table, prefix, next, backwards, page: FIRST_PAGE, ready }
+    }
+
+    fn read(&mut self) -> Result<(), TableError> {
+        let Some(bound) = self.next.take() else { return Ok(()) };
+        let bound = bound.as_ref().map(Vec::as_slice);
+        let end = after(&self.prefix);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let (from, to) = match self.backwards {
+            true => (Bound::Included(&self.prefix[..]), bound),
+            false => (bound, end),
+        };
+        if is_empty(from, to) {
+            return Ok(());
+        }
+        let engine = self.table.engine();
+        let mut rows = match self.backwards {
+            true => engine.range_back(from, to, self.page)?,
+            false => engine.range(from, to, self.page)?,
+        };
+        let full = rows.len() == self.page;
+        let last = rows.last().map(|(key, _)| key.clone());
+        if let Some(batch) = self.table.batch() {
+            // of the batch, what lies within the page that was read
+            let (from, to) = match (&last, full, self.backwards) {
+                (Some(last), true, true) => (Bound::Included(&last[..]), to),
+                (Some(last), true, false) => (from, Bound::Included(&last[..])),
+                _ => (from, to),
+            };
+            let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = rows.into_iter().collect();
+            for (key, value) in batch.range::<[u8], _>((from, to)) {
+                match value {
+                    Some(value) => merged.insert(key.clone(), value.clone()),
+                    None => merged.remove(key),
+                };
+            }
+            rows = merged.into_iter().collect();
+            if self.backwards {
+                rows.reverse();
+            }
+        }
+        self.next = last.filter(|_| full).map(Bound::Excluded);
+        self.page = PAGE;
+        self.ready = rows.into();
         Ok(())
     }
 }
 
-fn open_guarded(folder: &Path) -> Result<Db, TableError> {
-    remove_half_made_snapshots(folder);
-    let config = Config::new().path(folder).cache_capacity(CACHE).mode(Mode::HighThroughput);
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => Ok(opened?),
-        Err(_) => Err(TableError("sled panicked while it opened its files".to_owned())),
+fn is_empty(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    match (from, to) {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
     }
 }
 
-/// A kill while sled opens leaves a file that makes it refuse to open ever after.
-fn remove_half_made_snapshots(folder: &Path) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            let _ = std::fs::remove_file(entry.path());
+impl Iterator for Scan {
+    type Item = Result<Row, TableError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ready.is_empty() && self.next.is_some() {
+            if let Err(error) = self.read() {
+                return Some(Err(self.table.damaged(error)));
+            }
         }
+        self.ready.pop_front().map(Ok)
     }
-}
-
-fn put_aside(folder: &Path) -> std::io::Result<()> {
-    let aside: PathBuf = folder.with_extension("damaged");
-    if aside.exists() {
-        std::fs::remove_dir_all(&aside)?;
-    }
-    if folder.exists() {
-        std::fs::rename(folder, &aside)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    fn a_damaged_table_is_put_aside() {
-        let home = tempfile::tempdir().unwrap();
-        let folder = home.path().join("views");
-        let (table, fresh) = Table::open(&folder).unwrap();
-        assert!(!fresh);
-        table.put(b"a", b"1").unwrap();
-        drop(table);
-        // what a power cut leaves at times: a file of blocks that were never written
-        for entry in std::fs::read_dir(&folder).unwrap().flatten() {
-            if entry.path().is_file() {
-                std::fs::write(entry.path(), [0x5a; 4096]).unwrap();
-            }
-        }
-        let (table, fresh) = Table::open(&folder).unwrap();
-        assert!(fresh);
-        assert_eq!(table.get(b"a").unwrap(), None);
-        assert!(home.path().join("views.damaged").exists());
-    }
-
-    #[test]
-    fn a_half_made_snapshot_does_no_harm() {
-        let home = tempfile::tempdir().unwrap();
-        let (table, _) = Table::open(home.path()).unwrap();
-        table.put(b"a", b"1").unwrap();
-        table.flush().unwrap();
-        drop(table);
-        std::fs::write(home.path().join("snap.00000000000000ff.generating"), b"half").unwrap();
-        let (table, fresh) = Table::open(home.path()).unwrap();
-        assert!(!fresh);
-        assert_eq!(table.get(b"a").unwrap().as_deref(), Some(&b"1"[..]));
+    fn keys(scan: Scan) -> Vec<String> {
+        scan.map(|e| String::from_utf8(e.unwrap().0).unwrap()).collect()
     }
 
     #[test]
     fn keys_come_in_order() {
         let home = tempfile::tempdir().unwrap();
-        let (table, _) = Table::open(home.path()).unwrap();
+        let table = Table::open(home.path()).unwrap();
         for key in ["a1", "a3", "a2", "b1"] {
             table.put(key.as_bytes(), b"").unwrap();
         }
-        let keys = |iter: &mut dyn Iterator<Item = Result<(Bytes, Bytes), TableError>>| {
-            iter.map(|e| String::from_utf8(e.unwrap().0.to_vec()).unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(keys(&mut table.scan(b"a", Bound::Unbounded)), ["a1", "a2", "a3"]);
-        assert_eq!(keys(&mut table.scan(b"a", Bound::Excluded(b"a1"))), ["a2", "a3"]);
-        assert_eq!(keys(&mut table.backwards(b"a")), ["a3", "a2", "a1"]);
+        assert_eq!(keys(table.scan(b"a", Bound::Unbounded)), ["a1", "a2", "a3"]);
+        assert_eq!(keys(table.scan(b"a", Bound::Excluded(b"a1"))), ["a2", "a3"]);
+        assert_eq!(keys(table.backwards(b"a")), ["a3", "a2", "a1"]);
+        assert_eq!(keys(table.backwards(&[0xff])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_batch_is_there_as_a_whole_or_not_at_all() {
+        let home = tempfile::tempdir().unwrap();
+        let table = Table::open(home.path()).unwrap();
+        table.put(b"a1", b"old").unwrap();
+        let writer = table.batching();
+        writer.put(b"a2", b"new").unwrap();
+        writer.remove(b"a1").unwrap();
+        assert_eq!(keys(writer.scan(b"a", Bound::Unbounded)), ["a2"]);
+        assert_eq!(keys(table.scan(b"a", Bound::Unbounded)), ["a1"]);
+        writer.commit().unwrap();
+        assert_eq!(keys(table.scan(b"a", Bound::Unbounded)), ["a2"]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Pages and batches together give what one sorted map would.
+        #[test]
+        fn scans_are_what_a_map_would_give(
+            stored in prop::collection::btree_set(0u16..1500, 0..1200),
+            changed in prop::collection::btree_map(0u16..1500, any::<bool>(), 0..200),
+        ) {
+            let home = tempfile::tempdir().unwrap();
+            let table = Table::open(home.path()).unwrap();
+            let key = |n: &u16| [b"k", &n.to_be_bytes()[..]].concat();
+            let first = table.batching();
+            stored.iter().for_each(|n| first.put(&key(n), b"").unwrap());
+            first.commit().unwrap();
+            let writer = table.batching();
+            let mut expected = stored.clone();
+            for (n, there) in &changed {
+                if *there {
+                    writer.put(&key(n), b"").unwrap();
+                    expected.insert(*n);
+                } else {
+                    writer.remove(&key(n)).unwrap();
+                    expected.remove(n);
+                }
+            }
+            let mut expected: Vec<Vec<u8>> = expected.iter().map(key).collect();
+            let found = |scan: Scan| scan.map(|row| row.unwrap().0).collect::<Vec<_>>();
+            prop_assert_eq!(found(writer.scan(b"k", Bound::Unbounded)), expected.clone());
+            expected.reverse();
+            prop_assert_eq!(found(writer.backwards(b"k")), expected);
+        }
     }
 }

@@ -44,6 +44,7 @@ fn summary() -> impl Strategy<Value = Summary> {
             updated_at: created_at,
             ended_at: None,
             wait: wait.map(|(kind, on)| ShownWait {
+                next_attempt_at: None,
                 kind: WaitKind::ALL[kind],
                 on: on.map(|on| SERVICES[on].into()),
                 task: None,
@@ -106,12 +107,17 @@ proptest! {
         until in 0i64..120,
     ) {
         let home = tempfile::tempdir().unwrap();
-        let views = Views::open(home.path(), "machine", 0).unwrap();
+        let views = Views::open(home.path(), "machine", Timestamp(0), 0).unwrap();
+        let writer = views.writer().unwrap();
         let mut rows: BTreeMap<CaseId, Summary> = BTreeMap::new();
         for summary in puts {
-            views.put_case(&summary).unwrap();
+            writer.put_case(&summary).unwrap();
             rows.insert(summary.id, summary);
+            if rows.len() % 3 == 0 {
+                writer.commit(1).unwrap();
+            }
         }
+        writer.commit(1).unwrap();
         // a running row that only moved on keeps its version
         for (id, row) in &mut rows {
             let stored = views.case(*id).unwrap().unwrap();
@@ -146,36 +152,57 @@ proptest! {
             line.sort();
             prop_assert_eq!(views.line(service, 100).unwrap(), line.clone());
             let oldest = line.iter().map(|ticket| ticket.since).min();
-            prop_assert_eq!(views.count_line(service).unwrap(), (line.len(), oldest));
+            prop_assert_eq!(views.lines().unwrap().iter().any(|s| &**s == service), !line.is_empty());
+            prop_assert_eq!(views.count_line(service).unwrap(), (line.len() as u64, oldest));
         }
         let owing: Vec<CaseId> = rows.values().filter(|r| r.owes).map(|r| r.id).collect();
         prop_assert_eq!(views.owing(None, 100).unwrap(), owing);
         let pending = rows.values().filter(|row| row.phase == Phase::Pending).count();
-        prop_assert_eq!(views.count_pending().unwrap(), pending);
+        prop_assert_eq!(views.count_pending(), pending as u64);
+        // a new writer finds the counts that the last one left
+        let again = views.writer().unwrap();
+        prop_assert_eq!(again.count_pending(), pending as u64);
     }
 }
 
 #[test]
 fn views_of_another_run_or_journal_are_made_anew() {
     let home = tempfile::tempdir().unwrap();
-    let open = |machine: &str, last: u64| {
-        let views = Views::open(home.path(), machine, last).unwrap();
+    let open = |boot: &str, minute: i64, last: u64| {
+        let views = Views::open(home.path(), boot, Timestamp(minute * 60_000), last).unwrap();
         (views.position().unwrap(), views)
     };
-    let (position, views) = open("monday", 9);
+    let commit = |views: &Views, position| views.writer().unwrap().commit(position).unwrap();
+    let (position, views) = open("monday", 0, 9);
     assert_eq!(position, 0);
-    views.set_position(7).unwrap();
+    commit(&views, 7);
     drop(views);
-    let (position, views) = open("monday", 9);
+    let (position, views) = open("monday", 2, 9);
     assert_eq!(position, 7, "a kill loses nothing");
     drop(views);
-    let (position, views) = open("tuesday", 9);
+    let (position, views) = open("tuesday", 4, 9);
     assert_eq!(position, 0, "a power cut may have lost anything");
-    views.set_position(8).unwrap();
+    commit(&views, 8);
     views.close().unwrap();
     drop(views);
-    let (position, views) = open("wednesday", 9);
+    let (position, views) = open("wednesday", 6, 9);
     assert_eq!(position, 8, "closed in good order");
     drop(views);
-    assert_eq!(open("wednesday", 5).0, 0, "of another journal");
+    assert_eq!(open("wednesday", 8, 5).0, 0, "of another journal");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_damage_wherever_it_is_met() {
+    let home = tempfile::tempdir().unwrap();
+    let views = Views::open(home.path(), "machine", Timestamp(0), 0).unwrap();
+    let case = CaseId(Bits([7; 16]));
+    views.table.put(&super::keys::of_case(super::keys::CASE, case), b"nonsense").unwrap();
+    assert!(views.case(case).is_err());
+    assert!(views.are_damaged() && views.progress().is_some());
+    views.begin_anew().unwrap();
+    assert!(!views.are_damaged());
+    assert_eq!(views.case(case).unwrap(), None);
+    assert!(views.progress().is_some(), "nothing may be concluded before it is filled");
+    views.filled();
+    assert!(views.progress().is_none());
 }

@@ -67,12 +67,12 @@ fn outputs_of_each_format() {
 }
 
 #[test]
-fn broken_and_oversized_answers_are_errors() {
+fn broken_and_oversized_answers_are_done_and_cannot_be_used() {
     let broken = answer(200, "application/json", "{");
     let large = answer(200, "text/plain", &"x".repeat(300 * 1024));
     for bad in [broken, large] {
         let judged = judge(&get(OutputFormat::Content), bad, Health::default());
-        assert!(matches!(judged, Outcome::Failed { .. }), "{judged:?}");
+        assert!(matches!(judged, Outcome::Unusable { .. }), "{judged:?}");
     }
 }
 

@@ -1,12 +1,13 @@
 //! Something happened to a call: an attempt, a wait, doubt, a repeat.
 
-use std::sync::Arc;
-
-use super::enter::take_doubt;
+use super::clocks;
+use super::effects::{self, Begun};
 use super::stuck::settle_stuck;
 use super::task::open;
 use super::{CorruptHistory, corrupt};
-use crate::domain::case::event::{Wait, WaitKind};
+use crate::domain::case::clock::Clock;
+use crate::domain::case::event::{Came, Doubt, Wait, WaitKind};
+use crate::domain::case::ledger::{Fate, Kept, Knowledge};
 use crate::domain::case::problem::Problem;
 use crate::domain::case::state::{
     Activation, Body, Branch, Call, NOTES_KEPT, Note, Stage, State, TryStage,
@@ -30,16 +31,21 @@ pub fn attempt_started(
     definition: &Definition,
     state: &mut State,
     key: (TaskId, u32),
-    attempt: u32,
-    service: &Option<Arc<str>>,
-    at: Timestamp,
+    begun: &Begun<'_>,
 ) -> Result<(), CorruptHistory> {
     let call = open_call(definition, state, key)?;
-    call.attempt = attempt;
-    call.service.clone_from(service);
-    call.stage = Stage::InFlight { service: service.clone(), at };
-    if !call.asking {
-        call.attempted_at = Some(at);
+    call.attempt = begun.attempt;
+    call.service.clone_from(begun.service);
+    call.stage = Stage::InFlight { service: begun.service.clone(), at: begun.at };
+    if call.misses == 0 {
+        call.waiting_since = None;
+    }
+    if call.asking {
+        if let Some(entry) = state.ledger.get_mut(key) {
+            entry.attempts = begun.attempt;
+        }
+    } else {
+        effects::begin(definition, state, key, begun);
     }
     Ok(())
 }
@@ -48,32 +54,16 @@ pub fn waiting(
     definition: &Definition,
     state: &mut State,
     key: (TaskId, u32),
-    wait: &Wait,
+    (wait, outcome): (&Wait, Option<Came>),
     at: Timestamp,
 ) -> Result<(), CorruptHistory> {
     let activation = open(definition, state, key)?;
     match &mut activation.body {
-        Body::Wait { until } => *until = wait.until,
-        Body::Call(call) => {
-            call.service.clone_from(&wait.on);
-            if wait.kind == WaitKind::Service {
-                call.missing_since.get_or_insert(at);
-            }
-            call.stage = match (wait.kind, &wait.on) {
-                (WaitKind::Case, Some(case)) => match case.parse() {
-                    Ok(case) => Stage::Child { case, since: at },
-                    Err(_) => return corrupt("it waits for something that is no case"),
-                },
-                (WaitKind::Person, _) => Stage::Person { since: at },
-                _ => {
-                    let since = match call.stage {
-                        Stage::Parked { since, .. } => since,
-                        _ => at,
-                    };
-                    Stage::Parked { wait: wait.clone(), since }
-                }
-            };
+        Body::Wait { until } => {
+            *until = wait.until;
+            return Ok(());
         }
+        Body::Call(_) => {}
         Body::Instant
         | Body::List(_)
         | Body::For { .. }
@@ -83,7 +73,47 @@ pub fn waiting(
             return corrupt("a task waits that has nothing to wait for");
         }
     }
+    let call = open_call(definition, state, key)?;
+    let (was_under_way, asking) = (matches!(call.stage, Stage::InFlight { .. }), call.asking);
+    call.service.clone_from(&wait.on);
+    if wait.kind == WaitKind::Service {
+        call.missing_since.get_or_insert(at);
+    }
+    call.stage = match (wait.kind, &wait.on) {
+        (WaitKind::Case, Some(case)) => match case.parse() {
+            Ok(case) => Stage::Child { case, since: at },
+            Err(_) => return corrupt("it waits for something that is no case"),
+        },
+        (WaitKind::Person, _) => Stage::Person { since: at },
+        _ => {
+            let since = *call.waiting_since.get_or_insert(at);
+            Stage::Parked { wait: wait.clone(), since }
+        }
+    };
+    if was_under_way && !asking && wait.kind != WaitKind::Case {
+        attempt_ended(definition, state, key, outcome);
+    }
     Ok(())
+}
+
+/// An attempt of the call itself has ended without a result.
+fn attempt_ended(
+    definition: &Definition,
+    state: &mut State,
+    key: (TaskId, u32),
+    outcome: Option<Came>,
+) {
+    let task = definition.task(key.0);
+    let Some(entry) = state.ledger.get_mut(key) else { return };
+    entry.running = None;
+    let safe = entry.safe || effects::safe_by_definition(task);
+    match outcome {
+        Some(Came::Unknown) => entry.doubt(Doubt::Silent),
+        Some(Came::NotDone | Came::NotSent) => {}
+        // histories that do not say it: the more careful reading
+        None if safe && task.metadata.compensate.is_some() => entry.doubt(Doubt::Silent),
+        None => {}
+    }
 }
 
 pub fn unknown(
@@ -96,13 +126,19 @@ pub fn unknown(
     let reconciles = definition.task(key.0).metadata.reconcile.is_some();
     let call = open_call(definition, state, key)?;
     note(call, error, at);
-    if reconciles && !call.asking {
+    let was_asking = call.asking;
+    if reconciles && !was_asking {
         call.asking = true;
         call.misses = 0;
         call.missing_since = None;
+        call.missing_until = None;
         call.stage = Stage::Ready;
     } else {
         call.stage = Stage::Person { since: at };
+    }
+    if let Some(entry) = state.ledger.get_mut(key) {
+        entry.running = None;
+        entry.doubt(Doubt::Silent);
     }
     Ok(())
 }
@@ -113,80 +149,136 @@ pub fn reconciled(
     key: (TaskId, u32),
     found: bool,
 ) -> Result<(), CorruptHistory> {
-    state.unsure.retain(|u| (u.task, u.iteration) != key);
     let call = open_call(definition, state, key)?;
     call.asking = false;
     call.misses = 0;
     call.missing_since = None;
+    call.missing_until = None;
     if !found {
         call.stage = Stage::Ready;
+        if let Some(entry) = state.ledger.get_mut(key) {
+            entry.was_not_done();
+        }
     }
     settle_stuck(state);
     Ok(())
+}
+
+/// What a `retry` says beside its error.
+pub struct Again {
+    pub until: Timestamp,
+    pub deadline: Option<Timestamp>,
+    pub outcome: Option<Came>,
+    pub waits_until: Option<Timestamp>,
 }
 
 pub fn retried(
     definition: &Definition,
     state: &mut State,
     key: (TaskId, u32),
-    (error, until, deadline): (&Problem, Timestamp, Option<Timestamp>),
+    error: &Problem,
+    again: &Again,
     at: Timestamp,
 ) -> Result<(), CorruptHistory> {
-    let activation = open(definition, state, key)?;
-    let by_a_person = activation.failed.take().is_some();
-    if by_a_person && let Some(deadline) = &mut activation.deadline {
-        // it gets as much time as it had
-        deadline.at = at.plus(deadline.at.since(activation.started_at));
-        activation.started_at = at;
+    let failed = state.find_any(definition, key.0).filter(|a| a.iteration == key.1);
+    if failed.is_some_and(|activation| activation.failed.is_some()) && again.outcome.is_none() {
+        return taken_up_again(definition, state, key, at);
     }
+    let activation = open(definition, state, key)?;
+    let mut ended = false;
     match &mut activation.body {
-        Body::Try(inner) if !by_a_person => {
-            inner.stage = TryStage::Pause { until };
+        Body::Try(inner) => {
+            inner.stage = TryStage::Pause { until: again.until };
             inner.retries += 1;
             inner.first_error_at.get_or_insert(at);
-            inner.deadline = deadline;
+            inner.lasting.get_or_insert(Clock::counting(at));
+            inner.limit = again.deadline.map(|deadline| deadline.since(again.until));
+            inner.clock = None;
         }
         Body::Call(call) => {
-            if by_a_person {
-                call.misses = 0;
-                call.missing_since = None;
-                call.stage = Stage::Ready;
-            } else {
+            let not_sent = again.outcome == Some(Came::NotSent);
+            if !not_sent {
                 note(call, error, at);
                 call.misses += 1;
                 call.missing_since.get_or_insert(at);
-                call.stage = Stage::Pausing { until };
+                call.missing_until = again.waits_until;
             }
+            call.waiting_since.get_or_insert(at);
+            ended = !call.asking;
+            call.stage = Stage::Pausing { until: again.until };
         }
         _ => {}
     }
-    if by_a_person {
-        if let Some(attempted_at) = take_doubt(state, definition.task(key.0), key) {
-            let call = open_call(definition, state, key)?;
-            call.asking = true;
-            call.attempted_at = Some(attempted_at);
-        }
-        for id in strand_path(definition, key.0).iter().rev().skip(1) {
-            if let Some(around) = state.find_any_mut(definition, *id) {
-                around.failed = None;
-                let started = around.started_at;
-                if let Some(deadline) = around.deadline.as_mut().filter(|d| d.at <= at) {
-                    deadline.at = at.plus(deadline.at.since(started));
-                }
-                begin_dropped_again(definition, around);
-            }
-        }
-        settle_stuck(state);
+    if ended {
+        attempt_ended(definition, state, key, again.outcome);
     }
     Ok(())
 }
 
-/// A fork that failed and is taken up again runs the branches that were dropped for it.
-fn begin_dropped_again(definition: &Definition, fork: &mut Activation) {
-    let compete = matches!(&definition.task(fork.task).kind, Kind::Fork { compete: true, .. });
-    if let (Body::Fork(branches), false) = (&mut fork.body, compete) {
-        let dropped = branches.iter_mut().filter(|b| matches!(b, Branch::Dropped));
-        dropped.for_each(|branch| *branch = Branch::Ready);
+/// A person takes a failed task up again, and with it everything around it.
+fn taken_up_again(
+    definition: &Definition,
+    state: &mut State,
+    key: (TaskId, u32),
+    at: Timestamp,
+) -> Result<(), CorruptHistory> {
+    let path = strand_path(definition, key.0);
+    for id in path.iter().rev() {
+        let Some(activation) = state.find_any_mut(definition, *id) else { continue };
+        activation.failed = None;
+        let is_fork = matches!(activation.body, Body::Fork(_));
+        if is_fork && *id != key.0 {
+            begin_dropped_again(definition, state, *id);
+        }
+    }
+    clocks::begin_anew(definition, state, path, at);
+    let beside = state.detached_place(key).map(|place| state.detached.remove(place).body);
+    let asks = definition.task(key.0).metadata.reconcile.is_some();
+    let entry = state.ledger.get_mut(key);
+    let open = entry.is_some_and(|entry| {
+        if matches!(entry.fate, Fate::Detached | Fate::Due) {
+            entry.fate = Fate::Wanted;
+        }
+        matches!(entry.knowledge, Knowledge::Unknown(_) | Knowledge::Done(Kept::Gone))
+    });
+    let Some(activation) = state.find_any_mut(definition, key.0) else {
+        return corrupt("what is taken up again is gone");
+    };
+    match (&mut activation.body, beside) {
+        // the attempt that went on without the task is the task's again
+        (body @ Body::Call(_), Some(beside)) => *body = beside,
+        (Body::Call(call), None) => {
+            call.misses = 0;
+            call.missing_since = None;
+            call.missing_until = None;
+            call.waiting_since = None;
+            call.stage = Stage::Ready;
+            call.asking = open && asks;
+        }
+        (_, _) => {}
+    }
+    settle_stuck(state);
+    Ok(())
+}
+
+/// A fork that failed and is taken up again runs the branches that were dropped for it, each as the
+/// same entry as before.
+fn begin_dropped_again(definition: &Definition, state: &mut State, fork: TaskId) {
+    let Kind::Fork { compete: false, branches: tasks } = &definition.task(fork).kind else {
+        return;
+    };
+    let Some(activation) = state.find_any_mut(definition, fork) else { return };
+    let before = activation.before.clone();
+    let Body::Fork(branches) = &mut activation.body else { return };
+    let mut again = Vec::new();
+    for (task, branch) in tasks.iter().zip(branches) {
+        if matches!(branch, Branch::Dropped) {
+            *branch = Branch::Ready;
+            again.push(*task);
+        }
+    }
+    for task in again {
+        super::enter::restore(definition, state, task, &before);
     }
 }
 
@@ -199,4 +291,15 @@ pub fn note(call: &mut Call, error: &Problem, at: Timestamp) {
     if call.notes.len() > NOTES_KEPT {
         call.notes.remove(0);
     }
+}
+
+/// Whether a failed task's call is still under way in a way that somebody has to hear of.
+pub fn goes_on(activation: &Activation) -> bool {
+    activation.call().is_some_and(|call| match call.stage {
+        Stage::InFlight { .. } | Stage::Child { .. } => true,
+        Stage::Person { .. } => false,
+        Stage::Ready | Stage::Preparing { .. } | Stage::Parked { .. } | Stage::Pausing { .. } => {
+            call.asking
+        }
+    })
 }

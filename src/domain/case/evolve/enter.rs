@@ -1,10 +1,10 @@
 //! A task is entered: its activation comes into being where the definition has it.
 
 use super::{CorruptHistory, corrupt};
+use crate::domain::case::clock::Clock;
 use crate::domain::case::event::Entry;
-use crate::domain::case::state::{
-    Activation, Body, Branch, Call, Deadline, Seq, State, Try, TryStage,
-};
+use crate::domain::case::ledger::{Fate, Kept, Knowledge};
+use crate::domain::case::state::{Activation, Body, Branch, Call, Seq, State, Try, TryStage};
 use crate::domain::data::Data;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::Arg;
@@ -18,42 +18,118 @@ pub fn enter(
     entry: &Entry,
     at: Timestamp,
 ) -> Result<(), CorruptHistory> {
+    let key = (task_id, iteration);
     let task = definition.task(task_id);
-    let raw = make_room(definition, state, task, iteration, entry)?;
-    let input = entry.input.clone().unwrap_or_else(|| raw.clone());
-    let asked_since = take_doubt(state, task, (task_id, iteration));
-    let mut body = body(definition, state, task, &input, entry, asked_since);
-    // one key is one call: what was left unsettled under it is taken up where it stands
-    let known = state.unsettled.iter().position(|a| (a.task, a.iteration) == (task_id, iteration));
-    if let Some(place) = known {
-        body = state.unsettled.remove(place).body;
+    let mut raw = make_room(definition, state, task, iteration, entry, at)?;
+    let mut input = entry.input.clone().unwrap_or_else(|| raw.clone());
+    let mut context = pinned_context(task).then(|| state.context.clone());
+    let mut started_at = at;
+    let mut body = body(definition, state, key, &input, entry, at);
+    // one key is one call: what goes on under it is taken up where it stands, and what may have been
+    // done is repeated as it was
+    if let Some(place) = state.detached_place(key) {
+        let known = state.detached.remove(place);
+        (raw, input, context, body) = (known.raw, known.input, known.context, known.body);
+    } else if let Some(known) = state.ledger.get(key)
+        && matches!(known.knowledge, Knowledge::Unknown(_))
+        && let Some(pinned) = known.pinned.clone()
+    {
+        (raw, input, context) = (pinned.raw, pinned.input, pinned.context);
+        started_at = pinned.started_at;
     }
+    if let Some(known) = state.ledger.get_mut(key)
+        && matches!(known.fate, Fate::Detached | Fate::Due)
+    {
+        known.fate = Fate::Wanted;
+    }
+    let wall = task.metadata.wall_deadline;
     let activation = Activation {
         task: task_id,
         iteration,
-        context: pinned_context(task).then(|| state.context.clone()),
+        context,
         body,
         raw,
         input,
-        started_at: at,
-        deadline: entry.deadline.map(|at| Deadline {
-            at,
-            wall: task.metadata.wall_deadline,
-            parked: 0,
-            standing_since: None,
-        }),
+        started_at,
+        version: state.version,
+        before: counts_below(definition, state, task),
+        clock: entry.deadline.map(|deadline| Clock::begin(deadline.since(at), at, wall)),
         failed: None,
     };
     state.entries.insert(task_id, iteration);
     place(definition, state, task, activation)
 }
 
-/// When the call was last attempted, if nobody knows whether it was done and it can be asked for:
-/// then it is asked for before it is repeated.
-pub fn take_doubt(state: &mut State, task: &Task, key: (TaskId, u32)) -> Option<Timestamp> {
-    task.metadata.reconcile.as_ref()?;
-    let place = state.unsure.iter().position(|u| (u.task, u.iteration) == key)?;
-    Some(state.unsure.remove(place).attempted_at)
+/// How often the tasks below this one were entered so far.
+fn counts_below(definition: &Definition, state: &State, task: &Task) -> Vec<(TaskId, u32)> {
+    match &task.kind {
+        Kind::Do(_)
+        | Kind::For { .. }
+        | Kind::Fork { .. }
+        | Kind::Try { .. }
+        | Kind::Function { .. } => {}
+        Kind::Set(_)
+        | Kind::Switch(_)
+        | Kind::Raise(_)
+        | Kind::Wait(_)
+        | Kind::Listen(_)
+        | Kind::Emit(_)
+        | Kind::Call(_)
+        | Kind::Run(_) => return Vec::new(),
+    }
+    let below = |id: &TaskId| *id != task.id && definition.task(*id).path.contains(&task.id);
+    state.entries.iter().filter(|(id, _)| below(id)).map(|(id, n)| (*id, *n)).collect()
+}
+
+/// Counts a task and those below it as they were counted before.
+pub fn restore(definition: &Definition, state: &mut State, task: TaskId, saved: &[(TaskId, u32)]) {
+    let below = |id: &TaskId| definition.task(*id).path.contains(&task);
+    state.entries.retain(|id, _| !below(id));
+    state.entries.extend(saved.iter().copied().filter(|(id, n)| below(id) && *n > 0));
+}
+
+impl State {
+    /// How often tasks had been entered before, where this task is not entered once more but again: a
+    /// try's body begins again, or it was broken off at this place.
+    fn entered_again(
+        &self,
+        definition: &Definition,
+        task: &Task,
+        turn: Option<u32>,
+    ) -> Option<&[(TaskId, u32)]> {
+        let Some(parent) = task.parent() else {
+            let cut = self.flow.seq.cut.as_ref()?;
+            return (cut.task == task.id).then_some(&*cut.before);
+        };
+        let around = self.find_any(definition, parent)?;
+        if let (Body::Try(inner), Kind::Try { body, .. }) =
+            (&around.body, &definition.task(parent).kind)
+            && matches!(inner.stage, TryStage::Pause { .. })
+            && body.contains(&task.id)
+        {
+            return Some(&around.before);
+        }
+        let same_turn = match (&around.body, turn) {
+            (Body::For { turn: Some(runs), .. }, Some(turn)) => *runs == turn,
+            _ => true,
+        };
+        let cut = around.seq()?.cut.as_ref().filter(|_| same_turn)?;
+        (cut.task == task.id).then_some(&*cut.before)
+    }
+
+    /// Which entry of the task it is, if it is entered now.
+    pub fn next_iteration(
+        &self,
+        definition: &Definition,
+        task: &Task,
+        turn: Option<u32>,
+    ) -> u32 {
+        let before = match self.entered_again(definition, task, turn) {
+            Some(saved) => saved.iter().find(|(id, _)| *id == task.id).map(|(_, n)| *n),
+            None => self.entries.get(&task.id).copied(),
+        };
+        before.unwrap_or(0) + 1
+    }
 }
 
 /// Makes the place for the task's activation, and gives its raw input.
@@ -63,27 +139,51 @@ fn make_room(
     task: &Task,
     iteration: u32,
     entry: &Entry,
+    at: Timestamp,
 ) -> Result<Data, CorruptHistory> {
     if task.is_undo() {
-        let undone = task.parent();
-        let found =
-            state.undo.iter().rposition(|u| Some(u.task) == undone && u.iteration == iteration);
-        let Some(found) = found else {
+        let undone = task.parent().and_then(|id| state.ledger.get_mut((id, iteration)));
+        let Some(undone) = undone.filter(|undone| undone.is_done()) else {
             return corrupt("it undoes what was not done");
         };
-        return Ok(state.undo.remove(found).output);
+        undone.fate = Fate::Undoing;
+        return Ok(undone.undo_input());
     }
+    let saved = state.entered_again(definition, task, entry.turn).map(<[_]>::to_vec);
     let Some(parent_id) = task.parent() else {
+        if let Some(saved) = saved {
+            restore(definition, state, task.id, &saved);
+        }
         let seq = &mut state.flow.seq;
         seq.at = place_in(&definition.root, task)?;
+        seq.cut = None;
         return Ok(seq.data.clone());
     };
-    let saved = restart_of(definition, state, parent_id, task);
     if let Some(saved) = saved {
-        let below = |id: &TaskId| definition.task(*id).path.contains(&parent_id);
-        state.entries.retain(|id, _| !below(id) || *id == parent_id);
-        state.entries.extend(saved);
+        let pauses = state.find_any(definition, parent_id).is_some_and(|around| {
+            matches!(&around.body, Body::Try(inner) if matches!(inner.stage, TryStage::Pause { .. }))
+        });
+        match &definition.task(parent_id).kind {
+            // the whole body begins again
+            Kind::Try { body, .. } if pauses => {
+                body.iter().for_each(|id| restore(definition, state, *id, &saved));
+            }
+            _ => restore(definition, state, task.id, &saved),
+        }
     }
+    enter_below(definition, state, task, entry, at)
+}
+
+fn enter_below(
+    definition: &Definition,
+    state: &mut State,
+    task: &Task,
+    entry: &Entry,
+    at: Timestamp,
+) -> Result<Data, CorruptHistory> {
+    let Some(parent_id) = task.parent() else {
+        return corrupt("a task of the outermost list has no parent");
+    };
     let Some(parent) = state.find_any_mut(definition, parent_id) else {
         return corrupt(format!("{} is entered outside of its parent", task.reference));
     };
@@ -92,7 +192,7 @@ fn make_room(
         place_in(branches, task)?;
         return Ok(parent.input.clone());
     }
-    enter_stage(parent, kind, task, entry)?;
+    enter_stage(parent, kind, task, entry, at)?;
     let Some(list) = list_of(parent, kind) else {
         return corrupt(format!("{} has no subtasks", definition.task(parent_id).reference));
     };
@@ -104,25 +204,8 @@ fn make_room(
         return corrupt(format!("{} begins before its brother has ended", task.reference));
     }
     seq.at = place;
+    seq.cut = None;
     Ok(seq.data.clone())
-}
-
-/// When a try's body begins again, how often its tasks had been entered before it.
-fn restart_of(
-    definition: &Definition,
-    state: &State,
-    parent: TaskId,
-    task: &Task,
-) -> Option<Vec<(TaskId, u32)>> {
-    let Kind::Try { body, .. } = &definition.task(parent).kind else {
-        return None;
-    };
-    let activation = state.find_any(definition, parent)?;
-    let Body::Try(inner) = &activation.body else {
-        return None;
-    };
-    let restarts = matches!(inner.stage, TryStage::Pause { .. }) && body.contains(&task.id);
-    restarts.then(|| inner.entries.clone())
 }
 
 /// Moves the parent to the stage that the task belongs to: a try into its catch or back into its
@@ -132,6 +215,7 @@ fn enter_stage(
     kind: &Kind,
     task: &Task,
     entry: &Entry,
+    at: Timestamp,
 ) -> Result<(), CorruptHistory> {
     let input = parent.input.clone();
     match (&mut parent.body, kind) {
@@ -140,6 +224,7 @@ fn enter_stage(
             match &inner.stage {
                 TryStage::Pause { .. } if body.contains(&task.id) => {
                     inner.stage = TryStage::Body(Seq::begin(input));
+                    inner.clock = inner.limit.map(|limit| Clock::begin(limit, at, false));
                 }
                 TryStage::Body(seq) if catching => {
                     let failed = seq.child.as_ref().and_then(|child| child.failed.as_ref());
@@ -148,7 +233,7 @@ fn enter_stage(
                     };
                     let error = failed.error.to_data();
                     inner.stage = TryStage::Catch { seq: Seq::begin(input), error };
-                    inner.deadline = None;
+                    inner.clock = None;
                 }
                 TryStage::Body(_) | TryStage::Catch { .. } | TryStage::Pause { .. } => {}
             }
@@ -220,11 +305,12 @@ fn place(
 fn body(
     definition: &Definition,
     state: &State,
-    task: &Task,
+    key: (TaskId, u32),
     input: &Data,
     entry: &Entry,
-    asked_since: Option<Timestamp>,
+    at: Timestamp,
 ) -> Body {
+    let task = definition.task(key.0);
     let work = || entry.work.clone().unwrap_or_else(|| input.clone());
     match &task.kind {
         Kind::Set(_) | Kind::Switch(_) | Kind::Raise(_) => Body::Instant,
@@ -233,16 +319,14 @@ fn body(
         Kind::For { .. } => Body::For { items: work(), turn: None, seq: Seq::begin(input.clone()) },
         Kind::Fork { branches, .. } => Body::Fork(vec![Branch::Ready; branches.len()]),
         Kind::Try { .. } => {
-            let below =
-                |id: &TaskId| *id != task.id && definition.task(*id).path.contains(&task.id);
-            let entries = state.entries.iter().filter(|(id, _)| below(id));
-            let entries = entries.map(|(id, n)| (*id, *n)).collect();
+            let limit = entry.attempt_deadline.map(|deadline| deadline.since(at));
             Body::Try(Box::new(Try {
                 stage: TryStage::Body(Seq::begin(input.clone())),
                 retries: 0,
                 first_error_at: None,
-                deadline: None,
-                entries,
+                lasting: None,
+                limit,
+                clock: limit.map(|limit| Clock::begin(limit, at, false)),
             }))
         }
         Kind::Wait(_) => Body::Wait { until: None },
@@ -251,9 +335,14 @@ fn body(
             Body::Listen { taken, expected: Data::null() }
         }
         Kind::Emit(_) | Kind::Call(_) | Kind::Run(_) => {
-            let mut call = Call::new(asked_since.is_some());
-            call.attempted_at = asked_since;
-            Body::Call(Box::new(call))
+            let known = state.ledger.get(key);
+            // what may have been done, or was done without a trace here, is asked for first
+            let open = known.is_some_and(|known| {
+                known.fate != Fate::Undone
+                    && matches!(known.knowledge, Knowledge::Unknown(_) | Knowledge::Done(Kept::Gone))
+            });
+            let asking = open && task.metadata.reconcile.is_some();
+            Body::Call(Box::new(Call::new(asking, known.map_or(0, |known| known.attempts))))
         }
     }
 }
@@ -269,18 +358,27 @@ fn pinned_context(task: &Task) -> bool {
         model::Uri::Template(_) => false,
     };
     let template = |template: &Template| template.exprs().iter().any(|e| e.uses(Arg::Context));
+    let call_uses = |call: &model::Call| match call {
+        model::Call::Http(http) => {
+            endpoint(&http.endpoint)
+                || uses(&http.headers)
+                || uses(&http.query)
+                || uses(&http.body)
+        }
+        model::Call::OpenApi(openapi) => uses(&openapi.parameters),
+        model::Call::Email(with) => template(with),
+        model::Call::Echo(with) => uses(with),
+    };
+    let asked = task.metadata.reconcile.as_ref().is_some_and(|question| {
+        call_uses(&question.call)
+            || question.found.uses(Arg::Context)
+            || template(&question.output)
+    });
+    if asked {
+        return true;
+    }
     match &task.kind {
-        Kind::Call(call) => match &**call {
-            model::Call::Http(http) => {
-                endpoint(&http.endpoint)
-                    || uses(&http.headers)
-                    || uses(&http.query)
-                    || uses(&http.body)
-            }
-            model::Call::OpenApi(openapi) => uses(&openapi.parameters),
-            model::Call::Email(with) => template(with),
-            model::Call::Echo(with) => uses(with),
-        },
+        Kind::Call(call) => call_uses(call),
         Kind::Emit(emit) => emit.attributes.iter().any(|(_, value)| template(value)),
         Kind::Run(run) => uses(&run.input),
         _ => false,

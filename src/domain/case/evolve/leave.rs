@@ -1,37 +1,59 @@
 //! A task ends: what it leaves to those around it.
 
+use super::effects;
 use super::stuck::settle_stuck;
-use super::task::{open, unsettled_place};
+use super::task::open;
 use super::{CorruptHistory, corrupt};
-use crate::domain::case::state::{Activation, Body, Branch, State, Undo};
+use crate::domain::case::ledger::{Fate, Kept};
+use crate::domain::case::state::{Activation, Body, Branch, Cut, State};
+use crate::domain::case::tree::strand_path;
 use crate::domain::data::Data;
+use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, Kind, Task, TaskId, Then};
+
+/// How a task completed.
+pub struct Left<'a> {
+    pub output: Option<&'a Data>,
+    pub then: Option<Then>,
+}
 
 pub fn completed(
     definition: &Definition,
     state: &mut State,
     key: (TaskId, u32),
-    output: Option<&Data>,
-    then: Option<Then>,
+    left: &Left<'_>,
+    at: Timestamp,
 ) -> Result<(), CorruptHistory> {
     let task = definition.task(key.0);
-    state.unsure.retain(|u| (u.task, u.iteration) != key);
-    if let Some(gone) = unsettled_place(state, key) {
-        let activation = state.unsettled.remove(gone);
-        let output = output.cloned().unwrap_or(activation.input);
-        remember_undo(state, task, key.1, output, true);
+    if state.is_detached(definition, key)
+        && let Some(place) = state.detached_place(key)
+    {
+        let activation = state.detached.remove(place);
+        let answer = left.output.cloned().unwrap_or(activation.input);
+        effects::done(definition, state, key, Kept::Answer(answer));
         return Ok(());
     }
     let activation = open(definition, state, key)?;
-    let output = output.cloned().unwrap_or_else(|| what_it_left(activation));
-    remember_undo(state, task, key.1, output.clone(), state.unwinding.is_some());
+    let version = activation.version;
+    let is_call = activation.call().is_some();
+    let output = left.output.cloned().unwrap_or_else(|| what_it_left(activation));
+    if !is_call && task.metadata.compensate.is_some() {
+        effects::begin_without_call(definition, state, key, version, at);
+    }
+    if is_call || task.metadata.compensate.is_some() {
+        effects::done(definition, state, key, Kept::Output(output.clone()));
+    }
     if task.is_undo() {
+        let undone = task.parent().and_then(|id| state.ledger.get_mut((id, key.1)));
+        if let Some(undone) = undone {
+            undone.fate = Fate::Undone;
+        }
         state.undoing = None;
         state.compensated = true;
         settle_stuck(state);
         return Ok(());
     }
-    leave(definition, state, task, output, then.unwrap_or(task.then))
+    leave(definition, state, task, output, left.then.unwrap_or(task.then))
 }
 
 /// What a task without a result of its own leaves: the data of its list, else its input.
@@ -40,15 +62,6 @@ pub fn what_it_left(activation: &Activation) -> Data {
         Some(seq) => seq.data.clone(),
         None => activation.input.clone(),
     }
-}
-
-fn remember_undo(state: &mut State, task: &Task, iteration: u32, output: Data, due: bool) {
-    if task.metadata.compensate.is_none() {
-        return;
-    }
-    // the same key is done once, whatever repeats there were
-    state.undo.retain(|u| (u.task, u.iteration) != (task.id, iteration));
-    state.undo.push(Undo { task: task.id, iteration, output, due });
 }
 
 /// Takes the task out of the tree and leaves its output to whoever is around it.
@@ -60,12 +73,19 @@ fn leave(
     then: Then,
 ) -> Result<(), CorruptHistory> {
     if then == Then::End {
-        state.flow.ending = Some(output.clone());
+        if task.undoing.is_some() {
+            end_compensation(definition, state, task);
+        } else {
+            state.flow.ending = Some(output.clone());
+        }
     }
     let Some(parent_id) = task.parent() else {
         let length = definition.root.len() as u32;
         let seq = &mut state.flow.seq;
-        (seq.child, seq.data) = (None, output);
+        if matches!(then, Then::To(place) if place <= seq.at) {
+            state.stretch.jumps += 1;
+        }
+        (seq.child, seq.cut, seq.data) = (None, None, output);
         seq.at = next_place(seq.at, then, length);
         return Ok(());
     };
@@ -75,17 +95,36 @@ fn leave(
     if let Body::Fork(branches) = &mut parent.body {
         return end_branch(branches, task.id, Branch::Done(output));
     }
+    if let (Body::For { items, turn, .. }, Then::Exit) = (&mut parent.body, then) {
+        // it leaves the loop, not just the turn
+        *turn = Some(items.as_array().map_or(0, Vec::len) as u32);
+    }
     let Some(seq) = parent.seq_mut() else {
         return corrupt("the parent pauses");
     };
-    (seq.child, seq.data) = (None, output);
+    let back = matches!(then, Then::To(place) if place <= seq.at);
+    (seq.child, seq.cut, seq.data) = (None, None, output);
     seq.at = next_place(seq.at, then, u32::MAX);
+    state.stretch.jumps += u32::from(back);
     Ok(())
+}
+
+/// `then: end` inside of a compensation ends the compensation, and nothing else.
+fn end_compensation(definition: &Definition, state: &mut State, task: &Task) {
+    for id in strand_path(definition, task.id) {
+        let Some(around) = state.find_any_mut(definition, *id) else { continue };
+        if let Body::For { items, turn, .. } = &mut around.body {
+            *turn = Some(items.as_array().map_or(0, Vec::len) as u32);
+        }
+        if let Some(seq) = around.seq_mut() {
+            seq.at = u32::MAX;
+        }
+    }
 }
 
 fn next_place(at: u32, then: Then, length: u32) -> u32 {
     match then {
-        Then::Continue => at + 1,
+        Then::Continue => at.saturating_add(1),
         Then::To(place) => place,
         Then::Exit | Then::End => length,
     }
@@ -133,27 +172,47 @@ pub fn cancelled(
     definition: &Definition,
     state: &mut State,
     key: (TaskId, u32),
-    unsettled: bool,
+    (unsettled, keep): (bool, bool),
 ) -> Result<(), CorruptHistory> {
-    if let Some(gone) = unsettled_place(state, key) {
-        state.unsettled.remove(gone);
+    if state.is_detached(definition, key)
+        && let Some(place) = state.detached_place(key)
+    {
+        state.detached.remove(place);
+        if let Some(entry) = state.ledger.get_mut(key) {
+            entry.running = None;
+            entry.was_not_done();
+        }
         return Ok(());
     }
     let task = definition.task(key.0);
     let activation = open(definition, state, key)?;
+    let version = activation.version;
+    let mut before = activation.before.clone();
+    before.push((key.0, key.1 - u32::from(key.1 > 0)));
+    let is_call = activation.call().is_some();
+    if is_call && (unsettled || keep) {
+        let fate = if unsettled { Fate::Due } else { Fate::Detached };
+        effects::detach(definition, state, key, fate);
+    }
     if unsettled {
-        let mut kept = activation.clone();
-        kept.deadline = None;
-        kept.failed = None;
-        state.unsure.retain(|u| (u.task, u.iteration) != key);
-        state.unsettled.push(kept);
+        effects::lost(definition, state, key.0, version);
+    }
+    if is_call && !unsettled && !keep
+        && let Some(entry) = state.ledger.get_mut(key)
+    {
+        entry.running = None;
     }
     if task.is_undo() {
         state.undoing = None;
+        let undone = task.parent().and_then(|id| state.ledger.get_mut((id, key.1)));
+        if let Some(undone) = undone {
+            undone.fate = Fate::Due;
+        }
         return Ok(());
     }
+    let cut = Some(Cut { task: key.0, before });
     let Some(parent_id) = task.parent() else {
-        state.flow.seq.child = None;
+        (state.flow.seq.child, state.flow.seq.cut) = (None, cut);
         return Ok(());
     };
     let Some(parent) = state.find_any_mut(definition, parent_id) else {
@@ -163,7 +222,7 @@ pub fn cancelled(
         Body::Fork(branches) => end_branch(branches, key.0, Branch::Dropped),
         _ => {
             if let Some(seq) = parent.seq_mut() {
-                seq.child = None;
+                (seq.child, seq.cut) = (None, cut);
             }
             Ok(())
         }

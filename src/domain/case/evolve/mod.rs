@@ -2,18 +2,23 @@
 
 mod call;
 mod clocks;
+pub mod effects;
 mod enter;
 mod leave;
+mod stretch;
 mod stuck;
 mod task;
 
 use super::event::{Event, Submission};
+use super::clock::Clock;
+use super::ledger::{Entry, Fate};
 use super::phase::Phase;
-use super::state::{Alert, Flow, Seq, State, Taken, Unwinding};
+use super::state::{Activation, Alert, Flow, Seq, State, Taken, Unwinding};
 use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
-use crate::domain::workflow::model::Definition;
+use crate::domain::workflow::model::{Definition, Kind};
+pub use call::goes_on;
 pub use leave::what_it_left;
 
 /// An event that the state cannot have led to: the history is damaged, or written by a version
@@ -69,12 +74,12 @@ pub fn blank(id: CaseId, submission: &Submission, at: Timestamp) -> State {
         input: submission.input.clone(),
         context: Data::null(),
         flow: Flow::default(),
-        deadline: None,
+        clock: None,
         entries: Default::default(),
-        undo: Vec::new(),
+        ledger: Default::default(),
         undoing: None,
-        unsettled: Vec::new(),
-        unsure: Vec::new(),
+        detached: Vec::new(),
+        stretch: Default::default(),
         hold: None,
         stuck: false,
         unwinding: None,
@@ -100,6 +105,7 @@ pub fn evolve(
     let before = state.phase;
     state.version += 1;
     state.updated_at = state.updated_at.max(at);
+    stretch::count(definition, state, event, at);
     match event {
         Event::Accepted(_) => {
             if state.version != 1 {
@@ -114,7 +120,8 @@ pub fn evolve(
             let data = start.data.clone().unwrap_or_else(|| state.input.clone());
             state.context = data.clone();
             state.flow = Flow { seq: Seq::begin(data), ..Flow::default() };
-            state.deadline = start.deadline;
+            state.clock =
+                start.deadline.map(|deadline| Clock::begin(deadline.since(at), at, true));
         }
         Event::Task(event) => task::apply(definition, state, event, at)?,
         Event::Suspended { reason, error: None, .. } => {
@@ -125,14 +132,15 @@ pub fn evolve(
             match task {
                 None => state.flow.failed = Some(error.clone()),
                 Some((task, iteration)) => {
-                    let found = state.find_mut(definition, *task, *iteration);
+                    let found = state.find_any_mut(definition, *task);
+                    let found = found.filter(|activation| activation.iteration == *iteration);
                     if let Some(failed) = found.and_then(|a| a.failed.as_mut()) {
                         failed.uncaught = true;
                     }
                 }
             }
         }
-        Event::Resumed { retried, .. } => resume(state, *retried),
+        Event::Resumed { retried, .. } => resume(state, *retried, at),
         Event::Status { status } => state.status = Some(status.clone()),
         Event::Alerted { cause } => {
             let cause = cause.as_str().into();
@@ -141,17 +149,16 @@ pub fn evolve(
         }
         Event::UnwindingStarted { reason, error } => {
             state.unwinding = Some(Unwinding { reason: reason.clone(), error: error.clone() });
-            state.undo.iter_mut().for_each(|undo| undo.due = true);
             state.hold = None;
             state.flow.failed = None;
             stuck::settle_stuck(state);
-            stuck::ask_for_the_unsure(definition, state);
+            effects::unwind(definition, state);
         }
         Event::UnwindingEnded => state.compensated = true,
         Event::Completed { output } => {
             let left = || state.flow.ending.clone().unwrap_or_else(|| state.flow.seq.data.clone());
             state.output = Some(output.clone().unwrap_or_else(left));
-            end(state, at);
+            end(definition, state, at);
         }
         Event::Faulted { error } => {
             state.error = Some(error.clone());
@@ -159,13 +166,14 @@ pub fn evolve(
             state.unwinding = None;
         }
         Event::Cancelled { .. } => {
-            end(state, at);
+            end(definition, state, at);
             state.unwinding = None;
             state.hold = None;
             state.stuck = false;
             state.alert = None;
         }
     }
+    clocks::refresh(state, at);
     state.phase = phase_after(state, event);
     if !before.may_become(state.phase) {
         return corrupt(format!("from {} to {}", before.name(), state.phase.name()));
@@ -174,7 +182,7 @@ pub fn evolve(
 }
 
 /// A person lets the case go on.
-fn resume(state: &mut State, retried: bool) {
+fn resume(state: &mut State, retried: bool, at: Timestamp) {
     state.hold = None;
     if !retried {
         return;
@@ -183,21 +191,39 @@ fn resume(state: &mut State, retried: bool) {
         state.error = None;
     }
     if state.flow.failed.take().is_some() {
-        // whoever retries a workflow that timed out gives it all the time it needs
-        state.deadline = None;
         stuck::settle_stuck(state);
+    }
+    // whoever retries a workflow that timed out gives it all its time again
+    if let Some(clock) = state.clock.as_mut().filter(|clock| clock.is_over(at)) {
+        clock.reset(at);
     }
 }
 
 /// What an ended case does not need any more. What it owes stays.
-fn end(state: &mut State, at: Timestamp) {
+fn end(definition: &Definition, state: &mut State, at: Timestamp) {
     state.ended_at = Some(at);
     state.flow = Flow::default();
-    state.context = Data::null();
-    state.deadline = None;
+    state.clock = None;
     state.entries.clear();
-    state.unsure.clear();
-    state.undo.retain(|undo| undo.due);
+    let owed = |state: &State, activation: &Activation| {
+        let key = (activation.task, activation.iteration);
+        let due = state.ledger.get(key).is_some_and(|entry| entry.fate == Fate::Due);
+        due || matches!(definition.task(activation.task).kind, Kind::Run(_))
+    };
+    let detached = std::mem::take(&mut state.detached);
+    let detached: Vec<_> = detached.into_iter().filter(|a| owed(state, a)).collect();
+    let undoes = state.undoing.is_some();
+    let is_open = |entry: &Entry| {
+        let of_the_compensation = undoes && definition.task(entry.task).undoing.is_some();
+        of_the_compensation || detached.iter().any(|a| (a.task, a.iteration) == entry.key())
+    };
+    state.ledger.retain(|entry| {
+        entry.fate == Fate::Undoing || (entry.fate == Fate::Due && entry.is_done()) || is_open(entry)
+    });
+    state.detached = detached;
+    if state.ledger.is_empty() {
+        state.context = Data::null();
+    }
 }
 
 fn phase_after(state: &State, event: &Event) -> Phase {

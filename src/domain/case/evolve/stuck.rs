@@ -1,36 +1,8 @@
-//! What waits for a person, and what has to be asked before anything is undone.
+//! What waits for a person.
 
 use crate::domain::case::derive;
-use crate::domain::case::state::{Activation, Body, Call, Stage, State};
-use crate::domain::workflow::model::{Definition, TaskId};
-
-/// Calls of which it is not known whether they were done are asked for before anything is undone.
-/// Where they cannot be asked for, an answer that was an error counts as an answer; if none came,
-/// a person has to say.
-pub fn ask_for_the_unsure(definition: &Definition, state: &mut State) {
-    for unsure in std::mem::take(&mut state.unsure) {
-        let reconciles = definition.task(unsure.task).metadata.reconcile.is_some();
-        if !reconciles && !unsure.unanswered {
-            continue;
-        }
-        let mut call = Call::new(true);
-        call.attempted_at = Some(unsure.attempted_at);
-        if !reconciles {
-            call.stage = Stage::Person { since: state.updated_at };
-        }
-        state.unsettled.push(Activation {
-            task: unsure.task,
-            iteration: unsure.iteration,
-            raw: unsure.raw,
-            input: unsure.input,
-            context: unsure.context,
-            started_at: unsure.attempted_at,
-            deadline: None,
-            failed: None,
-            body: Body::Call(Box::new(call)),
-        });
-    }
-}
+use crate::domain::case::state::{Activation, Stage, State};
+use crate::domain::workflow::model::TaskId;
 
 /// After something was taken up again: the case is stuck, and its dead letter open, only while
 /// something else waits for a person.

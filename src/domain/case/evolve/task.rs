@@ -1,14 +1,17 @@
 //! Something happened to one task.
 
-use super::call::{attempt_started, note, open_call, reconciled, retried, unknown, waiting};
-use super::clocks::{is_parked, move_clocks};
+use super::call::{
+    Again, attempt_started, goes_on, note, open_call, reconciled, retried, unknown, waiting,
+};
+use super::effects::{self, Begun};
 use super::enter::enter;
-use super::leave::{cancelled, completed, skip};
+use super::leave::{Left, cancelled, completed, skip};
 use super::stuck::settle_stuck;
 use super::{CorruptHistory, corrupt};
-use crate::domain::case::event::{Change, Doubt, Entry, TaskEvent};
+use crate::domain::case::event::{Answer, Change, Doubt, Entry, TaskEvent};
+use crate::domain::case::ledger::{Fate, Kept};
 use crate::domain::case::problem::Problem;
-use crate::domain::case::state::{Activation, Body, Failed, Stage, State, Unsure};
+use crate::domain::case::state::{Activation, Body, Failed, Stage, State};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, TaskId};
 
@@ -23,15 +26,23 @@ pub fn apply(
     if definition.tasks.len() <= event.task.0 as usize {
         return corrupt(format!("there is no task number {}", event.task.0));
     }
-    let parked_before = is_parked(definition, state, key);
     change(definition, state, key, &event.change, at)?;
     let told = state.stuck || state.alert.is_some();
     if told && matches!(event.change, Change::Completed { .. } | Change::Cancelled { .. }) {
         settle_stuck(state);
     }
-    let parked_after = is_parked(definition, state, key);
-    if parked_before != parked_after {
-        move_clocks(definition, state, event.task, parked_after, at);
+    match event.change {
+        Change::Completed { .. } | Change::Cancelled { .. } | Change::Faulted { .. } => {
+            effects::prune(definition, state);
+        }
+        Change::Started { .. }
+        | Change::Preparing { .. }
+        | Change::Waiting { .. }
+        | Change::Listening { .. }
+        | Change::Unknown { .. }
+        | Change::Reconciled { .. }
+        | Change::Retried { .. }
+        | Change::Received { .. } => {}
     }
     Ok(())
 }
@@ -44,17 +55,19 @@ fn change(
     at: Timestamp,
 ) -> Result<(), CorruptHistory> {
     match change {
-        Change::Started { entry, attempt, service } => {
+        Change::Started { entry, attempt, service, generation, safe } => {
             let enters = *attempt == 0;
             begun(definition, state, key, entry.as_deref(), enters, at)?;
             if *attempt > 0 {
-                attempt_started(definition, state, key, *attempt, service, at)?;
+                let (attempt, generation, safe) = (*attempt, *generation, *safe);
+                let begun = Begun { attempt, service, generation, safe, at };
+                attempt_started(definition, state, key, &begun)?;
             }
             Ok(())
         }
-        Change::Waiting { entry, wait } => {
+        Change::Waiting { entry, wait, outcome } => {
             begun(definition, state, key, entry.as_deref(), false, at)?;
-            waiting(definition, state, key, wait, at)
+            waiting(definition, state, key, (wait, *outcome), at)
         }
         Change::Preparing { entry, service } => {
             begun(definition, state, key, entry.as_deref(), false, at)?;
@@ -74,20 +87,28 @@ fn change(
         }
         Change::Unknown { error } => unknown(definition, state, key, error, at),
         Change::Reconciled { found } => reconciled(definition, state, key, *found),
-        Change::Retried { error, at: until, deadline } => {
-            retried(definition, state, key, (error, *until, *deadline), at)
+        Change::Retried { error, at: until, deadline, outcome, until: waits_until } => {
+            let (until, deadline, outcome) = (*until, *deadline, *outcome);
+            let again = Again { until, deadline, outcome, waits_until: *waits_until };
+            retried(definition, state, key, error, &again, at)
         }
-        Change::Faulted { error, doubt } => faulted(definition, state, key, error, *doubt, at),
-        Change::Completed { output, context, then, skipped } => {
+        Change::Faulted { error, doubt, answer, keep } => {
+            let ended = Ended { doubt: *doubt, answer: answer.as_ref(), keep: *keep };
+            faulted(definition, state, key, error, &ended, at)
+        }
+        Change::Completed { output, context, then, skipped, recalled: _ } => {
             if let Some(context) = context {
                 state.context = context.clone();
             }
             if *skipped {
                 return skip(definition, state, key.0);
             }
-            completed(definition, state, key, output.as_ref(), *then)
+            let left = Left { output: output.as_ref(), then: *then };
+            completed(definition, state, key, &left, at)
         }
-        Change::Cancelled { unsettled } => cancelled(definition, state, key, *unsettled),
+        Change::Cancelled { unsettled, keep } => {
+            cancelled(definition, state, key, (*unsettled, *keep))
+        }
         Change::Received { filter, event } => {
             state.taken.insert(event.position);
             match &mut open(definition, state, key)?.body {
@@ -113,8 +134,8 @@ pub fn open<'s>(
     })
 }
 
-/// Enters the task, unless it is open already. A call that was left unsettled goes on by itself;
-/// only a plain beginning takes it back into the flow.
+/// Enters the task, unless it is open already. A detached call goes on by itself; only a plain
+/// beginning takes it back into the flow.
 fn begun(
     definition: &Definition,
     state: &mut State,
@@ -124,10 +145,17 @@ fn begun(
     at: Timestamp,
 ) -> Result<(), CorruptHistory> {
     let in_tree = state.find_any(definition, key.0).is_some_and(|a| a.iteration == key.1);
-    if in_tree || (!enters && unsettled_place(state, key).is_some()) {
+    if in_tree || (!enters && state.detached_place(key).is_some()) {
         return Ok(());
     }
     enter(definition, state, key, entry.unwrap_or(&Entry::default()), at)
+}
+
+/// What an error leaves of a call.
+struct Ended<'a> {
+    doubt: Option<Doubt>,
+    answer: Option<&'a Answer>,
+    keep: bool,
 }
 
 fn faulted(
@@ -135,39 +163,78 @@ fn faulted(
     state: &mut State,
     key: (TaskId, u32),
     error: &Problem,
-    doubt: Option<Doubt>,
+    ended: &Ended<'_>,
     at: Timestamp,
 ) -> Result<(), CorruptHistory> {
-    if let Some(gone) = unsettled_place(state, key) {
-        // it left the flow long ago; now it is known that it was not done
-        state.unsettled.remove(gone);
+    if state.is_detached(definition, key)
+        && let Some(place) = state.detached_place(key)
+    {
+        // it left the flow long ago; now it has come to nothing
+        state.detached.remove(place);
+        call_failed(definition, state, key, ended);
+        if ended.doubt.is_none()
+            && ended.answer.is_none()
+            && let Some(entry) = state.ledger.get_mut(key)
+        {
+            entry.was_not_done();
+        }
         return Ok(());
     }
     let activation = open(definition, state, key)?;
+    if ended.keep && goes_on(activation) {
+        effects::detach(definition, state, key, Fate::Detached);
+    }
+    let activation = open_in_tree(definition, state, key)?;
     activation.failed = Some(Failed { error: error.clone(), uncaught: false });
-    let mut attempted = None;
     if let Body::Call(call) = &mut activation.body {
         note(call, error, at);
-        attempted = call.attempted_at;
+        let was_child = matches!(call.stage, Stage::Child { .. });
         call.stage = Stage::Ready;
         call.asking = false;
-    }
-    if let (Some(attempted_at), Some(doubt)) = (attempted, doubt) {
-        let unsure = Unsure {
-            task: key.0,
-            iteration: key.1,
-            raw: activation.raw.clone(),
-            input: activation.input.clone(),
-            context: activation.context.clone(),
-            attempted_at,
-            unanswered: doubt == Doubt::Silent,
-        };
-        state.unsure.retain(|u| (u.task, u.iteration) != key);
-        state.unsure.push(unsure);
+        call_failed(definition, state, key, ended);
+        if was_child
+            && !ended.keep
+            && let Some(entry) = state.ledger.get_mut(key)
+        {
+            // a child that ended badly is over: the next attempt is another generation
+            entry.fate = Fate::Undone;
+        }
+        effects::ask_beside(definition, state, key);
     }
     Ok(())
 }
 
-pub fn unsettled_place(state: &State, (task, iteration): (TaskId, u32)) -> Option<usize> {
-    state.unsettled.iter().position(|a| a.task == task && a.iteration == iteration)
+/// The ledger learns what became of a call whose task failed.
+fn call_failed(
+    definition: &Definition,
+    state: &mut State,
+    key: (TaskId, u32),
+    ended: &Ended<'_>,
+) {
+    if let Some(answer) = ended.answer {
+        let kept = match answer {
+            Answer::Kept(answer) => Kept::Answer(answer.clone()),
+            Answer::Gone => Kept::Gone,
+        };
+        effects::done(definition, state, key, kept);
+        return;
+    }
+    let Some(entry) = state.ledger.get_mut(key) else { return };
+    if !ended.keep {
+        entry.running = None;
+    }
+    if let Some(doubt) = ended.doubt {
+        entry.doubt(doubt);
+    }
+}
+
+fn open_in_tree<'s>(
+    definition: &Definition,
+    state: &'s mut State,
+    key: (TaskId, u32),
+) -> Result<&'s mut Activation, CorruptHistory> {
+    match state.find_any_mut(definition, key.0) {
+        Some(activation) if activation.iteration == key.1 => Ok(activation),
+        _ => corrupt("a task fails that is not open"),
+    }
 }

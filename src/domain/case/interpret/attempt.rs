@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::prepare::Prepared;
 use super::{Halt, Interpreter, Key, Trouble};
+use crate::domain::case::derive;
 use crate::domain::case::desk::{Permit, Service};
 use crate::domain::case::effect::{Ask, Effect};
-use crate::domain::case::event::{Change, Event, Wait, WaitKind};
+use crate::domain::case::event::{Came, Change, Event, Wait, WaitKind};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::Stage;
 
@@ -15,6 +16,10 @@ impl Interpreter<'_> {
     pub(super) fn attempt(&mut self, key: Key) -> Result<(), Halt> {
         let Some(call) = self.open(key)?.call() else { return Ok(()) };
         let (asking, attempt) = (call.asking, call.attempt + 1);
+        if !asking && self.recall(key)? {
+            return Ok(());
+        }
+        let generation = self.generation(key);
         let prepared = match self.prepare(key, asking) {
             Ok(prepared) => prepared,
             Err(Trouble::Halt(halt)) => return Err(halt),
@@ -26,16 +31,23 @@ impl Interpreter<'_> {
                 if let Some(service) = &service
                     && let Permit::Wait(wait) = self.desk.permit(service)
                 {
-                    return self.park(key, service, wait);
+                    return self.park(key, service, wait, None);
                 }
                 let service = service.map(|s| s.name);
-                let change = Change::Started { entry: None, attempt, service: service.clone() };
+                let safe = !asking && self.is_safe_openapi(key, &ask);
+                let change = Change::Started {
+                    entry: None,
+                    attempt,
+                    service: service.clone(),
+                    generation,
+                    safe,
+                };
                 self.emit_joined(key, change)?;
                 self.ask(key, attempt, service, ask)
             }
             Prepared::Fetch { service, preparation } => {
                 if let Permit::Wait(wait) = self.desk.permit(&service) {
-                    return self.park(key, &service, wait);
+                    return self.park(key, &service, wait, None);
                 }
                 let name = service.name;
                 let change = Change::Preparing { entry: None, service: name.clone() };
@@ -76,25 +88,34 @@ impl Interpreter<'_> {
             _ => None,
         };
         // a call that was taken up again where it stood is not entered by its next attempt
-        let fresh =
-            self.open(key)?.call().is_some_and(|c| c.attempt == 0 && c.attempted_at.is_none());
+        let fresh = self.open(key)?.call().is_some_and(|c| c.attempt == 0 && !c.asking)
+            && self.state.ledger.get(key).is_none();
         let Some(entered) = entered.filter(|_| fresh) else { return self.emit_task(key, change) };
         let joined = match change {
-            Change::Started { attempt, service, .. } => {
-                Change::Started { entry: entered, attempt, service }
+            Change::Started { attempt, service, generation, safe, .. } => {
+                Change::Started { entry: entered, attempt, service, generation, safe }
             }
-            Change::Waiting { wait, .. } => Change::Waiting { entry: entered, wait },
+            Change::Waiting { wait, outcome, .. } => {
+                Change::Waiting { entry: entered, wait, outcome }
+            }
             Change::Preparing { service, .. } => Change::Preparing { entry: entered, service },
             other => other,
         };
         // the entry is folded already; only what the second event adds is missing
         self.events.pop();
         self.state.version -= 1;
+        self.state.stretch = self.stretch;
         self.emit_task(key, joined)
     }
 
     /// Parks a call behind its service. A wait that is known already says nothing new.
-    pub(super) fn park(&mut self, key: Key, service: &Service, wait: Wait) -> Result<(), Halt> {
+    pub(super) fn park(
+        &mut self,
+        key: Key,
+        service: &Service,
+        wait: Wait,
+        outcome: Option<Came>,
+    ) -> Result<(), Halt> {
         let patience = self.patience(key, service);
         let Some(call) = self.open(key)?.call() else { return Ok(()) };
         let mut wait = wait;
@@ -108,7 +129,7 @@ impl Interpreter<'_> {
         {
             return Ok(());
         }
-        self.emit_joined(key, Change::Waiting { entry: None, wait })
+        self.emit_joined(key, Change::Waiting { entry: None, wait, outcome })
     }
 
     /// Milliseconds that this call waits through an outage of the service.
@@ -134,13 +155,20 @@ impl Interpreter<'_> {
 
     /// The service has room: calls parked behind it ask again.
     pub(super) fn admit(&mut self, service: &Arc<str>) -> Result<(), Halt> {
-        if self.state.hold.is_some() {
+        self.ask_for_permits(Some(service))
+    }
+
+    /// Calls that are parked, behind this service or any, ask for their permits again: they have
+    /// lost their places in the line, or never had one.
+    pub(super) fn ask_for_permits(&mut self, service: Option<&Arc<str>>) -> Result<(), Halt> {
+        if derive::holds(&self.state) && self.state.unwinding.is_none() {
             return Ok(());
         }
         let mut parked = Vec::new();
         self.state.walk(&mut |activation| {
             let waits = activation.call().is_some_and(|call| {
-                matches!(call.stage, Stage::Parked { .. }) && call.service.as_ref() == Some(service)
+                matches!(&call.stage, Stage::Parked { wait, .. } if wait.kind != WaitKind::Timer)
+                    && (service.is_none() || call.service.as_ref() == service)
             });
             if waits && activation.failed.is_none() {
                 parked.push((activation.task, activation.iteration));

@@ -19,29 +19,30 @@ impl Interpreter<'_> {
     ) -> Result<(), Halt> {
         let mut waiting = Vec::new();
         self.state.walk(&mut |activation| {
+            let key = (activation.task, activation.iteration);
             let waits = activation.call().is_some_and(|call| match call.stage {
                 Stage::Child { case, .. } => case == child,
-                Stage::InFlight { .. } => matches!(outcome, ChildOutcome::Refused(_)),
-                _ => false,
+                Stage::InFlight { .. } => {
+                    matches!(outcome, ChildOutcome::Refused(_)) && self.child_id(key) == child
+                }
+                Stage::Ready
+                | Stage::Preparing { .. }
+                | Stage::Parked { .. }
+                | Stage::Pausing { .. }
+                | Stage::Person { .. } => false,
             });
             if waits && activation.failed.is_none() {
-                waiting.push((activation.task, activation.iteration));
+                waiting.push(key);
             }
         });
         for key in waiting {
             let Kind::Run(run) = &self.task(key.0).kind else { continue };
-            let reference = &self.task(key.0).reference;
-            if CaseId::of_child(self.state.id, reference, key.1) != child {
-                continue;
-            }
             match outcome {
                 ChildOutcome::Completed(output) => {
                     let output = if run.discard { Data::null() } else { output.clone() };
                     self.complete(key, Some(output), None)?;
                 }
-                _ if self.is_unsettled(key) => {
-                    self.emit_task(key, Change::Cancelled { unsettled: false })?;
-                }
+                _ if self.is_detached(key) => self.emit_task(key, Change::dropped())?,
                 ChildOutcome::Faulted(error) | ChildOutcome::Refused(error) => {
                     let error = Problem { instance: None, ..error.clone() };
                     self.fault(key, error)?;

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use super::evaluate::Place;
+use super::finish::bounded;
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::event::{Change, Entry, Event, Wait, WaitKind};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Body, Seq, TryStage};
 use crate::domain::data::Data;
 use crate::domain::workflow::model::{Kind, RaisedError, Task, TaskId, Then};
+
+/// Bytes of one text of a raised error.
+const ERROR_MAX: usize = 16 * 1024;
 
 /// Where a task is about to be entered.
 struct Gate {
@@ -143,7 +147,13 @@ impl Interpreter<'_> {
         if self.enter_from(&[task.id], 0, gate)? {
             return Ok(());
         }
-        let skipped = Change::Completed { output: None, context: None, then: None, skipped: true };
+        let skipped = Change::Completed {
+            output: None,
+            context: None,
+            then: None,
+            skipped: true,
+            recalled: false,
+        };
         self.emit_task((task.id, 0), skipped)
     }
 
@@ -163,11 +173,8 @@ impl Interpreter<'_> {
         match self.condition(task, &gate) {
             Ok(true) => self.enter(task, gate, Some(iteration)),
             Ok(false) => {
-                let started = Change::Started { entry: None, attempt: 0, service: None };
-                self.emit_task((id, iteration), started)?;
-                let done =
-                    Change::Completed { output: None, context: None, then: None, skipped: false };
-                self.emit_task((id, iteration), done)
+                self.emit_task((id, iteration), Change::entered(None))?;
+                self.emit_task((id, iteration), Change::passed())
             }
             Err(Trouble::Halt(halt)) => Err(halt),
             Err(Trouble::Problem(problem)) => {
@@ -185,9 +192,9 @@ impl Interpreter<'_> {
                 return self.enter_failed(task, turn, problem, iteration);
             }
         };
-        let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task)));
+        let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task, turn)));
         let entry = (entry != Entry::default()).then(|| Box::new(entry));
-        self.emit_task(key, Change::Started { entry, attempt: 0, service: None })?;
+        self.emit_task(key, Change::entered(entry))?;
         if let Some(status) = status {
             self.set_status(&status)?;
         }
@@ -202,9 +209,9 @@ impl Interpreter<'_> {
         problem: Problem,
         iteration: Option<u32>,
     ) -> Result<(), Halt> {
-        let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task)));
+        let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task, turn)));
         let entry = turn.map(|_| Box::new(Entry { turn, ..Entry::default() }));
-        self.emit_task(key, Change::Started { entry, attempt: 0, service: None })?;
+        self.emit_task(key, Change::entered(entry))?;
         self.fault(key, problem)
     }
 
@@ -216,7 +223,9 @@ impl Interpreter<'_> {
         place.started_at = Some(self.now);
         let mut entry = Entry { turn: gate.turn, ..Entry::default() };
         if let Some(from) = &task.input.from {
-            entry.input = Some(self.render(from, &gate.raw, &place)?);
+            let input = self.render(from, &gate.raw, &place)?;
+            bounded(&input, "the input")?;
+            entry.input = Some(input);
         }
         let input = entry.input.clone().unwrap_or_else(|| gate.raw.clone());
         place.input = Some(input.clone());
@@ -235,7 +244,16 @@ impl Interpreter<'_> {
             Kind::Function { arguments: Some(arguments), .. } => {
                 entry.work = Some(self.render(arguments, &input, &place)?);
             }
+            Kind::Try { catch, .. } => {
+                let policy = catch.retry.as_ref();
+                if let Some(limit) = policy.and_then(|policy| policy.attempt_duration.as_ref()) {
+                    entry.attempt_deadline = Some(self.span(limit, &input, &place)?.after(self.now));
+                }
+            }
             _ => {}
+        }
+        if let Some(work) = &entry.work {
+            bounded(work, "what the task works on")?;
         }
         let status = match &task.metadata.status_on_start {
             Some(status) => Some(self.render_text(status, &input, &place)?),
@@ -244,21 +262,9 @@ impl Interpreter<'_> {
         Ok((entry, status))
     }
 
-    /// How often the task was entered, with this time. A try's body that begins again counts from
-    /// where it began before.
-    fn next_iteration(&self, task: &Task) -> u32 {
-        let restarting = task.parent().and_then(|parent| {
-            let around = self.state.find_any(self.definition, parent)?;
-            match &around.body {
-                Body::Try(inner) if matches!(inner.stage, TryStage::Pause { .. }) => Some(inner),
-                _ => None,
-            }
-        });
-        let before = match restarting {
-            Some(inner) => inner.entries.iter().find(|(id, _)| *id == task.id).map(|(_, n)| *n),
-            None => self.state.entries.get(&task.id).copied(),
-        };
-        before.unwrap_or(0) + 1
+    /// Which entry of the task this is.
+    fn next_iteration(&self, task: &Task, turn: Option<u32>) -> u32 {
+        self.state.next_iteration(self.definition, task, turn)
     }
 
     /// A task that was entered and has nothing to wait for.
@@ -298,7 +304,7 @@ impl Interpreter<'_> {
             Kind::Wait(span) => {
                 let until = Some(self.span(span, input, place)?.after(self.now));
                 let wait = Wait { kind: WaitKind::Timer, on: None, until, detail: None };
-                Ok(self.emit_task(key, Change::Waiting { entry: None, wait })?)
+                Ok(self.emit_task(key, Change::Waiting { entry: None, wait, outcome: None })?)
             }
             Kind::Listen(listen) => self.listen(key, listen),
             _ => Ok(()),
@@ -311,14 +317,19 @@ impl Interpreter<'_> {
         input: &Data,
         place: &Place,
     ) -> Result<Problem, Trouble> {
-        let mut text = |template: &Option<_>| match template {
-            Some(template) => self.render_text(template, input, place).map(|t| Some(t.into())),
-            None => Ok(None),
+        let mut text = |template: &Option<_>| -> Result<Option<Arc<str>>, Trouble> {
+            let Some(template) = template else { return Ok(None) };
+            let text = self.render_text(template, input, place)?;
+            if text.len() > ERROR_MAX {
+                let detail = format!("a text of the error is larger than {} KiB", ERROR_MAX / 1024);
+                return Err(Problem::new(Standard::Expression, detail).into());
+            }
+            Ok(Some(text.into()))
         };
         let (title, detail, instance) =
             (text(&error.title)?, text(&error.detail)?, text(&error.instance)?);
-        let kind = self.render_text(&error.kind, input, place)?;
-        Ok(Problem { kind: kind.into(), status: error.status, title, detail, instance })
+        let kind = text(&Some(error.kind.clone()))?.unwrap_or_default();
+        Ok(Problem { kind, status: error.status, title, detail, instance })
     }
 
     /// Sets the business status, if it is another than before.

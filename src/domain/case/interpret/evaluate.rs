@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Halt, Interpreter, Key, Trouble};
-use crate::domain::case::event::{Change, Entry, Event};
+use crate::domain::case::event::{Answer, Change, Entry, Event};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Body, TryStage};
 use crate::domain::data::Data;
 use crate::domain::time::Timestamp;
+use crate::domain::workflow::expr::json::size_of;
 use crate::domain::workflow::expr::meter::Limits;
 use crate::domain::workflow::expr::{Arg, Expr, Failure, Used, Var, truthy};
 use crate::domain::workflow::model::{Kind, Span, Task, TaskId, Template};
@@ -81,7 +82,15 @@ impl Interpreter<'_> {
             None => Err(Halt::Evaluating.into()),
             Some(Ok(value)) => Ok(value),
             Some(Err(failure)) => {
-                let detail = format!("`{}`: {failure}", shortened(&expr.source));
+                // what a failure says may quote the value that it failed over
+                let secret = expr.uses(Arg::Secrets) || expr.uses(Arg::Authorization);
+                let source = shortened(&expr.source);
+                let detail = match (&failure, secret) {
+                    (Failure::Error(_), true) => {
+                        format!("`{source}` failed; why is not said, since it works on a secret")
+                    }
+                    (failure, _) => format!("`{source}`: {failure}"),
+                };
                 Err(Problem::new(Standard::Expression, detail).into())
             }
         }
@@ -300,44 +309,37 @@ fn shortened(source: &str) -> &str {
     &source[..source.floor_char_boundary(80)]
 }
 
-/// Bytes that a value takes as JSON, near enough.
-pub fn json_size(json: &Json) -> usize {
-    match json {
-        Json::Null | Json::Bool(_) => 5,
-        Json::Number(_) => 8,
-        Json::String(text) => text.len() + 3,
-        Json::Array(items) => 2 + items.iter().map(|item| json_size(item) + 1).sum::<usize>(),
-        Json::Object(fields) => {
-            2 + fields.iter().map(|(key, value)| key.len() + 4 + json_size(value)).sum::<usize>()
-        }
-    }
-}
-
 /// Bytes that an event will take, near enough to bound a decision.
 pub fn event_size(event: &Event) -> usize {
     const FRAME: usize = 40;
-    let size = |data: &Option<Data>| data.as_ref().map_or(0, |data| json_size(data));
+    let size = |data: &Option<Data>| data.as_ref().map_or(0, |data| size_of(data));
     let entry = |entry: &Option<Box<Entry>>| {
         entry.as_ref().map_or(0, |entry| size(&entry.input) + size(&entry.work))
     };
     FRAME
         + match event {
             Event::Started(start) => {
-                size(&start.data) + start.submission.as_ref().map_or(0, |s| json_size(&s.input))
+                size(&start.data) + start.submission.as_ref().map_or(0, |s| size_of(&s.input))
             }
-            Event::Accepted(submission) => json_size(&submission.input),
+            Event::Accepted(submission) => size_of(&submission.input),
             Event::Completed { output } => size(output),
             Event::Task(event) => match &event.change {
                 Change::Started { entry: e, .. }
                 | Change::Waiting { entry: e, .. }
                 | Change::Preparing { entry: e, .. } => entry(e),
                 Change::Completed { output, context, .. } => size(output) + size(context),
-                Change::Received { event, .. } => json_size(&event.value),
-                Change::Listening { expected, .. } => json_size(expected),
+                Change::Received { event, .. } => size_of(&event.value),
+                Change::Listening { expected, .. } => size_of(expected),
+                Change::Faulted { error, answer, .. } => {
+                    let kept = match answer {
+                        Some(Answer::Kept(answer)) => size_of(answer),
+                        Some(Answer::Gone) | None => 0,
+                    };
+                    200 + kept + error.detail.as_ref().map_or(0, |detail| detail.len())
+                }
                 Change::Unknown { .. }
                 | Change::Reconciled { .. }
                 | Change::Retried { .. }
-                | Change::Faulted { .. }
                 | Change::Cancelled { .. } => 200,
             },
             _ => 100,

@@ -2,10 +2,22 @@
 
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::derive;
-use crate::domain::case::event::{Change, Doubt, Event};
+use crate::domain::case::event::{Answer, Change, Doubt, Event};
+use crate::domain::case::evolve::effects::{called_anew, has_to_undo};
 use crate::domain::case::problem::Problem;
-use crate::domain::case::state::{Body, Branch, Stage, TryStage};
+use crate::domain::case::state::{Activation, Body, Branch, Stage, TryStage};
 use crate::domain::workflow::model::{Kind, OnError};
+
+/// Why tasks are left before they have ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leaving {
+    /// A timeout, a failed fork, the workflow's early end.
+    Otherwise,
+    /// Another branch has won.
+    Lost,
+    /// The case undoes what it did.
+    Unwinding,
+}
 
 /// What a try task does with an error from its body.
 enum Caught {
@@ -26,6 +38,7 @@ impl Interpreter<'_> {
         self.fault_with(key, problem, None)
     }
 
+    /// An error leaves a call that may have been acted on all the same.
     pub(super) fn fault_with(
         &mut self,
         key: Key,
@@ -33,12 +46,27 @@ impl Interpreter<'_> {
         doubt: Option<Doubt>,
     ) -> Result<(), Halt> {
         let error = problem.at(&self.task(key.0).reference);
-        self.emit_task(key, Change::Faulted { error, doubt })
+        self.emit_task(key, Change::Faulted { error, doubt, answer: None, keep: false })
+    }
+
+    /// An error leaves a call that was done.
+    pub(super) fn fault_done(
+        &mut self,
+        key: Key,
+        problem: Problem,
+        answer: Answer,
+    ) -> Result<(), Halt> {
+        let error = problem.at(&self.task(key.0).reference);
+        let answer = Some(answer);
+        self.emit_task(key, Change::Faulted { error, doubt: None, answer, keep: false })
     }
 
     /// Carries the error of a failed task outwards, to the try that catches it or to the end.
     pub(super) fn propagate(&mut self, key: Key) -> Result<(), Halt> {
-        let Some(failed) = self.open(key)?.failed.clone() else { return Ok(()) };
+        let failed = self.state.find_any(self.definition, key.0);
+        let Some(failed) = failed.and_then(|activation| activation.failed.clone()) else {
+            return Ok(());
+        };
         let around: Vec<Key> = self
             .state
             .ancestry(self.definition, key.0)
@@ -69,7 +97,8 @@ impl Interpreter<'_> {
         match caught {
             Caught::Retry { at, deadline } => {
                 let error = error.clone();
-                self.emit_task(key, Change::Retried { error, at, deadline })
+                let (outcome, until) = (None, None);
+                self.emit_task(key, Change::Retried { error, at, deadline, outcome, until })
             }
             Caught::Handle => {
                 if self.enter_catch(key, error)? {
@@ -144,11 +173,11 @@ impl Interpreter<'_> {
                     })
                     .collect();
                 for branch in running {
-                    self.cancel_tree(branch)?;
+                    self.cancel_tree(branch, Leaving::Otherwise)?;
                 }
             }
             let error = error.clone();
-            self.emit_task(key, Change::Faulted { error, doubt: None })?;
+            self.emit_task(key, Change::faulted(error))?;
         }
         Ok(())
     }
@@ -189,69 +218,91 @@ impl Interpreter<'_> {
         if self.definition.on_error == OnError::Suspend {
             return self.suspend_by_error(None, &problem);
         }
-        self.cancel_flow()?;
+        self.cancel_flow(Leaving::Otherwise)?;
         self.end_faulted(problem)
     }
 
     /// The case ends faulted, once what can be undone is undone.
     fn end_faulted(&mut self, error: Problem) -> Result<(), Halt> {
-        let to_undo = !self.state.undo.is_empty() || !self.state.unsettled.is_empty();
-        if !to_undo {
+        if !has_to_undo(self.definition, &self.state) {
             return self.emit(Event::Faulted { error });
         }
-        self.cancel_flow()?;
+        self.cancel_flow(Leaving::Unwinding)?;
         let reason = error.title.as_deref().unwrap_or("an error that nothing catches").to_owned();
         self.emit(Event::UnwindingStarted { reason, error: Some(error) })
     }
 
     /// Drops everything that is open in the flow.
-    pub(super) fn cancel_flow(&mut self) -> Result<(), Halt> {
+    pub(super) fn cancel_flow(&mut self, why: Leaving) -> Result<(), Halt> {
         match &self.state.flow.seq.child {
-            Some(child) => self.cancel_tree((child.task, child.iteration)),
+            Some(child) => self.cancel_tree((child.task, child.iteration), why),
             None => Ok(()),
         }
     }
 
-    /// Ends a task and all below it, innermost first. Calls that may have been acted on are kept
-    /// to be settled.
-    pub(super) fn cancel_tree(&mut self, key: Key) -> Result<(), Halt> {
-        self.cancel_below(key)?;
-        let unsettled = self.needs_settling(key)?;
-        if unsettled && let Some(child) = self.child_of(key)? {
-            self.cancel_child(key, child);
-        }
-        self.emit_task(key, Change::Cancelled { unsettled })
+    /// Ends a task and all below it, innermost first. Calls that may have been acted on go on beside
+    /// the flow.
+    pub(super) fn cancel_tree(&mut self, key: Key, why: Leaving) -> Result<(), Halt> {
+        self.cancel_below(key, why)?;
+        let goes_on = self.goes_on(key)?;
+        let settled = goes_on && self.is_settled_when(key, why)?;
+        self.cancel_child_of(key)?;
+        let unsettled = (why == Leaving::Unwinding && settled) || why == Leaving::Lost;
+        let keep = why == Leaving::Otherwise && settled;
+        self.emit_task(key, Change::Cancelled { unsettled, keep })
     }
 
     /// Ends what is below a task, but not the task.
-    pub(super) fn cancel_below(&mut self, key: Key) -> Result<(), Halt> {
-        let children = self.open(key)?.children();
+    pub(super) fn cancel_below(&mut self, key: Key, why: Leaving) -> Result<(), Halt> {
+        let children = self.in_tree(key)?.children();
         let keys: Vec<Key> = children.iter().map(|c| (c.task, c.iteration)).collect();
-        keys.into_iter().try_for_each(|key| self.cancel_tree(key))
+        keys.into_iter().try_for_each(|key| self.cancel_tree(key, why))
     }
 
-    fn child_of(&self, key: Key) -> Result<Option<crate::domain::ids::CaseId>, Halt> {
-        Ok(self.open(key)?.call().and_then(|call| match call.stage {
+    /// A child case that the task waits for is not wanted any more.
+    pub(super) fn cancel_child_of(&mut self, key: Key) -> Result<(), Halt> {
+        let child = self.in_tree(key)?.call().and_then(|call| match call.stage {
             Stage::Child { case, .. } => Some(case),
-            _ => None,
-        }))
-    }
-
-    /// Whether the outcome of a call has to be found out although nobody waits for it any more.
-    pub(super) fn needs_settling(&mut self, key: Key) -> Result<bool, Halt> {
-        let activation = self.open(key)?;
-        if activation.failed.is_some() {
-            return Ok(false);
-        }
-        let Some(call) = activation.call() else { return Ok(false) };
-        let may_be_done = match call.stage {
-            Stage::InFlight { .. } | Stage::Child { .. } | Stage::Person { .. } => true,
+            Stage::InFlight { .. } if self.is_run(key) => Some(self.child_id(key)),
             Stage::Ready
             | Stage::Preparing { .. }
+            | Stage::InFlight { .. }
             | Stage::Parked { .. }
-            | Stage::Pausing { .. } => call.asking,
-        };
-        let is_child = matches!(call.stage, Stage::Child { .. });
-        Ok(may_be_done && (is_child || !self.repeatable(key)?))
+            | Stage::Pausing { .. }
+            | Stage::Person { .. } => None,
+        });
+        if let Some(child) = child {
+            self.cancel_child(key, child);
+        }
+        Ok(())
+    }
+
+    /// Whether a task's call is under way, or asked for.
+    pub(super) fn goes_on(&self, key: Key) -> Result<bool, Halt> {
+        let activation = self.in_tree(key)?;
+        Ok(activation.failed.is_none() && crate::domain::case::evolve::goes_on(activation))
+    }
+
+    /// Whether the outcome of a call that is under way has to be found out although nobody waits
+    /// for it any more.
+    fn is_settled_when(&mut self, key: Key, why: Leaving) -> Result<bool, Halt> {
+        let task = self.task(key.0);
+        let undoes = task.metadata.compensate.is_some();
+        if undoes || self.is_run(key) {
+            return Ok(true);
+        }
+        match why {
+            // what is only asked for, or may be done again, is asked anew
+            Leaving::Otherwise => Ok(!called_anew(task)),
+            Leaving::Lost | Leaving::Unwinding => Ok(!self.repeatable(key)?),
+        }
+    }
+
+    /// The activation of a task in the flow or in a compensation, not that of its detached call.
+    fn in_tree(&self, key: Key) -> Result<&Activation, Halt> {
+        match self.state.find_any(self.definition, key.0) {
+            Some(activation) if activation.iteration == key.1 => Ok(activation),
+            _ => self.open(key),
+        }
     }
 }

@@ -2,13 +2,14 @@
 
 use serde_json::Value as Json;
 
-use super::evaluate::json_size;
+use super::fail::Leaving;
 use super::{Halt, Interpreter, Key, Trouble};
-use crate::domain::case::event::{Change, Event};
+use crate::domain::case::event::{Answer, Change, Event};
+use crate::domain::case::evolve::effects::called_anew;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Activation, Body, Branch};
 use crate::domain::data::Data;
-use crate::domain::workflow::expr::json::SIZE_MAX;
+use crate::domain::workflow::expr::json::{SIZE_MAX, size_of};
 use crate::domain::workflow::model::{Kind, Then};
 
 /// What a completed task leaves.
@@ -36,14 +37,33 @@ impl Interpreter<'_> {
         raw: Option<Data>,
         then: Option<Then>,
     ) -> Result<(), Halt> {
-        let left = match self.left(key, raw) {
+        if self.is_detached(key) {
+            // nobody waits for an output: what was answered is recorded as it is
+            return self.emit_task(key, Change::Completed {
+                output: raw,
+                context: None,
+                then: None,
+                skipped: false,
+                recalled: false,
+            });
+        }
+        let left = match self.left(key, raw.clone()) {
             Ok(left) => left,
             Err(Trouble::Halt(halt)) => return Err(halt),
-            Err(Trouble::Problem(problem)) => return self.fault(key, problem),
+            Err(Trouble::Problem(problem)) => {
+                // the call was done all the same
+                let answer = raw.filter(|_| !called_anew(self.task(key.0)));
+                let is_call = self.open(key)?.call().is_some();
+                return match answer.filter(|_| is_call) {
+                    Some(answer) => self.fault_done(key, problem, Answer::Kept(answer)),
+                    None => self.fault(key, problem),
+                };
+            }
         };
         let Left { output, context, status } = left;
         let then = then.filter(|then| *then != self.task(key.0).then);
-        self.emit_task(key, Change::Completed { output, context, then, skipped: false })?;
+        let (skipped, recalled) = (false, false);
+        self.emit_task(key, Change::Completed { output, context, then, skipped, recalled })?;
         match status {
             Some(status) => self.set_status(&status),
             None => Ok(()),
@@ -95,7 +115,7 @@ impl Interpreter<'_> {
             let winner = branches.iter().find_map(done);
             for branch in &branches {
                 if let Branch::Running(loser) = branch {
-                    self.cancel_tree((loser.task, loser.iteration))?;
+                    self.cancel_tree((loser.task, loser.iteration), Leaving::Lost)?;
                 }
             }
             return self.complete(key, winner, None);
@@ -108,7 +128,7 @@ impl Interpreter<'_> {
     /// `then: end`: what is still open ends with the workflow.
     pub(super) fn finish_early(&mut self) -> Result<(), Halt> {
         let data = self.state.flow.ending.clone().unwrap_or_default();
-        self.cancel_flow()?;
+        self.cancel_flow(Leaving::Otherwise)?;
         self.end_workflow(data)
     }
 
@@ -134,8 +154,8 @@ impl Interpreter<'_> {
     }
 }
 
-fn bounded(value: &Json, what: &str) -> Result<(), Problem> {
-    if json_size(value) <= SIZE_MAX {
+pub fn bounded(value: &Json, what: &str) -> Result<(), Problem> {
+    if size_of(value) <= SIZE_MAX {
         return Ok(());
     }
     let detail = format!("{what} is larger than {} KiB", SIZE_MAX / 1024);

@@ -130,6 +130,7 @@ impl Interpreter<'_> {
         }
         let on = listen.filters.iter().find_map(|f| f.event_type.clone());
         let expected = Data::from(Json::Array(all));
+        super::finish::bounded(&expected, "what the task listens for")?;
         Ok(self.emit_task(key, Change::Listening { on, expected })?)
     }
 

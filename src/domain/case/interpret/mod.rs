@@ -2,6 +2,7 @@
 //! for each part of the language; `scan` alone decides what comes next.
 
 mod attempt;
+mod brake;
 mod children;
 mod enter;
 mod evaluate;
@@ -10,6 +11,7 @@ mod finish;
 mod listen;
 mod person;
 mod prepare;
+mod recall;
 mod retry;
 mod scan;
 mod settle;
@@ -23,12 +25,13 @@ use super::effect::Effect;
 use super::event::{Change, Event, Submission, TaskEvent};
 use super::evolve::{self, CorruptHistory};
 use super::problem::Problem;
-use super::state::{Activation, State};
+use super::state::{Activation, State, Stretch};
 use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, Task, TaskId};
 
-pub use evaluate::{json_size, runtime_argument};
+pub use brake::{EVENTS_BRAKED, is_braked};
+pub use evaluate::runtime_argument;
 pub use settle::SEND_WITHIN;
 
 /// Steps after which a decision ends, commits, and goes on by a command of its own.
@@ -88,6 +91,9 @@ pub struct Interpreter<'a> {
     state: State,
     now: Timestamp,
     seed: u64,
+    taken_over: Timestamp,
+    /// The stretch before the last event.
+    stretch: Stretch,
     desk: &'a mut dyn Desk,
     events: Vec<Event>,
     effects: Vec<Effect>,
@@ -116,9 +122,11 @@ impl<'a> Interpreter<'a> {
         let now = facts.now.max(state.updated_at);
         Self {
             definition,
+            stretch: state.stretch,
             state,
             now,
             seed: facts.seed,
+            taken_over: facts.taken_over,
             desk,
             events: Vec::new(),
             effects: Vec::new(),
@@ -154,6 +162,7 @@ impl<'a> Interpreter<'a> {
             }
             self.steps += 1;
             self.perform(step)?;
+            self.brake()?;
         }
         let Self { state, events, effects, .. } = self;
         Ok(Decided { state, events, effects, more })
@@ -183,6 +192,7 @@ impl<'a> Interpreter<'a> {
 
     fn emit(&mut self, event: Event) -> Result<(), Halt> {
         self.bytes += evaluate::event_size(&event);
+        self.stretch = self.state.stretch;
         evolve::evolve(self.definition, &mut self.state, &event, self.now)?;
         self.events.push(event);
         Ok(())

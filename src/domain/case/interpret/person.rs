@@ -5,7 +5,7 @@ use crate::domain::case::command::{Rejection, Verdict};
 use crate::domain::case::event::{Change, Event};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::Problem;
-use crate::domain::case::state::Stage;
+use crate::domain::case::state::{Activation, Stage};
 use crate::domain::data::Data;
 
 /// Something that waits for a person.
@@ -45,9 +45,7 @@ impl Interpreter<'_> {
     }
 
     pub(super) fn suspend(&mut self, reason: &str) -> Result<(), Halt> {
-        let may = matches!(self.state.phase, Phase::Running | Phase::Waiting)
-            || (self.state.phase == Phase::Suspended && self.state.hold.is_none());
-        if !may {
+        if !matches!(self.state.phase, Phase::Running | Phase::Waiting) {
             return Err(self.conflict("suspended").into());
         }
         self.emit(Event::Suspended { reason: reason.to_owned(), error: None, task: None })
@@ -57,7 +55,8 @@ impl Interpreter<'_> {
         if self.state.hold.is_none() {
             return Err(self.conflict("resumed").into());
         }
-        self.emit(Event::Resumed { reason: reason.to_owned(), retried: false })
+        self.emit(Event::Resumed { reason: reason.to_owned(), retried: false })?;
+        self.ask_for_permits(None)
     }
 
     /// Takes up what waits for a person: a failed task again, an unknown outcome as the person
@@ -83,12 +82,10 @@ impl Interpreter<'_> {
         for Stuck { key, error, .. } in chosen {
             match (error, verdict) {
                 (Some(error), None | Some(Verdict::Repeat)) => {
-                    let at = self.now;
-                    self.emit_task(key, Change::Retried { error, at, deadline: None })?;
+                    self.take_up_again(key, error)?;
                 }
                 (Some(error), Some(Verdict::Done)) => {
-                    let at = self.now;
-                    self.emit_task(key, Change::Retried { error, at, deadline: None })?;
+                    self.take_up_again(key, error)?;
                     self.complete(key, output.cloned(), None)?;
                 }
                 (None, Some(Verdict::Done)) => {
@@ -96,14 +93,21 @@ impl Interpreter<'_> {
                     let output = output.cloned().unwrap_or_default();
                     self.complete(key, Some(output), None)?;
                 }
-                (None, _) if self.is_unsettled(key) => {
+                (None, _) if self.is_detached(key) => {
                     // nobody waits for it: what was not done need not be done now
-                    self.emit_task(key, Change::Cancelled { unsettled: false })?;
+                    self.emit_task(key, Change::dropped())?;
                 }
                 (None, _) => self.emit_task(key, Change::Reconciled { found: false })?,
             }
         }
-        Ok(())
+        self.ask_for_permits(None)
+    }
+
+    /// A failed task is taken up again where it stands.
+    fn take_up_again(&mut self, key: Key, error: Problem) -> Result<(), Halt> {
+        let at = self.now;
+        let (deadline, outcome, until) = (None, None, None);
+        self.emit_task(key, Change::Retried { error, at, deadline, outcome, until })
     }
 
     /// What `retry` means: everything that waits for a person, or the one task that is named.
@@ -136,25 +140,36 @@ impl Interpreter<'_> {
     /// Everything that waits for a person.
     fn stuck(&self, faulted: bool) -> Vec<Stuck> {
         let mut stuck = Vec::new();
-        self.state.walk(&mut |activation| {
-            let key = (activation.task, activation.iteration);
-            let undoing = self.task(key.0).undoing.is_some() && self.state.unwinding.is_none();
-            let beside = undoing || self.is_unsettled(key);
-            let inner = activation.children().iter().any(|child| child.failed.is_some());
-            match &activation.failed {
-                Some(failed) if (failed.uncaught || (faulted && !beside)) && !inner => {
-                    let error = Some(failed.error.clone());
-                    stuck.push(Stuck { key, error, beside });
-                }
-                Some(_) => {}
-                None => {
-                    let stage = activation.call().map(|call| &call.stage);
-                    if matches!(stage, Some(Stage::Person { .. })) {
-                        stuck.push(Stuck { key, error: None, beside });
-                    }
+        for root in self.state.roots() {
+            self.stuck_below(root, faulted, &mut stuck);
+        }
+        stuck
+    }
+
+    /// The innermost failed tasks of strands whose error nobody caught, and calls that only a person
+    /// can settle.
+    fn stuck_below(&self, activation: &Activation, waits: bool, stuck: &mut Vec<Stuck>) {
+        let key = (activation.task, activation.iteration);
+        let beside = self.task(key.0).undoing.is_some() && self.state.unwinding.is_none();
+        let beside = beside || (activation.failed.is_none() && self.is_detached(key));
+        let uncaught = activation.failed.as_ref().is_some_and(|failed| failed.uncaught);
+        let waits = uncaught || (waits && !beside);
+        let children = activation.children();
+        let inner = children.iter().any(|child| child.failed.is_some());
+        match &activation.failed {
+            Some(failed) if waits && !inner => {
+                stuck.push(Stuck { key, error: Some(failed.error.clone()), beside });
+            }
+            Some(_) => {}
+            None => {
+                let stage = activation.call().map(|call| &call.stage);
+                if matches!(stage, Some(Stage::Person { .. })) {
+                    stuck.push(Stuck { key, error: None, beside });
                 }
             }
-        });
-        stuck
+        }
+        for child in children {
+            self.stuck_below(child, waits, stuck);
+        }
     }
 }

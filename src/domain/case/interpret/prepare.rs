@@ -15,7 +15,6 @@ use crate::domain::case::effect::{Ask, Child, ChildSubmission, Preparation};
 use crate::domain::case::event::Parent;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
-use crate::domain::ids::CaseId;
 use crate::domain::mail::Mail;
 use crate::domain::workflow::expr::Arg;
 use crate::domain::workflow::model::{
@@ -24,6 +23,9 @@ use crate::domain::workflow::model::{
 
 /// The service that mails go to.
 pub const MAIL: &str = "mail";
+
+/// How deep cases may nest that start each other.
+const NESTED_MAX: u8 = 32;
 
 /// What an attempt needs.
 pub enum Prepared {
@@ -57,7 +59,7 @@ impl Interpreter<'_> {
         let idempotency = self.idempotency_key(key)?;
         if asking {
             let Some(reconcile) = &task.metadata.reconcile else {
-                return Err(configuration("the task says not how it is reconciled".to_owned()));
+                return Err(configuration("the task does not say how to reconcile it".to_owned()));
             };
             return self.prepare_call(&reconcile.call, &input, place, &idempotency);
         }
@@ -125,6 +127,7 @@ impl Interpreter<'_> {
         if let Some(query) = &call.query {
             let value = self.render(query, input, &place)?;
             parts.query = http::pairs(&value, "query").map_err(expression)?;
+            parts.hides_query = is_secret(query);
         }
         if let Some(body) = &call.body {
             parts.body = Some((*self.render(body, input, &place)?).clone());
@@ -317,9 +320,13 @@ impl Interpreter<'_> {
             Some(template) => self.render(template, input, place)?,
             None => input.clone(),
         };
-        let reference = &self.task(key.0).reference;
+        let depth = self.state.parent.as_ref().map_or(0, |parent| parent.depth) + 1;
+        if depth > NESTED_MAX {
+            let detail = format!("cases nest {NESTED_MAX} deep at most");
+            return Err(Problem::new(Standard::Runtime, detail).into());
+        }
         let child = Child {
-            id: CaseId::of_child(self.state.id, reference, key.1),
+            id: self.child_id(key),
             namespace: run.namespace.clone(),
             name: run.name.clone(),
             version: run.version.clone(),
@@ -331,6 +338,7 @@ impl Interpreter<'_> {
                     task: key.0,
                     iteration: key.1,
                     awaits: run.awaits,
+                    depth,
                 },
             },
         };
@@ -372,7 +380,7 @@ impl Interpreter<'_> {
     /// `<case>/<reference>/<iteration>[/<generation>]`, the same for every attempt.
     pub(super) fn idempotency_key(&self, key: Key) -> Result<String, super::Halt> {
         let reference = &self.task(key.0).reference;
-        let generation = self.open(key)?.call().map_or(0, |call| call.generation);
+        let generation = self.generation(key);
         let base = format!("{}{reference}/{}", self.state.id, key.1);
         Ok(if generation == 0 { base } else { format!("{base}/{generation}") })
     }
@@ -384,18 +392,54 @@ impl Interpreter<'_> {
         if task.metadata.idempotent {
             return Ok(true);
         }
-        let honours = match self.open(key)?.call().and_then(|call| call.service.clone()) {
-            Some(service) => self.desk.service(&service).honours_key,
-            None => false,
+        let known = self.state.ledger.get(key);
+        let known_safe = known.is_some_and(|entry| entry.safe);
+        let service = match known.and_then(|entry| entry.service.clone()) {
+            Some(service) => Some(service),
+            None => self.open(key)?.call().and_then(|call| call.service.clone()),
         };
+        let honours = service.is_some_and(|service| self.desk.service(&service).honours_key);
         Ok(match &task.kind {
             Kind::Call(call) => match &**call {
                 Call::Http(http) => honours || http::repeatable(&http.method),
-                Call::OpenApi(_) => honours || self.openapi_repeatable(key),
+                Call::OpenApi(_) => honours || known_safe || self.openapi_repeatable(key),
                 Call::Email(_) | Call::Echo(_) => true,
             },
-            _ => true,
+            // a stored event is known by its id, a child by its place
+            Kind::Emit(_) | Kind::Run(_) => true,
+            Kind::Do(_)
+            | Kind::For { .. }
+            | Kind::Fork { .. }
+            | Kind::Try { .. }
+            | Kind::Set(_)
+            | Kind::Switch(_)
+            | Kind::Raise(_)
+            | Kind::Wait(_)
+            | Kind::Listen(_)
+            | Kind::Function { .. } => false,
         })
+    }
+
+    /// Whether the request is an OpenAPI operation that can be repeated without harm.
+    pub(super) fn is_safe_openapi(&self, key: Key, ask: &Ask) -> bool {
+        let Kind::Call(call) = &self.task(key.0).kind else { return false };
+        match (&**call, ask) {
+            (Call::OpenApi(_), Ask::Http(request)) => http::repeatable(&request.method),
+            _ => false,
+        }
+    }
+
+    /// Whether the task's call takes something away, so that "not there" means that it was done.
+    pub(super) fn is_delete(&mut self, key: Key) -> bool {
+        let Kind::Call(call) = &self.task(key.0).kind else { return false };
+        match &**call {
+            Call::Http(http) => &*http.method == "DELETE",
+            Call::OpenApi(_) => match self.prepare(key, false) {
+                Ok(Prepared::Ask { ask: Ask::Http(request), .. }) => &*request.method == "DELETE",
+                Ok(_) | Err(_) => false,
+            },
+            Call::Email(_) | Call::Echo(_) => false,
+        }
     }
 
     /// An operation's method is known from its document; without it, nothing is taken for granted.
@@ -409,18 +453,19 @@ impl Interpreter<'_> {
 
 /// Names of headers whose values may not be shown: those made with secrets or credentials.
 fn hidden(template: &Template, headers: &[(String, String)]) -> Vec<String> {
-    let secret = |template: &Template| {
-        let exprs = template.exprs();
-        exprs.iter().any(|e| e.uses(Arg::Secrets) || e.uses(Arg::Authorization))
-    };
     match template {
         Template::Map(fields) => {
-            let fields = fields.iter().filter(|(_, value)| secret(value));
+            let fields = fields.iter().filter(|(_, value)| is_secret(value));
             fields.map(|(name, _)| name.to_ascii_lowercase()).collect()
         }
-        other if secret(other) => headers.iter().map(|(n, _)| n.to_ascii_lowercase()).collect(),
+        other if is_secret(other) => headers.iter().map(|(n, _)| n.to_ascii_lowercase()).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Whether what the template gives may not be shown.
+fn is_secret(template: &Template) -> bool {
+    template.exprs().iter().any(|e| e.uses(Arg::Secrets) || e.uses(Arg::Authorization))
 }
 
 fn lacks(name: &str, what: &str) -> Trouble {

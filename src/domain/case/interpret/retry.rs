@@ -44,8 +44,10 @@ impl Interpreter<'_> {
         }
         let at = self.now.plus(wait);
         if let Some(limit) = &policy.duration {
-            let first = inner.first_error_at.unwrap_or(self.now);
-            if at > self.span(limit, input, place)?.after(first) {
+            // only the time counts in which the case could get on
+            let used = inner.lasting.map_or(0, |clock| clock.used_at(self.now));
+            let limit = self.span(limit, input, place)?.after(self.now).since(self.now);
+            if used.saturating_add(wait) > limit {
                 return Ok(None);
             }
         }

@@ -81,8 +81,11 @@ pub fn next_step(definition: &Definition, state: &State, now: Timestamp) -> Opti
         return Some(Step::Alert);
     }
     let scan = Scan { definition, now, held: derive::holds(state), flow: true };
-    let free = Scan { definition, now, held: state.hold.is_some(), flow: false };
-    let settling = state.unsettled.iter().find_map(|a| free.activation(a));
+    // beside the flow, effects are settled while nothing holds the case; while it undoes what it did,
+    // an error does not hold that up
+    let stuck = state.stuck && state.unwinding.is_none();
+    let free = Scan { definition, now, held: state.hold.is_some() || stuck, flow: false };
+    let settling = state.detached.iter().find_map(|a| free.activation(a));
     if settling.is_some() {
         return settling;
     }
@@ -92,8 +95,8 @@ pub fn next_step(definition: &Definition, state: &State, now: Timestamp) -> Opti
     if let Some(undoing) = &state.undoing {
         return undo.activation(undoing).or_else(|| scan.flow(state));
     }
-    let settled = beside || state.unsettled.is_empty();
-    if settled && !undo.held && state.undo.iter().any(|undo| undo.due) {
+    let settled = beside || state.detached.is_empty();
+    if settled && !undo.held && state.ledger.due().is_some() {
         return Some(Step::Undo);
     }
     scan.flow(state)
@@ -114,12 +117,12 @@ impl Scan<'_> {
             return None;
         }
         if state.unwinding.is_some() {
-            let over = state.unsettled.is_empty()
+            let over = state.detached.is_empty()
                 && state.undoing.is_none()
-                && !state.undo.iter().any(|undo| undo.due);
+                && state.ledger.due().is_none();
             return (over && !self.held).then_some(Step::EndUnwinding);
         }
-        if !self.held && self.due(state.deadline) {
+        if !self.held && state.clock.is_some_and(|clock| clock.is_over(self.now)) {
             return Some(Step::WorkflowTimeout);
         }
         if state.flow.ending.is_some() {
@@ -137,23 +140,29 @@ impl Scan<'_> {
 
     fn activation(&self, activation: &Activation) -> Option<Step> {
         let key = (activation.task, activation.iteration);
+        // the error stands at the outermost failed task: what is below it has been dealt with
         if let Some(failed) = &activation.failed {
-            let deepest = activation.children().into_iter().find(|c| c.failed.is_some());
-            return match deepest {
-                Some(child) => self.activation(child),
-                None if failed.uncaught || self.held => None,
-                None => Some(Step::Propagate(key)),
-            };
+            return (!failed.uncaught && !self.held).then_some(Step::Propagate(key));
         }
-        let deadline = activation.deadline.filter(|d| d.standing_since.is_none());
-        if !self.held && self.due(deadline.map(|d| d.at)) {
+        if !self.held && activation.clock.is_some_and(|clock| clock.is_over(self.now)) {
             return Some(Step::TaskTimeout(key));
+        }
+        if !self.held && self.attempt_is_over(activation) {
+            return Some(Step::AttemptTimeout(key));
         }
         let below = || activation.children().into_iter().find_map(|child| self.activation(child));
         match &activation.body {
             Body::Fork(branches) if !self.held => self.fork(activation, branches, key),
             _ => below().or_else(|| self.own(activation, key)),
         }
+    }
+
+    /// Whether the attempt of a try takes longer than its retry policy allows.
+    fn attempt_is_over(&self, activation: &Activation) -> bool {
+        let Body::Try(inner) = &activation.body else { return false };
+        let TryStage::Body(seq) = &inner.stage else { return false };
+        let fails = seq.child.as_ref().is_some_and(|child| child.failed.is_some());
+        !fails && inner.clock.is_some_and(|clock| clock.is_over(self.now))
     }
 
     fn own(&self, activation: &Activation, key: Key) -> Option<Step> {
@@ -167,13 +176,7 @@ impl Scan<'_> {
                 TryStage::Pause { until } => {
                     (free && *until <= self.now).then_some(Step::EnterNext(key))
                 }
-                TryStage::Body(seq) => {
-                    if free && self.due(inner.deadline) {
-                        return Some(Step::AttemptTimeout(key));
-                    }
-                    (free && seq.child.is_none()).then_some(Step::EnterNext(key))
-                }
-                TryStage::Catch { seq, .. } => {
+                TryStage::Body(seq) | TryStage::Catch { seq, .. } => {
                     (free && seq.child.is_none()).then_some(Step::EnterNext(key))
                 }
             },

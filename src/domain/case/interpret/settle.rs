@@ -3,11 +3,11 @@
 
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::command::{Health, Outcome};
-use crate::domain::case::event::{Change, Doubt, Event, Wait, WaitKind};
+use crate::domain::case::event::{Answer, Came, Change, Doubt, Event, Wait, WaitKind};
+use crate::domain::case::ledger::Knowledge;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Call, Stage};
 use crate::domain::data::Data;
-use crate::domain::ids::CaseId;
 use crate::domain::retry::outage_delay;
 use crate::domain::workflow::expr::truthy;
 use crate::domain::workflow::model::Kind;
@@ -17,6 +17,9 @@ pub const SEND_WITHIN: i64 = 2000;
 
 /// Milliseconds that clocks and queues may take beyond what is known.
 const MARGIN: i64 = 1000;
+
+/// Milliseconds after which what did not leave is asked for again; up to twice as many, by chance.
+const AGAIN: i64 = 100;
 
 /// Failures in a row from which on a case may be said to fail by itself.
 const OWN_FAILURES: u32 = 10;
@@ -56,30 +59,69 @@ impl Interpreter<'_> {
             Outcome::Done(answer) if asking => self.reconcile(key, answer),
             Outcome::Done(output) => self.done(key, output),
             Outcome::Prepared => self.attempt(key),
+            Outcome::NotSent => self.not_sent(key),
+            Outcome::Unusable { error } if asking => self.leave_to_person(key, error.clone()),
+            Outcome::Unusable { error } if preparing => self.fault(key, error.clone()),
+            Outcome::Unusable { error } => self.fault_done(key, error.clone(), Answer::Gone),
             // a question does no harm: one that meets a server's error is asked again
             Outcome::Failed { error, server: true } if asking && misses < QUESTIONS => {
-                self.missed(key, error, None, Health::default())
+                self.missed(key, error, Came::NotDone, None, Health::default())
             }
             Outcome::Failed { error, .. } if asking => self.leave_to_person(key, error.clone()),
-            Outcome::Failed { error, server } => {
-                let unsure = *server && !preparing && !self.repeatable(key)?;
-                if unsure && self.is_unsettled(key) && self.reconciles(key) {
-                    return self.doubt(key, error, Health::default());
-                }
-                self.fault_with(key, error.clone(), unsure.then_some(Doubt::Answered))
-            }
+            Outcome::Failed { error, .. } if preparing => self.fault(key, error.clone()),
+            Outcome::Failed { error, server } => self.failed(key, error, *server),
             Outcome::NotDone { error, retry_after, health } => {
-                if self.is_unsettled(key) && !asking {
+                if self.is_detached(key) && !asking && !self.is_unknown(key) {
+                    // nobody waits for it, and it was not done
                     return self.fault(key, error.clone());
                 }
-                self.missed(key, error, *retry_after, *health)
+                self.missed(key, error, Came::NotDone, *retry_after, *health)
             }
             // fetching a document or a token changes nothing
             Outcome::Unknown { error, health } if preparing => {
-                self.missed(key, error, None, *health)
+                self.missed(key, error, Came::NotDone, None, *health)
             }
             Outcome::Unknown { error, health } => self.doubt(key, error, *health),
         }
+    }
+
+    /// The call was answered with an error.
+    fn failed(&mut self, key: Key, error: &Problem, server: bool) -> Result<(), Halt> {
+        let gone = matches!(error.status, 404 | 410);
+        let unknown = self.is_unknown(key);
+        if gone && unknown && self.is_delete(key) {
+            // an earlier attempt has taken it away
+            return self.complete(key, Some(Data::null()), None);
+        }
+        let detached = self.is_detached(key);
+        if detached && unknown && !server {
+            // the repeat was refused, which says nothing of the attempt before
+            return self.leave_to_person(key, error.clone());
+        }
+        let undoes = self.task(key.0).metadata.compensate.is_some();
+        let unsure = server && (undoes || !self.repeatable(key)?);
+        if unsure && detached && self.reconciles(key) {
+            return self.doubt(key, error, Health::default());
+        }
+        self.fault_with(key, error.clone(), unsure.then_some(Doubt::Answered))
+    }
+
+    /// Nothing left us, by our own doing: the task asks again soon, as if it had not asked yet.
+    fn not_sent(&mut self, key: Key) -> Result<(), Halt> {
+        let asking = self.open(key)?.call().is_some_and(|call| call.asking);
+        if self.is_detached(key) && !asking && !self.is_unknown(key) {
+            return self.emit_task(key, Change::dropped());
+        }
+        let error = Problem::new(Standard::Runtime, "the attempt did not leave");
+        let at = self.now.plus(AGAIN + (self.random() % AGAIN.unsigned_abs()) as i64);
+        let (deadline, outcome, until) = (None, Some(Came::NotSent), None);
+        self.emit_task(key, Change::Retried { error, at, deadline, outcome, until })
+    }
+
+    /// Whether nobody knows if the effect was done.
+    fn is_unknown(&self, key: Key) -> bool {
+        let entry = self.state.ledger.get(key);
+        entry.is_some_and(|entry| matches!(entry.knowledge, Knowledge::Unknown(_)))
     }
 
     /// The raw output is there.
@@ -88,10 +130,15 @@ impl Interpreter<'_> {
             if !run.awaits {
                 return self.complete(key, None, None);
             }
-            let child = CaseId::of_child(self.state.id, &self.task(key.0).reference, key.1);
+            let child = self.child_id(key);
             let on = Some(child.to_string().into());
             let wait = Wait { kind: WaitKind::Case, on, until: None, detail: None };
-            return self.emit_task(key, Change::Waiting { entry: None, wait });
+            self.emit_task(key, Change::Waiting { entry: None, wait, outcome: None })?;
+            if self.is_detached(key) {
+                // it was not wanted any more before it began
+                self.cancel_child(key, child);
+            }
+            return Ok(());
         }
         self.complete(key, Some(output.clone()), None)
     }
@@ -102,17 +149,12 @@ impl Interpreter<'_> {
     fn doubt(&mut self, key: Key, error: &Problem, health: Health) -> Result<(), Halt> {
         let asking = self.open(key)?.call().is_some_and(|call| call.asking);
         if asking || self.repeatable(key)? {
-            return self.missed(key, error, None, health);
+            return self.missed(key, error, Came::Unknown, None, health);
         }
         if self.reconciles(key) {
             return self.emit_task(key, Change::Unknown { error: error.clone() });
         }
-        let service = self.open(key)?.call().and_then(|call| call.service.clone());
-        let patient = service.is_none_or(|name| {
-            let service = self.desk.service(&name);
-            self.patience(key, &service) > 0
-        });
-        if patient || self.is_unsettled(key) {
+        if self.is_patient(key)? || self.is_detached(key) {
             return self.leave_to_person(key, error.clone());
         }
         self.fault_with(key, error.clone(), Some(Doubt::Silent))
@@ -123,32 +165,35 @@ impl Interpreter<'_> {
         &mut self,
         key: Key,
         error: &Problem,
+        came: Came,
         retry_after: Option<i64>,
         health: Health,
     ) -> Result<(), Halt> {
+        let (deadline, outcome) = (None, Some(came));
         let Some(call) = self.open(key)?.call().cloned() else { return Ok(()) };
         let Some(name) = call.service.clone() else {
             // our own doing (an event to store, a child to start): it succeeds in the end
             let at = self.now.plus(outage_delay(call.misses, self.random()));
-            let error = error.clone();
-            return self.emit_task(key, Change::Retried { error, at, deadline: None });
+            let (error, until) = (error.clone(), None);
+            return self.emit_task(key, Change::Retried { error, at, deadline, outcome, until });
         };
         let service = self.desk.service(&name);
         let since = call.missing_since.unwrap_or(self.now);
         let until = since.plus(self.patience(key, &service));
         if until <= self.now || fails_by_itself(&call, self.now.since(since), health) {
-            return if call.asking {
-                self.leave_to_person(key, error.clone())
-            } else {
-                self.fault(key, error.clone())
-            };
+            if call.asking || (self.is_detached(key) && self.is_unknown(key)) {
+                return self.leave_to_person(key, error.clone());
+            }
+            let doubt = (came == Came::Unknown).then_some(Doubt::Silent);
+            return self.fault_with(key, error.clone(), doubt);
         }
         if let Some(wait) = self.desk.holds_back(&name) {
-            return self.park(key, &service, wait);
+            return self.park(key, &service, wait, outcome);
         }
         let delay = outage_delay(call.misses, self.random()).max(retry_after.unwrap_or(0));
         let at = self.now.plus(delay).min(until);
-        self.emit_task(key, Change::Retried { error: error.clone(), at, deadline: None })
+        let (error, until) = (error.clone(), Some(until));
+        self.emit_task(key, Change::Retried { error, at, deadline, outcome, until })
     }
 
     /// The receiver was asked whether an attempt was done.
@@ -174,10 +219,22 @@ impl Interpreter<'_> {
 
     /// "Not found" is believed only once an attempt under way would have arrived.
     fn not_found(&mut self, key: Key) -> Result<(), Halt> {
-        let Some(call) = self.open(key)?.call() else { return Ok(()) };
-        let attempted = call.attempted_at.unwrap_or(self.now);
-        let timeout = call.service.clone().map_or(0, |name| self.desk.service(&name).timeout);
-        let certain = attempted.plus(SEND_WITHIN + timeout + MARGIN);
+        let Some(entry) = self.state.ledger.get(key).cloned() else {
+            return self.emit_task(key, Change::Reconciled { found: false });
+        };
+        if entry.is_done() {
+            let detail = "the call was answered, but its receiver does not know it";
+            return self.leave_to_person(key, Problem::new(Standard::Communication, detail));
+        }
+        // an attempt of somebody who is gone may have left us until we took over
+        let attempted = entry.attempted_at.max(self.taken_over);
+        let timeout = entry.service.clone().map_or(0, |name| self.desk.service(&name).timeout);
+        let certain = match entry.knowledge {
+            Knowledge::Unknown(Doubt::Answered) => self.now,
+            Knowledge::Unknown(Doubt::Silent) | Knowledge::NotDone | Knowledge::Done(_) => {
+                attempted.plus(SEND_WITHIN + timeout + MARGIN)
+            }
+        };
         if certain > self.now {
             let detail = "the attempt may still arrive; it is asked for again then";
             let wait = Wait {
@@ -186,11 +243,11 @@ impl Interpreter<'_> {
                 until: Some(certain),
                 detail: Some(detail.into()),
             };
-            return self.emit_task(key, Change::Waiting { entry: None, wait });
+            let change = Change::Waiting { entry: None, wait, outcome: None };
+            return self.emit_task(key, change);
         }
-        if self.is_unsettled(key) {
-            let error = Problem::new(Standard::Communication, "the attempt was not done");
-            return self.fault(key, error);
+        if self.is_detached(key) {
+            return self.emit_task(key, Change::dropped());
         }
         self.emit_task(key, Change::Reconciled { found: false })
     }
@@ -213,7 +270,7 @@ impl Interpreter<'_> {
         self.emit(Event::Suspended { reason, error: Some(error), task: Some(key) })
     }
 
-    /// The process that ran these attempts is gone: whether they were done is not known.
+    /// Attempts that nobody has under way any more are lost: whether they were done is not known.
     pub(super) fn recover(&mut self) -> Result<(), Halt> {
         let mut lost = Vec::new();
         self.state.walk(&mut |activation| {
@@ -226,12 +283,24 @@ impl Interpreter<'_> {
         });
         for (key, call) in lost {
             match call.stage {
-                Stage::InFlight { .. } => self.lost(key, &call)?,
-                Stage::Preparing { .. } => self.attempt(key)?,
-                Stage::Child { case, .. } if self.is_unsettled(key) => {
+                Stage::InFlight { .. } if !self.desk.has_under_way(key.0, key.1, call.attempt) => {
+                    self.lost(key, &call)?;
+                }
+                Stage::Preparing { .. }
+                    if !self.desk.has_under_way(key.0, key.1, call.attempt + 1) =>
+                {
+                    self.attempt(key)?;
+                }
+                Stage::Child { case, .. } if self.is_detached(key) => {
                     self.cancel_child(key, case);
                 }
-                _ => {}
+                Stage::InFlight { .. }
+                | Stage::Preparing { .. }
+                | Stage::Ready
+                | Stage::Parked { .. }
+                | Stage::Pausing { .. }
+                | Stage::Child { .. }
+                | Stage::Person { .. } => {}
             }
         }
         Ok(())
@@ -242,18 +311,14 @@ impl Interpreter<'_> {
         let error = Problem::new(Standard::Communication, detail);
         if call.asking || self.repeatable(key)? {
             let at = self.now;
-            return self.emit_task(key, Change::Retried { error, at, deadline: None });
+            let (deadline, outcome, until) = (None, Some(Came::Unknown), None);
+            return self.emit_task(key, Change::Retried { error, at, deadline, outcome, until });
         }
         self.doubt(key, &error, Health::default())
     }
 
     fn reconciles(&self, key: Key) -> bool {
         self.task(key.0).metadata.reconcile.is_some()
-    }
-
-    /// Whether the call has left the flow and is only settled.
-    pub(super) fn is_unsettled(&self, (task, iteration): Key) -> bool {
-        self.state.unsettled.iter().any(|a| a.task == task && a.iteration == iteration)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The beginning of a case: accepted, started, or both in one.
 
-use super::evaluate::{Place, json_size};
+use super::evaluate::Place;
 use super::{Halt, Interpreter, Trouble};
 use crate::domain::case::command::Rejection;
 use crate::domain::case::event::{Event, Start, Submission};
 use crate::domain::data::Data;
-use crate::domain::workflow::expr::json::{SIZE_MAX, shallow_enough};
+use crate::domain::workflow::expr::json::{SIZE_MAX, shallow_enough, size_of};
 use crate::domain::workflow::schema::Violation;
 
 impl Interpreter<'_> {
@@ -55,7 +55,7 @@ impl Interpreter<'_> {
         if self.state.version > 0 {
             return Err(Rejection::Exists(self.state.phase));
         }
-        if json_size(&submission.input) > SIZE_MAX {
+        if size_of(&submission.input) > SIZE_MAX {
             let detail = format!("the input is larger than {} KiB", SIZE_MAX / 1024);
             return Err(Rejection::TooLarge(detail));
         }

@@ -1,9 +1,10 @@
 //! Instants that have come: waits that are over, timeouts.
 
+use super::fail::Leaving;
 use super::{Halt, Interpreter, Key};
-use crate::domain::case::event::Doubt;
+use crate::domain::case::event::Change;
+use crate::domain::case::evolve::effects::called_anew;
 use crate::domain::case::problem::{Problem, Standard};
-use crate::domain::case::state::Stage;
 
 impl Interpreter<'_> {
     pub(super) fn end_wait(&mut self, key: Key) -> Result<(), Halt> {
@@ -12,15 +13,15 @@ impl Interpreter<'_> {
 
     /// A task took longer than it may: what is below it ends, and the error leaves it.
     pub(super) fn task_timeout(&mut self, key: Key) -> Result<(), Halt> {
-        self.cancel_below(key)?;
-        let may_be_done = self
-            .open(key)?
-            .call()
-            .is_some_and(|call| call.asking || matches!(call.stage, Stage::InFlight { .. }));
-        let unsure = may_be_done && !self.repeatable(key)?;
+        self.cancel_below(key, Leaving::Otherwise)?;
+        let goes_on = self.goes_on(key)?;
+        let asks_anew = called_anew(self.task(key.0))
+            && self.task(key.0).metadata.compensate.is_none();
+        let keep = goes_on && !asks_anew;
+        self.cancel_child_of(key)?;
         let reference = &self.task(key.0).reference;
-        let doubt = unsure.then_some(Doubt::Silent);
-        self.fault_with(key, timeout(&format!("the task {reference}")), doubt)
+        let error = timeout(&format!("the task {reference}")).at(reference);
+        self.emit_task(key, Change::Faulted { error, doubt: None, answer: None, keep })
     }
 
     /// A try's attempt took longer than its retry policy allows: the error is raised in its body.

@@ -1,9 +1,12 @@
 //! Undoing: what was done is undone once each, latest first, after every attempt is settled.
 
+use super::fail::Leaving;
 use super::{Halt, Interpreter};
 use crate::domain::case::command::Rejection;
-use crate::domain::case::event::Event;
+use crate::domain::case::event::{Doubt, Event};
 use crate::domain::case::evolve::CorruptHistory;
+use crate::domain::case::evolve::effects::has_to_undo;
+use crate::domain::case::ledger::{Entry, Knowledge};
 
 impl Interpreter<'_> {
     pub(super) fn cancel(&mut self, reason: &str) -> Result<(), Halt> {
@@ -16,12 +19,17 @@ impl Interpreter<'_> {
         }
         let reason = reason.to_owned();
         if self.state.started_at.is_some() {
-            self.cancel_flow()?;
+            self.cancel_flow(Leaving::Unwinding)?;
         }
-        let owed = !self.state.undo.is_empty()
-            || !self.state.unsettled.is_empty()
-            || !self.state.unsure.is_empty()
-            || self.state.undoing.is_some();
+        let unknown = |entry: &Entry| match &entry.knowledge {
+            Knowledge::Unknown(doubt) => {
+                *doubt == Doubt::Silent || self.task(entry.task).metadata.reconcile.is_some()
+            }
+            Knowledge::Done(_) | Knowledge::NotDone => false,
+        };
+        let owed = !self.state.detached.is_empty()
+            || self.state.ledger.iter().any(unknown)
+            || has_to_undo(self.definition, &self.state);
         if owed {
             return self.emit(Event::UnwindingStarted { reason, error: None });
         }
@@ -29,11 +37,10 @@ impl Interpreter<'_> {
     }
 
     pub(super) fn undo_latest(&mut self) -> Result<(), Halt> {
-        let Some(undo) = self.state.undo.iter().rev().find(|undo| undo.due).cloned() else {
-            return Ok(());
-        };
-        match self.task(undo.task).metadata.compensate {
-            Some(compensation) => self.enter_undo(compensation, undo.iteration, undo.output),
+        let Some(due) = self.state.ledger.due() else { return Ok(()) };
+        let (task, iteration, input) = (due.task, due.iteration, due.undo_input());
+        match self.task(task).metadata.compensate {
+            Some(compensation) => self.enter_undo(compensation, iteration, input),
             None => Err(Halt::Corrupt(CorruptHistory(
                 "something is to be undone that has no compensation".to_owned(),
             ))),

@@ -222,7 +222,7 @@ fn a_child_is_waited_for() {
     world.start(json!({"n": 1}));
     let effect = world.effect();
     let Ask::Run(child) = &effect.ask else { panic!() };
-    assert_eq!(child.id, CaseId::of_child(world.id, "/do/0/sub", 1));
+    assert_eq!(child.id, CaseId::of_child(world.id, "/do/0/sub", 1, 0));
     assert_eq!(*child.submission.input, json!({"n": 1}));
     let id = child.id;
     world.answer(&effect, done(json!(id.to_string())));

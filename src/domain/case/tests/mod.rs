@@ -4,6 +4,7 @@
 mod calls;
 mod control;
 mod events;
+mod ledger;
 mod outage;
 mod people;
 mod properties;

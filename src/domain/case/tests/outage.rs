@@ -5,6 +5,7 @@ use serde_json::json;
 use super::world;
 use super::world::{START, World, done, failed, not_done, unknown};
 use crate::domain::case::command::{Command, Health, Outcome};
+use crate::domain::case::derive;
 use crate::domain::case::event::{Change, Event, WaitKind};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
@@ -43,12 +44,13 @@ fn what_was_not_done_is_repeated_after_a_growing_delay() {
     assert_eq!(world.phase(), Phase::Waiting);
     let wait = world.shown_wait().unwrap();
     assert_eq!((wait.kind, wait.on.as_deref()), (WaitKind::Service, Some("bob")));
-    assert!(wait.until.unwrap() <= START.plus(200));
+    assert_eq!(wait.until, Some(START.plus(30 * DAY)));
+    assert!(derive::next_due(world.state()).unwrap() <= START.plus(200));
     for _ in 0..8 {
         world.pass_to_next();
         world.answer_next(not_done());
     }
-    let delay = world.shown_wait().unwrap().until.unwrap().since(world.now);
+    let delay = derive::next_due(world.state()).unwrap().since(world.now);
     assert!((15_000..=30_000).contains(&delay), "{delay}");
     world.pass_to_next();
     world.answer_next(done(json!({"ok": true})));

@@ -171,13 +171,13 @@ fn an_accepted_case_starts_later() {
 
 #[test]
 fn an_error_of_the_workflow_itself_waits_for_a_person_too() {
-    let mut world = suspending("do: [{a: {wait: PT2M}}]\ntimeout: {after: PT1M}\n");
+    let mut world = suspending("do: [{a: {wait: PT90S}}]\ntimeout: {after: PT1M}\n");
     world.start(json!({}));
     world.pass(60_000);
     assert_eq!(world.phase(), Phase::Suspended);
     world.tell(retry());
     assert_eq!(world.phase(), Phase::Waiting);
-    world.pass(60_000);
+    world.pass(30_000);
     assert_eq!(world.phase(), Phase::Completed);
 }
 

@@ -21,7 +21,7 @@ use crate::domain::ids::{Bits, CaseId};
 use crate::domain::time::{DAY, Timestamp};
 use crate::domain::workflow::expr::meter::Limits;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
-use crate::domain::workflow::model::Definition;
+use crate::domain::workflow::model::{Definition, TaskId};
 use crate::domain::workflow::read::{Surroundings, compile};
 use crate::domain::workflow::source::Format;
 
@@ -39,6 +39,8 @@ pub struct TestDesk {
     pub secrets: HashMap<String, Arc<Json>>,
     pub documents: HashMap<String, Arc<Json>>,
     pub tokens: HashMap<[u8; 16], Arc<str>>,
+    /// Attempts that this process has under way, when a case is recovered.
+    pub under_way: HashSet<(TaskId, u32, u32)>,
 }
 
 impl TestDesk {
@@ -72,6 +74,10 @@ impl Desk for TestDesk {
         } else {
             Permit::Granted
         }
+    }
+
+    fn has_under_way(&self, task: TaskId, iteration: u32, attempt: u32) -> bool {
+        self.under_way.contains(&(task, iteration, attempt))
     }
 
     fn holds_back(&self, service: &str) -> Option<Wait> {
@@ -186,7 +192,7 @@ impl World {
 
     #[track_caller]
     pub fn tell_once(&mut self, command: &Command) -> Result<(), Rejection> {
-        let facts = Facts { now: self.now, seed: 42 };
+        let facts = Facts { now: self.now, seed: 42, taken_over: START };
         let state = self.state.as_ref();
         let decided =
             decide(&self.definition, self.id, state, command, facts, &mut self.desk.clone());

@@ -130,6 +130,19 @@ fn number_to_json(number: &Num) -> Json {
     }
 }
 
+/// Bytes that a value takes as JSON, near enough.
+pub fn size_of(json: &Json) -> usize {
+    match json {
+        Json::Null | Json::Bool(_) => 5,
+        Json::Number(_) => 8,
+        Json::String(text) => text.len() + 3,
+        Json::Array(items) => 2 + items.iter().map(|item| size_of(item) + 1).sum::<usize>(),
+        Json::Object(fields) => {
+            2 + fields.iter().map(|(key, value)| key.len() + 4 + size_of(value)).sum::<usize>()
+        }
+    }
+}
+
 /// Whether a value keeps to [`DEPTH_MAX`]; for what comes from outside.
 pub fn shallow_enough(json: &Json) -> bool {
     fn within(json: &Json, room: usize) -> bool {

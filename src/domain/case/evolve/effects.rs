@@ -1,0 +1,352 @@
+//! What events say of effects: the ledger's entries begin, are known, are due, and leave.
+
+use crate::domain::case::event::Doubt;
+use crate::domain::case::ledger::{Entry, Fate, Kept, Knowledge, Pinned};
+use crate::domain::case::state::{Activation, Body, Call, Stage, State, TryStage};
+use crate::domain::data::Data;
+use crate::domain::ids::Bits;
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{self, Definition, Kind, Task, TaskId};
+
+type Key = (TaskId, u32);
+
+/// An attempt of the call itself has started.
+pub struct Begun<'a> {
+    pub attempt: u32,
+    pub service: &'a Option<std::sync::Arc<str>>,
+    pub generation: u32,
+    pub safe: bool,
+    pub at: Timestamp,
+}
+
+/// Notes an attempt; the first one makes the entry.
+pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun<'_>) {
+    let items = items(definition, state, key.0);
+    let version = state.version;
+    if let Some(known) = state.ledger.get_mut(key)
+        && known.generation == begun.generation
+    {
+        known.running = Some(begun.attempt);
+        known.attempts = begun.attempt;
+        known.attempted_at = begun.at;
+        known.service.clone_from(begun.service);
+        known.safe |= begun.safe;
+        return;
+    }
+    let Some(activation) = state.find(definition, key.0, key.1) else { return };
+    let entry = Entry {
+        task: key.0,
+        iteration: key.1,
+        generation: begun.generation,
+        pinned: Some(pinned(activation)),
+        service: begun.service.clone(),
+        running: Some(begun.attempt),
+        attempts: begun.attempt,
+        attempted_at: begun.at,
+        safe: begun.safe,
+        version,
+        items,
+        knowledge: Knowledge::NotDone,
+        fate: Fate::Wanted,
+    };
+    state.ledger.begin(entry);
+}
+
+fn pinned(activation: &Activation) -> Pinned {
+    Pinned {
+        raw: activation.raw.clone(),
+        input: activation.input.clone(),
+        context: activation.context.clone(),
+        started_at: activation.started_at,
+    }
+}
+
+/// A task with a compensation has completed that asked nothing of the outside itself.
+pub fn begin_without_call(
+    definition: &Definition,
+    state: &mut State,
+    key: Key,
+    activation_version: u64,
+    at: Timestamp,
+) {
+    if state.ledger.get(key).is_some_and(|known| known.fate != Fate::Undone) {
+        return;
+    }
+    let generation = state.ledger.get(key).map_or(0, |known| known.generation + 1);
+    let items = items(definition, state, key.0);
+    state.ledger.begin(Entry {
+        task: key.0,
+        iteration: key.1,
+        generation,
+        pinned: None,
+        service: None,
+        running: None,
+        attempts: 0,
+        attempted_at: at,
+        safe: true,
+        version: activation_version,
+        items,
+        knowledge: Knowledge::NotDone,
+        fate: Fate::Wanted,
+    });
+}
+
+/// A hash of the items that the loops around a task are at; 0 where there are none.
+pub fn items(definition: &Definition, state: &State, task: TaskId) -> u64 {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for around in state.ancestry(definition, task) {
+        if let Body::For { items, turn: Some(turn), .. } = &around.body
+            && let Some(item) = items.get(*turn as usize)
+        {
+            parts.push(item.to_string().into_bytes());
+        }
+    }
+    if parts.is_empty() {
+        return 0;
+    }
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    u64::from_le_bytes(Bits::derived(&parts).0[..8].try_into().unwrap_or_default())
+}
+
+/// Whether a task's call is safe to repeat by what its definition alone says.
+pub fn safe_by_definition(task: &Task) -> bool {
+    if task.metadata.idempotent {
+        return true;
+    }
+    match &task.kind {
+        Kind::Call(call) => match &**call {
+            model::Call::Http(http) => crate::domain::call::http::repeatable(&http.method),
+            model::Call::OpenApi(_) => false,
+            model::Call::Email(_) | model::Call::Echo(_) => true,
+        },
+        Kind::Emit(_) | Kind::Run(_) => true,
+        Kind::Do(_)
+        | Kind::For { .. }
+        | Kind::Fork { .. }
+        | Kind::Try { .. }
+        | Kind::Set(_)
+        | Kind::Switch(_)
+        | Kind::Raise(_)
+        | Kind::Wait(_)
+        | Kind::Listen(_)
+        | Kind::Function { .. } => true,
+    }
+}
+
+/// Whether a task that is entered again under its key is called anew although it was done before:
+/// what only asks, and what its author says may be done again.
+pub fn called_anew(task: &Task) -> bool {
+    task.metadata.idempotent
+        || match &task.kind {
+            Kind::Call(call) => match &**call {
+                model::Call::Http(http) => matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
+                model::Call::Echo(_) => true,
+                model::Call::OpenApi(_) | model::Call::Email(_) => false,
+            },
+            _ => false,
+        }
+}
+
+/// The call goes on without its task: under way it is recorded, and where it can be asked for it is
+/// asked for.
+pub fn detach(definition: &Definition, state: &mut State, key: Key, fate: Fate) {
+    if state.detached_place(key).is_some() {
+        return;
+    }
+    let in_tree = state.find_any(definition, key.0).filter(|a| a.iteration == key.1);
+    let Some(activation) = in_tree else { return };
+    let mut kept = activation.clone();
+    (kept.clock, kept.failed) = (None, None);
+    state.detached.push(kept);
+    if let Some(entry) = state.ledger.get_mut(key)
+        && !matches!(entry.fate, Fate::Undoing | Fate::Undone)
+    {
+        entry.fate = fate;
+    }
+}
+
+/// Nobody waits for an effect of unknown outcome, but its receiver can be asked: the question goes
+/// on by itself.
+pub fn ask_beside(definition: &Definition, state: &mut State, key: Key) {
+    let asks = definition.task(key.0).metadata.reconcile.is_some();
+    let unknown = state.ledger.get(key).is_some_and(|e| matches!(e.knowledge, Knowledge::Unknown(_)));
+    if asks && unknown && state.detached_place(key).is_none() {
+        push_detached(definition, state, key, Fate::Detached);
+    }
+}
+
+/// A detached call made from what the ledger keeps of it.
+fn push_detached(definition: &Definition, state: &mut State, key: Key, fate: Fate) {
+    let asking = definition.task(key.0).metadata.reconcile.is_some();
+    let now = state.updated_at;
+    let Some(entry) = state.ledger.get_mut(key) else { return };
+    entry.fate = fate;
+    let mut call = Call::new(asking, entry.attempts);
+    call.service.clone_from(&entry.service);
+    let pinned = entry.pinned.clone();
+    if pinned.is_none() {
+        call.stage = Stage::Person { since: now };
+    }
+    let pinned = pinned.unwrap_or_else(|| Pinned {
+        raw: Data::null(),
+        input: Data::null(),
+        context: None,
+        started_at: entry.attempted_at,
+    });
+    let version = entry.version;
+    state.detached.push(Activation {
+        task: key.0,
+        iteration: key.1,
+        raw: pinned.raw,
+        input: pinned.input,
+        context: pinned.context,
+        started_at: pinned.started_at,
+        version,
+        before: Vec::new(),
+        clock: None,
+        failed: None,
+        body: Body::Call(Box::new(call)),
+    });
+}
+
+/// The case begins to undo what it did: what is under way or unknown is settled first, what was done
+/// and can be undone is due.
+pub fn unwind(definition: &Definition, state: &mut State) {
+    let keys: Vec<Key> = state.ledger.iter().map(Entry::key).collect();
+    for key in keys {
+        let metadata = &definition.task(key.0).metadata;
+        let detached = state.detached_place(key).is_some();
+        let Some(entry) = state.ledger.get_mut(key) else { continue };
+        match (&entry.knowledge, entry.fate) {
+            (_, Fate::Undoing | Fate::Undone) => {}
+            (Knowledge::Done(_), _) if metadata.compensate.is_some() => entry.fate = Fate::Due,
+            (Knowledge::Done(_), _) => {}
+            (_, _) if detached => entry.fate = Fate::Due,
+            (Knowledge::Unknown(doubt), _) => {
+                let settled = metadata.reconcile.is_some()
+                    || metadata.compensate.is_some()
+                    || *doubt == Doubt::Silent;
+                if settled {
+                    push_detached(definition, state, key, Fate::Due);
+                }
+            }
+            (Knowledge::NotDone, _) => {}
+        }
+    }
+}
+
+/// A branch that lost a race: what it did and can undo is due, once it is known to be done.
+pub fn lost(definition: &Definition, state: &mut State, branch: TaskId, since: u64) {
+    for entry in state.ledger.iter_mut() {
+        let task = definition.task(entry.task);
+        let of_branch = task.path.contains(&branch) && task.undoing.is_none();
+        if of_branch
+            && entry.version >= since
+            && matches!(entry.fate, Fate::Wanted | Fate::Detached)
+            && task.metadata.compensate.is_some()
+        {
+            entry.fate = Fate::Due;
+        }
+    }
+}
+
+/// Whether a case that ends badly has anything to undo.
+pub fn has_to_undo(definition: &Definition, state: &State) -> bool {
+    state.undoing.is_some()
+        || state.ledger.iter().any(|entry| {
+            let undone = matches!(entry.fate, Fate::Undone);
+            let known_not_done = entry.knowledge == Knowledge::NotDone && entry.running.is_none();
+            let undoes = definition.task(entry.task).metadata.compensate.is_some();
+            undoes && !undone && !known_not_done
+        })
+}
+
+/// The call was done. `kept` is what is left of its answer.
+pub fn done(definition: &Definition, state: &mut State, key: Key, kept: Kept) {
+    state.ledger.done(key, kept);
+    let undoes = definition.task(key.0).metadata.compensate.is_some();
+    let unwinding = state.unwinding.is_some();
+    if let Some(entry) = state.ledger.get_mut(key)
+        && unwinding
+        && undoes
+        && matches!(entry.fate, Fate::Wanted | Fate::Detached)
+    {
+        entry.fate = Fate::Due;
+    }
+}
+
+/// Forgets the entries that nothing can need any more.
+pub fn prune(definition: &Definition, state: &mut State) {
+    if state.ledger.is_empty() {
+        return;
+    }
+    let mut ledger = std::mem::take(&mut state.ledger);
+    for entry in ledger.iter_mut() {
+        // only a person can settle it, who needs no data
+        let only_a_person = entry.knowledge == Knowledge::Unknown(Doubt::Silent)
+            && definition.task(entry.task).metadata.reconcile.is_none()
+            && !safe_by_definition(definition.task(entry.task))
+            && !is_open(definition, state, entry.key());
+        if only_a_person {
+            entry.pinned = None;
+        }
+    }
+    ledger.retain(|entry| is_needed(definition, state, entry));
+    state.ledger = ledger;
+}
+
+fn is_open(definition: &Definition, state: &State, key: Key) -> bool {
+    state.find(definition, key.0, key.1).is_some()
+}
+
+fn is_needed(definition: &Definition, state: &State, entry: &Entry) -> bool {
+    let task = definition.task(entry.task);
+    match entry.fate {
+        Fate::Due if entry.is_done() => return task.metadata.compensate.is_some(),
+        Fate::Undoing => return true,
+        Fate::Due | Fate::Wanted | Fate::Detached | Fate::Undone => {}
+    }
+    if is_open(definition, state, entry.key()) {
+        return true;
+    }
+    let undoes = task.metadata.compensate.is_some() && entry.fate != Fate::Undone;
+    let kept = match &entry.knowledge {
+        Knowledge::Done(_) => undoes,
+        Knowledge::Unknown(doubt) => {
+            let safe = safe_by_definition(task) || entry.safe;
+            task.metadata.reconcile.is_some() || undoes || (*doubt == Doubt::Silent && !safe)
+        }
+        Knowledge::NotDone => false,
+    };
+    if kept {
+        return true;
+    }
+    // what was not done, and what is asked anew, leaves nothing to recall; but a generation that was
+    // undone or that ended badly must not be given again
+    let generations = entry.generation > 0
+        || entry.fate == Fate::Undone
+        || matches!(task.kind, Kind::Run(_));
+    let recalled = entry.is_done() && !called_anew(task);
+    (recalled || generations || matches!(entry.knowledge, Knowledge::Unknown(_)))
+        && may_be_entered_again(definition, state, entry)
+}
+
+/// Whether an open try with a retry, or an open fork, around the task can enter this very entry
+/// again.
+fn may_be_entered_again(definition: &Definition, state: &State, entry: &Entry) -> bool {
+    let before = |activation: &Activation| {
+        let found = activation.before.iter().find(|(task, _)| *task == entry.task);
+        found.map_or(0, |(_, n)| *n)
+    };
+    state.ancestry(definition, entry.task).iter().any(|around| {
+        let again = match (&around.body, &definition.task(around.task).kind) {
+            (Body::Try(inner), Kind::Try { catch, .. }) => {
+                catch.retry.is_some() && !matches!(inner.stage, TryStage::Catch { .. })
+            }
+            (Body::Fork(_), _) => true,
+            // broken off and waiting for a person, its tasks may be entered again
+            _ => around.failed.is_some(),
+        };
+        again && around.task != entry.task && entry.iteration > before(around)
+    })
+}

@@ -1,0 +1,173 @@
+//! What is known of the views before they are opened: in a small file of its own beside them, so that
+//! views which would mislead the engine are never touched.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::TableError;
+use crate::domain::time::Timestamp;
+
+/// Raised whenever the rows change their shape or meaning.
+pub const SCHEMA: u32 = 2;
+
+const ENGINE: &str = "lmdb";
+
+/// Milliseconds within which a second unclean end makes the views suspect.
+const CLOSE: i64 = 60_000;
+
+/// The file's content.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Meta {
+    engine: String,
+    schema: u32,
+    /// The folder that is in use, below that of the views.
+    pub folder: u64,
+    /// This run of the machine.
+    boot: String,
+    /// Closed in good order.
+    clean: bool,
+    /// When unclean ends were found.
+    unclean: Vec<Timestamp>,
+}
+
+/// The file, and where the views lie.
+#[derive(Debug, Clone)]
+pub struct Place {
+    home: PathBuf,
+    meta: Meta,
+}
+
+impl Place {
+    /// Reads the file in the views' folder and notes that they are open. The second value says why
+    /// what lies there is not to be opened, if so: then the place is an empty one.
+    ///
+    /// # Errors
+    /// When nothing can be written there.
+    pub fn open(
+        home: &Path,
+        boot: &str,
+        now: Timestamp,
+    ) -> Result<(Self, Option<&'static str>), TableError> {
+        std::fs::create_dir_all(home).map_err(failed)?;
+        let known: Option<Meta> = std::fs::read(home.join("meta.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let is_new = known.is_none() && std::fs::read_dir(home).map_err(failed)?.next().is_none();
+        let known = known.unwrap_or_default();
+        let mut unclean = known.unclean.clone();
+        unclean.retain(|at| (0..CLOSE).contains(&now.since(*at)));
+        if !known.clean && !is_new {
+            unclean.push(now);
+        }
+        let why = if is_new {
+            None
+        } else if known.engine != ENGINE || known.schema != SCHEMA {
+            Some("they are of another version")
+        } else if !known.clean && known.boot != boot {
+            Some("the machine went down while they were open")
+        } else if unclean.len() >= 2 {
+            Some("the process ended uncleanly twice within a minute")
+        } else {
+            None
+        };
+        let folder = known.folder + u64::from(why.is_some());
+        let (engine, schema, boot) = (ENGINE.to_owned(), SCHEMA, boot.to_owned());
+        if why.is_some() {
+            unclean.clear();
+        }
+        let meta = Meta { engine, schema, folder, boot, clean: false, unclean };
+        let place = Self { home: home.to_owned(), meta };
+        if why.is_some() {
+            place.remove_others();
+        }
+        place.write()?;
+        Ok((place, why))
+    }
+
+    /// Where the views lie.
+    pub fn folder(&self) -> PathBuf {
+        self.home.join(self.meta.folder.to_string())
+    }
+
+    /// Another, empty place takes over.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub fn next(&mut self) -> Result<PathBuf, TableError> {
+        self.meta.folder += 1;
+        self.write()?;
+        Ok(self.folder())
+    }
+
+    /// The views were closed in good order.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub fn close(&mut self) -> Result<(), TableError> {
+        self.meta.clean = true;
+        self.meta.unclean.clear();
+        self.write()
+    }
+
+    /// What an earlier engine or an earlier beginning left. A cache is not worth keeping.
+    fn remove_others(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.home) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path == self.folder() {
+                continue;
+            }
+            let _ = match path.is_dir() {
+                true => std::fs::remove_dir_all(&path),
+                false => std::fs::remove_file(&path),
+            };
+        }
+    }
+
+    fn write(&self) -> Result<(), TableError> {
+        let (file, new) = (self.home.join("meta.json"), self.home.join("meta.new"));
+        let bytes = serde_json::to_vec(&self.meta).map_err(|e| TableError::new(e.to_string()))?;
+        let mut written = File::create(&new).map_err(failed)?;
+        written.write_all(&bytes).and_then(|()| written.sync_data()).map_err(failed)?;
+        std::fs::rename(&new, &file).map_err(failed)
+    }
+}
+
+fn failed(error: std::io::Error) -> TableError {
+    TableError::new(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_views_that_cannot_mislead_are_opened() {
+        let home = tempfile::tempdir().unwrap();
+        let open = |boot: &str, at: i64| Place::open(home.path(), boot, Timestamp(at)).unwrap();
+        let (mut place, why) = open("a", 0);
+        assert_eq!(why, None);
+        place.close().unwrap();
+        assert_eq!(open("b", 10).1, None, "closed in good order, another boot does no harm");
+        assert_eq!(open("b", 20).1, None, "one kill does no harm");
+        assert!(open("b", 30).1.is_some(), "the second within a minute does");
+        assert_eq!(open("b", 40).1, None);
+        let (place, why) = open("c", 50);
+        assert!(why.is_some(), "open when the machine went down");
+        assert!(!place.folder().exists());
+        assert_eq!(open("c", 60_000 + 60).1, None);
+        assert_eq!(open("c", 120_000 + 70).1, None, "two kills more than a minute apart");
+    }
+
+    #[test]
+    fn what_another_engine_left_is_removed() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("db"), b"x").unwrap();
+        let (_, why) = Place::open(home.path(), "a", Timestamp(0)).unwrap();
+        assert!(why.is_some());
+        assert!(!home.path().join("db").exists());
+    }
+}
