@@ -15,6 +15,7 @@ use crate::api::{self, Api, Key};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::services::Services;
+use crate::domain::workflow::fault::Fault;
 use crate::domain::workflow::source::Format;
 use crate::effects::email::Post;
 use crate::effects::http::Http;
@@ -39,21 +40,20 @@ pub struct Options {
 pub struct App {
     running: Running,
     address: SocketAddr,
-    /// Requests have threads of their own: cases may keep the others as busy as they like, who
-    /// asks is answered.
-    door: tokio::runtime::Runtime,
-    server: tokio::task::JoinHandle<()>,
-    stop_server: oneshot::Sender<()>,
+    door: Door,
     fatal: mpsc::UnboundedReceiver<String>,
 }
 
 impl App {
-    /// Starts: journal, views, definitions, actors, then the door.
+    /// Starts: the journal, the door, which says how far the start is, the views, definitions and
+    /// actors; then everybody is let in.
     ///
     /// # Errors
     /// Why it cannot start.
     pub async fn start(options: Options) -> Result<Self, String> {
         let Options { config, services, workflows, clock } = options;
+        // whatever is written is for nobody else's eyes
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let listen = config.server.listen.0;
         let listener = TcpListener::bind(listen).await.and_then(TcpListener::into_std);
         let listener = listener.map_err(|error| format!("server.listen: {listen}: {error}"))?;
@@ -61,10 +61,6 @@ impl App {
         let (told, fatal) = mpsc::unbounded_channel();
         let engine = Engine::build(parts(&config, services, clock, told)?).await?;
         let handle = engine.handle();
-        if let Some(folder) = &workflows {
-            register(&handle, folder).await?;
-        }
-        let running = engine.start().await?;
         let keys = config.api.keys.into_iter();
         let settings = api::Settings {
             keys: keys.map(|k| Key { name: k.name.0, sha256: k.sha256.0 }).collect(),
@@ -74,25 +70,15 @@ impl App {
             hosts: hosts(&config.server.hosts.0, listen),
         };
         let connections = config.server.max_connections.0.min(descriptors() / 2);
-        let router = Api::new(handle, settings, telemetry::count()).router();
-        let (stop_server, stopped) = oneshot::channel();
-        let door = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(DOOR_THREADS)
-            .thread_name("door")
-            .enable_all()
-            .build();
-        let door = door.map_err(|error| error.to_string())?;
-        let server = door.spawn(async move {
-            let stop = async move {
-                let _ = stopped.await;
-            };
-            match TcpListener::from_std(listener) {
-                Ok(listener) => api::serve(listener, router, connections, stop).await,
-                Err(error) => tracing::error!(%error, "nothing can be served"),
-            }
-        });
+        let api = Api::new(handle.clone(), settings, telemetry::count());
+        let door = Door::open(listener, api, connections)?;
+        engine.fill().await?;
+        if let Some(folder) = &workflows {
+            register(&handle, folder).await?;
+        }
+        let running = engine.start().await?;
         tracing::info!(%address, "ready");
-        Ok(Self { running, address, door, server, stop_server, fatal })
+        Ok(Self { running, address, door, fatal })
     }
 
     /// Where it listens.
@@ -110,11 +96,65 @@ impl App {
             reason = self.fatal.recv() => reason,
         };
         tracing::info!("ending");
-        let _ = self.stop_server.send(());
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.server).await;
+        self.door.close().await;
         self.running.stop().await;
-        self.door.shutdown_background();
         failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Where requests come in. They have threads of their own: cases may keep the others as busy as
+/// they like, who asks is answered.
+struct Door {
+    /// Taken when it is dropped, since a runtime must not wait for its threads there.
+    threads: Option<tokio::runtime::Runtime>,
+    server: tokio::task::JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Door {
+    fn open(listener: std::net::TcpListener, api: Api, connections: usize) -> Result<Self, String> {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(DOOR_THREADS)
+            .thread_name("door")
+            .enable_all()
+            .build();
+        let threads = threads.map_err(|error| error.to_string())?;
+        let server = threads.spawn(async move {
+            let stop = async move {
+                let _ = stopped.await;
+            };
+            match TcpListener::from_std(listener) {
+                Ok(listener) => api::serve(listener, api.router(), connections, stop).await,
+                Err(error) => tracing::error!(%error, "nothing can be served"),
+            }
+        });
+        Ok(Self { threads: Some(threads), server, stop: Some(stop) })
+    }
+
+    /// Lets nobody in any more, and requests under way end within a second.
+    async fn close(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), &mut self.server).await;
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+/// A folder that an earlier version left open to others is closed.
+fn close_to_others(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let only_us = std::fs::Permissions::from_mode(0o700);
+    if let Err(error) = std::fs::set_permissions(folder, only_us) {
+        tracing::warn!(folder = %folder.display(), %error, "the folder stays open to others");
     }
 }
 
@@ -150,6 +190,7 @@ fn parts(
     let folder = config.data.dir.clone();
     std::fs::create_dir_all(&folder)
         .map_err(|error| format!("data.dir: {}: {error}", folder.display()))?;
+    close_to_others(&folder);
     let journal = Journal::open(&folder.join("journal"), |error| {
         // what the disk holds is not known any more; nothing is tried again
         tracing::error!(error, "the journal failed; the process ends");
@@ -192,40 +233,42 @@ fn machine() -> String {
     id.map_or_else(|_| format!("process {}", std::process::id()), |id| id.trim().to_owned())
 }
 
-/// Registers every definition of a folder.
+/// Registers every definition of a folder; what is wrong is told of all of them at once.
 async fn register(handle: &Handle, folder: &Path) -> Result<(), String> {
+    let mut wrong = Vec::new();
     for file in definitions_in(folder)? {
-        let name = file.display();
-        let text = std::fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
-        let format = format_of(&file);
-        let by = By { who: "local".to_owned(), from: "file".to_owned(), why: String::new() };
-        match handle.register(text, format, by).await {
-            Ok(registration) => {
-                for warning in registration.warnings {
-                    let place = format!("{name}:{}:{}", warning.line, warning.column);
-                    tracing::warn!("{place}: {}; {}", warning.detail, warning.fix);
-                }
-            }
-            Err(Refused::Faults(faults)) => {
-                let lines = faults.iter().map(|fault| {
-                    let (line, column) = (fault.line, fault.column);
-                    format!("{name}:{line}:{column}: {}; {}", fault.detail, fault.fix)
-                });
-                return Err(lines.collect::<Vec<_>>().join("\n"));
-            }
-            Err(Refused::Other(id)) => {
-                return Err(format!(
-                    "{name}: {id} is registered with another content: raise the version"
-                ));
-            }
-            // what is stored already goes on all the same
-            Err(Refused::Failed(error)) if handle.not_ready().is_some() => {
-                tracing::error!("{name}: not registered: {error}");
-            }
-            Err(Refused::Failed(error)) => return Err(format!("{name}: {error}")),
+        if let Err(error) = register_file(handle, &file).await {
+            wrong.push(error);
         }
     }
-    Ok(())
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+async fn register_file(handle: &Handle, file: &Path) -> Result<(), String> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+    let by = By { who: "local".to_owned(), from: "file".to_owned(), why: String::new() };
+    let line = |fault: &Fault| {
+        format!("{name}:{}:{}: {}; {}", fault.line, fault.column, fault.detail, fault.fix)
+    };
+    match handle.register(text, format_of(file), by).await {
+        Ok(registration) => {
+            for warning in &registration.warnings {
+                tracing::warn!("{}", line(warning));
+            }
+            Ok(())
+        }
+        Err(Refused::Faults(faults)) => Err(faults.iter().map(line).collect::<Vec<_>>().join("\n")),
+        Err(Refused::Other(id)) => {
+            Err(format!("{name}: {id} is registered with another content: raise the version"))
+        }
+        // what is stored already goes on all the same
+        Err(Refused::Failed(error)) if handle.not_ready().is_some() => {
+            tracing::error!("{name}: not registered: {error}");
+            Ok(())
+        }
+        Err(Refused::Failed(error)) => Err(format!("{name}: {error}")),
+    }
 }
 
 /// The definitions of a folder, in the order of their names.

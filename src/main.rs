@@ -8,5 +8,6 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> caseworker::cli::Exit {
     caseworker::prepare_process();
+    caseworker::cli::end_quietly_when_nobody_reads();
     caseworker::cli::Cli::parse().run()
 }

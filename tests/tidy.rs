@@ -77,9 +77,10 @@ fn rooms_name_only_what_they_may() {
 }
 
 /// Where a library may be named.
-const LIBRARIES: [(&str, &[&str]); 11] = [
-    ("sled", &["src/store/views/table.rs"]),
-    ("fjall", &["src/store/embedded.rs"]),
+const LIBRARIES: [(&str, &[&str]); 14] = [
+    ("sled", &["src/store/snapshots.rs"]),
+    ("heed", &["src/store/views/engine.rs"]),
+    ("fjall", &["src/store/embedded"]),
     ("bincode", &["src/store/codec.rs"]),
     ("ractor", &["src/actors/"]),
     ("axum", &["src/api/", "src/sim/"]),
@@ -89,6 +90,8 @@ const LIBRARIES: [(&str, &[&str]); 11] = [
     ("jsonschema", &["src/domain/workflow/schema.rs"]),
     ("saphyr_parser", &["src/domain/workflow/source.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
+    ("clap_complete", &["src/cli/completions.rs"]),
+    ("clap_mangen", &["src/cli/completions.rs"]),
 ];
 
 #[test]

@@ -72,9 +72,10 @@ impl Cabinet {
         keep(&self.tokens, key, kept, TOKENS, self.clock.now());
     }
 
-    /// The token was refused.
-    pub fn forget_tokens(&self) {
-        lock(&self.tokens).clear();
+    /// A request was refused: the token that it went with is not good any more.
+    pub fn forget_token_of(&self, authorization: &str) {
+        let Some(token) = authorization.strip_prefix("Bearer ") else { return };
+        lock(&self.tokens).retain(|_, kept| &*kept.value != token);
     }
 }
 

@@ -158,7 +158,10 @@ async fn send(
     let sent = office.courier.http.send(request, &way).await;
     if matches!(&sent, Sent::Answer(answer) if answer.status == 401) {
         // a token may have been withdrawn before its time
-        office.cabinet.forget_tokens();
+        let sent_with = request.headers.iter().find(|(name, _)| name == "authorization");
+        if let Some((_, value)) = sent_with {
+            office.cabinet.forget_token_of(value);
+        }
     }
     sent
 }
@@ -261,16 +264,19 @@ async fn prepare(
                 _ => judge(request, answer, health),
             })
         }
-        Preparation::Token { key, request } => {
+        Preparation::Token { key, request, issuers } => {
             let sent = send(office, request, permit, SIZE_MAX, by).await;
             let outcome = outcome_of(sent, health, |answer| judge(request, answer, health));
             let Outcome::Done(content) = outcome else { return outcome };
-            match token_in(&content) {
+            match token_in(&content, issuers) {
                 Ok((token, life)) => {
                     office.cabinet.keep_token(*key, token, life);
                     Outcome::Prepared
                 }
-                Err(detail) => failed(detail),
+                Err(detail) => Outcome::Failed {
+                    error: Problem::new(Standard::Authentication, detail),
+                    server: false,
+                },
             }
         }
     }

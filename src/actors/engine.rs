@@ -2,7 +2,7 @@
 //! stops it again in order.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ use crate::effects::http::Http;
 use crate::store::embedded::{Journal, ReadError};
 use crate::store::note::Note;
 use crate::store::record;
-use crate::store::transitions;
 use crate::store::snapshots::Snapshots;
+use crate::store::transitions;
 use crate::store::views::Views;
 
 /// How long calls under way may take to end when the process does.
@@ -83,7 +83,7 @@ pub struct Running {
 }
 
 impl Engine {
-    /// Builds what the actors share, and brings the views up to the journal's end.
+    /// Builds what the actors share.
     ///
     /// # Errors
     /// Why it cannot start.
@@ -121,6 +121,7 @@ impl Engine {
             cases: Arc::new(Cases::new(parts.live_max)),
             under_way: UnderWay::default(),
             begun: clock.now(),
+            started: AtomicBool::new(false),
             intake: Intake::new(parts.pending_max),
             projected: watch::Sender::new(0),
             seeds: AtomicU64::new(seed),
@@ -129,6 +130,16 @@ impl Engine {
         let (folder, min_free, fatal) = (parts.folder, parts.min_free, parts.fatal);
         let free = free_bytes(&folder).map_err(|e| e.to_string())?;
         office.intake.set_disk_full(free < min_free);
+        let parts = KeeperArgs { office: office.clone(), folder, min_free };
+        Ok(Self { office, parts, wanted, fatal })
+    }
+
+    /// Brings the views up to the journal's end, however long that takes.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or the views cannot be made.
+    pub async fn fill(&self) -> Result<(), String> {
+        let office = &self.office;
         office.load_quarantines().map_err(|e| e.to_string())?;
         let catching_up = {
             let (office, handle) = (office.clone(), tokio::runtime::Handle::current());
@@ -141,8 +152,7 @@ impl Engine {
             office.services.served(&service);
         }
         office.services.expect_lines();
-        let parts = KeeperArgs { office: office.clone(), folder, min_free };
-        Ok(Self { office, parts, wanted, fatal })
+        Ok(())
     }
 
     /// What the API may use.
@@ -166,6 +176,7 @@ impl Engine {
         let args = RootArgs { keeper: parts, wanted, fatal, run: run.clone(), careful };
         let spawned = ActorRuntime::spawn(Some("root".to_owned()), RootActor, args).await;
         let (root, tree) = spawned.map_err(|e| e.to_string())?;
+        office.started.store(true, Ordering::Release);
         Ok(Running { office, root, tree, run })
     }
 }

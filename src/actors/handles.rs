@@ -1,6 +1,7 @@
 //! What the API may name of the actors: one handle, and the shapes that go in and out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 pub use super::case::{Meta, TellError, Told};
 pub use super::definitions::{Listed, Refused, Registration, TEXT_MAX};
@@ -102,6 +103,22 @@ impl Handle {
         &self.office.feed
     }
 
+    /// How far the start has come, while it goes on: records taken into the views, and all of them.
+    pub fn starting(&self) -> Option<(u64, u64)> {
+        let starting = !self.office.started.load(Ordering::Acquire);
+        starting.then(|| self.office.views.progress().unwrap_or_default())
+    }
+
+    /// Whether the views are being made anew, and how far they are.
+    pub fn rebuilding(&self) -> Option<(u64, u64)> {
+        self.office.views.progress()
+    }
+
+    /// How far the wall clock is ahead of the engine's, in milliseconds; steps of the wall show.
+    pub fn wall_ahead(&self) -> i64 {
+        self.office.clock.wall_ahead()
+    }
+
     /// Why nothing is taken in now, if so.
     pub fn not_ready(&self) -> Option<NotReady> {
         self.office.intake.refusal()
@@ -127,7 +144,16 @@ impl Handle {
     /// # Errors
     /// When there is none, or it cannot be read.
     pub async fn case(&self, case: CaseId) -> Result<Case, CaseError> {
-        let loaded = self.office.load(case).await.map_err(case_error)?;
+        let loaded = match self.office.load(case).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                if error.is_of_the_case() {
+                    // whoever meets it first has a person told
+                    self.office.quarantine(case, error.to_string().into()).await;
+                }
+                return Err(case_error(error));
+            }
+        };
         let quarantined = self.office.cases.quarantined(case);
         Ok(Case { definition: loaded.definition, state: loaded.state, quarantined })
     }
@@ -172,7 +198,8 @@ impl Handle {
         if fold.state.is_none() {
             let (journal, entity) = (office.journal.clone(), Entity::from(case));
             let read = tokio::task::spawn_blocking(move || journal.read(entity, 1, 1));
-            let first = read.await.map_err(|_| CaseError::Unavailable("the read broke off".into()))?;
+            let first =
+                read.await.map_err(|_| CaseError::Unavailable("the read broke off".into()))?;
             if first.map_err(|e| CaseError::Unavailable(e.to_string()))?.is_empty() {
                 return Err(CaseError::NotFound);
             }
@@ -310,7 +337,8 @@ impl History {
         let (journal, entity, first) =
             (office.journal.clone(), Entity::from(fold.id), fold.next_version());
         let read = tokio::task::spawn_blocking(move || journal.read(entity, first, PAGE));
-        let records = read.await.map_err(|_| CaseError::Unavailable("the read broke off".into()))?;
+        let records =
+            read.await.map_err(|_| CaseError::Unavailable("the read broke off".into()))?;
         let records = records.map_err(|e| CaseError::Unavailable(e.to_string()))?;
         let mut entries = Vec::new();
         for bytes in records {

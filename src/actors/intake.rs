@@ -15,7 +15,7 @@ use crate::domain::case::effect::Child;
 use crate::domain::case::event::Submission;
 use crate::domain::case::interpret::Halt;
 use crate::domain::case::problem::{Problem, Standard};
-use crate::domain::data::Data;
+use crate::domain::data::{Data, canonical};
 use crate::domain::ids::{Bits, CaseId, Fingerprint};
 use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::domain::workflow::schema::Violation;
@@ -97,7 +97,14 @@ impl Intake {
 
     /// Whether the disk holds less than it should.
     pub fn set_disk_full(&self, full: bool) {
-        self.disk_full.store(full, Ordering::Relaxed);
+        let before = self.disk_full.swap(full, Ordering::Relaxed);
+        match (before, full) {
+            (false, true) => tracing::error!(
+                "the disk holds less than `[data] min_free`: nothing is accepted until it has room"
+            ),
+            (true, false) => tracing::info!("the disk has room again"),
+            _ => {}
+        }
     }
 
     /// Nothing more is let in.
@@ -254,8 +261,17 @@ impl Office {
     /// Ends a child that is not wanted any more.
     pub async fn cancel_child(self: &Arc<Self>, parent: CaseId, child: CaseId) {
         let reason = format!("its parent {parent} does not want it any more");
-        // a "no" means that it has ended
-        let _ = self.tell(child, Command::Cancel { reason }, Meta::engine()).await;
+        // a "no" means that it has ended; one that never began has ended as well
+        let told = self.tell(child, Command::Cancel { reason }, Meta::engine()).await;
+        let outcome = match told {
+            Err(TellError::NotFound) => Some(ChildOutcome::Cancelled),
+            Err(TellError::Rejected(_)) => self.child_outcome(child).await,
+            Ok(_) | Err(_) => None,
+        };
+        if let Some(outcome) = outcome {
+            let ended = Command::ChildEnded { child, outcome };
+            let _ = self.tell(parent, ended, Meta::engine()).await;
+        }
     }
 
     /// How a child ended, if it has.
@@ -289,8 +305,7 @@ impl Submitted {
     /// A hash of what was said, whatever the order of the keys.
     fn fingerprint(&self) -> Fingerprint {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        // serde_json keeps the keys of its objects sorted
-        let input = self.input.to_string();
+        let input = canonical(&self.input);
         let priority = self.priority.map(|p| p.to_string());
         let mut parts = vec![
             input,

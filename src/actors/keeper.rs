@@ -80,8 +80,11 @@ impl Actor for KeeperActor {
             metrics::gauge!("caseworker_oldest_wait_seconds", "service" => name.clone())
                 .set(age as f64 / 1000.0);
             let calls = office.views.calls(&name).unwrap_or_default();
-            let outcomes =
-                [("answered", calls.answered), ("failed", calls.failed), ("unknown", calls.unknown)];
+            let outcomes = [
+                ("answered", calls.answered),
+                ("failed", calls.failed),
+                ("unknown", calls.unknown),
+            ];
             for (outcome, count) in outcomes {
                 let labels = [("service", name.clone()), ("outcome", outcome.to_owned())];
                 metrics::counter!("caseworker_calls_total", &labels).absolute(count);

@@ -52,7 +52,9 @@ impl LoadError {
     pub fn is_of_the_case(&self) -> bool {
         match self {
             Self::Record { .. } | Self::History { .. } | Self::Definition(_) => true,
-            Self::NotFound | Self::Read(_) | Self::BrokeOff => false,
+            // one damaged block is the fault of nobody else's case
+            Self::Read(error) => error.damaged,
+            Self::NotFound | Self::BrokeOff => false,
         }
     }
 }
@@ -68,13 +70,14 @@ pub async fn load(
     snapshot: Option<Snapshot>,
 ) -> Result<Loaded, LoadError> {
     let believed = match snapshot {
-        Some(snapshot) => match load_before(journal, definitions, id, Some(snapshot), u64::MAX).await
-        {
-            // a snapshot that the records do not bear out is as good as none
-            Ok(fold) if fold.is_borne_out(journal).await => Some(fold),
-            Ok(_) | Err(LoadError::Record { .. } | LoadError::History { .. }) => None,
-            Err(error) => return Err(error),
-        },
+        Some(snapshot) => {
+            match load_before(journal, definitions, id, Some(snapshot), u64::MAX).await {
+                // a snapshot that the records do not bear out is as good as none
+                Ok(fold) if fold.is_borne_out(journal).await => Some(fold),
+                Ok(_) | Err(LoadError::Record { .. } | LoadError::History { .. }) => None,
+                Err(error) => return Err(error),
+            }
+        }
         None => None,
     };
     let fold = match believed {

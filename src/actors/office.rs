@@ -2,7 +2,7 @@
 //! something to tell a case comes here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{oneshot, watch};
 
@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::domain::case::command::Command;
 use crate::domain::case::event::Event;
 use crate::domain::case::phase::Phase;
+use crate::domain::case::summary::Summary;
 use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
 use crate::store::embedded::Journal;
@@ -50,6 +51,8 @@ pub struct Office {
     pub under_way: UnderWay,
     /// Since when this process has its cases.
     pub begun: Timestamp,
+    /// Set once the views are filled and the actors run; until then nobody is let in.
+    pub started: AtomicBool,
     pub intake: Intake,
     /// The journal's position up to which the views are complete.
     pub projected: watch::Sender<u64>,
@@ -152,14 +155,29 @@ impl Office {
     }
 
     /// Counts what became of a case, for the metrics.
-    pub fn count_phase(&self, before: Option<Phase>, now: Phase, events: &[Event]) {
-        if before != Some(now) && now.ended() {
-            metrics::counter!("caseworker_cases_ended_total", "phase" => now.name()).increment(1);
+    pub fn count_phase(&self, before: Option<Phase>, phase: Phase) {
+        if before != Some(phase) && phase.ended() {
+            metrics::counter!("caseworker_cases_ended_total", "phase" => phase.name()).increment(1);
         }
+    }
+
+    /// Says in the log that a case needs a person, and everything that leads to it.
+    pub fn tell_of_alerts(&self, now: &Summary, answered: Option<&str>, events: &[Event]) {
         for event in events {
             if let Event::Alerted { cause } = event {
                 metrics::counter!("caseworker_alerts_total").increment(1);
-                tracing::error!(cause = %cause, "a case needs a person");
+                let dead = now.dead.as_ref();
+                let waits_for = now.wait.as_ref().and_then(|wait| wait.on.as_deref());
+                tracing::error!(
+                    case.id = %now.id,
+                    workflow = %now.definition,
+                    task = dead.and_then(|dead| dead.task.as_deref()),
+                    dead_letter = dead.map(|dead| dead.id.to_string()),
+                    service = answered.or(waits_for),
+                    cause = %cause,
+                    detail = dead.and_then(|dead| dead.error.as_ref()?.detail.as_deref()),
+                    "a case needs a person"
+                );
             }
         }
     }

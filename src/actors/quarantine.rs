@@ -40,6 +40,10 @@ impl Office {
             return;
         }
         self.cases.quarantine(case, reason.clone());
+        // whatever it was let through to is somebody else's turn
+        for served in self.services.list() {
+            served.decline(case);
+        }
         metrics::counter!("caseworker_alerts_total").increment(1);
         tracing::error!(case.id = %case, %reason, "a case is taken out of service");
         let rest = Rest { reason: reason.to_string() };

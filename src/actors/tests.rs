@@ -38,7 +38,8 @@ async fn world(folder: &Path) -> World {
     let journal =
         Journal::open(&folder.join("journal"), |error| panic!("{error}")).expect("a journal");
     let last = journal.last_position().expect("a position");
-    let views = Views::open(&folder.join("views"), "machine", Clock::engine().now(), last).expect("views");
+    let views =
+        Views::open(&folder.join("views"), "machine", Clock::engine().now(), last).expect("views");
     let (told, fatal) = mpsc::unbounded_channel();
     let engine = Engine::build(Parts {
         clock: Clock::engine(),
@@ -58,6 +59,7 @@ async fn world(folder: &Path) -> World {
         fatal: told,
     });
     let engine = engine.await.expect("an engine");
+    engine.fill().await.expect("views");
     let handle = engine.handle();
     let registered = handle.register(PARKED.to_owned(), Format::Yaml, By::engine()).await;
     registered.expect("a definition");

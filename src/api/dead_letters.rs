@@ -11,7 +11,7 @@ use super::auth::Client;
 use super::body::OptionalBody;
 use super::cases::{Retry, tell};
 use super::problem::Problem;
-use super::query::{Query, cursor};
+use super::query::{Query, bad, cursor};
 use crate::domain::ids::DeadId;
 use crate::store::views::dead_letters::{DeadRow, DeadState};
 
@@ -29,7 +29,7 @@ pub async fn list(
     let cases = query.all("case");
     let states: Option<Vec<DeadState>> =
         query.all("state").iter().map(|name| DeadState::of(name)).collect();
-    let states = states.ok_or_else(|| Problem::at("?state", "open, redriven or archived"))?;
+    let states = states.ok_or_else(|| bad("state", "open, redriven or archived".to_owned()))?;
     let wanted = move |row: &DeadRow| {
         (workflows.is_empty() || workflows.contains(&row.workflow))
             && (groups.is_empty() || groups.contains(&row.group))

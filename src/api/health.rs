@@ -14,15 +14,37 @@ pub async fn healthz() -> Response {
     Json(json!({"status": "ok"})).into_response()
 }
 
-/// It can accept, or why not.
+/// How far the wall clock may be from the engine's before it is worth a word, in milliseconds.
+const CLOCK_OFF: i64 = 1000;
+
+/// It can accept, or why not; and how far the views are while they are filled.
 pub async fn readyz(State(api): State<Api>) -> Response {
-    match api.handle.not_ready() {
-        None => Json(json!({"status": "ready", "reasons": []})).into_response(),
-        Some(reason) => {
-            let body = json!({"status": "not ready", "reasons": [reason]});
-            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
-        }
+    let (starting, refused) = (api.handle.starting(), api.handle.not_ready());
+    let mut reasons = Vec::new();
+    if let Some((done, all)) = starting {
+        let detail = match all {
+            0 => "the process is starting".to_owned(),
+            _ => format!("the views are being filled: {done} of {all} records"),
+        };
+        reasons.push(json!({"name": "starting", "detail": detail}));
+    } else if let Some((done, all)) = api.handle.rebuilding() {
+        let detail = format!("the views are being made anew: {done} of {all} records");
+        reasons.push(json!({"name": "views", "detail": detail}));
     }
+    if let Some(detail) = refused {
+        reasons.push(json!({"name": "refusing", "detail": detail}));
+    }
+    let ready = starting.is_none() && refused.is_none();
+    let ahead = api.handle.wall_ahead();
+    if ahead.abs() > CLOCK_OFF {
+        let detail = format!(
+            "the wall clock is {ahead} ms ahead of the engine's; a restart takes the wall's time"
+        );
+        reasons.push(json!({"name": "clock", "detail": detail}));
+    }
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = if ready { "ready" } else { "not ready" };
+    (status, Json(json!({"status": word, "reasons": reasons}))).into_response()
 }
 
 /// The numbers, as Prometheus reads them.

@@ -23,7 +23,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<Json_>,
     /// Fields of their own, such as `allowed`.
-    more: Map<String, Json_>,
+    more: Vec<(&'static str, Json_)>,
     /// Seconds after which it may be tried again.
     retry_after: Option<u32>,
 }
@@ -31,7 +31,7 @@ pub struct Problem {
 impl Problem {
     /// A problem of this status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        let (errors, more) = (Vec::new(), Map::new());
+        let (errors, more) = (Vec::new(), Vec::new());
         Self { status, name: None, detail: detail.into(), errors, more, retry_after: None }
     }
 
@@ -70,8 +70,8 @@ impl Problem {
 
     /// The same with a field of its own.
     #[must_use]
-    pub fn with(mut self, name: &str, value: Json_) -> Self {
-        self.more.insert(name.to_owned(), value);
+    pub fn with(mut self, name: &'static str, value: Json_) -> Self {
+        self.more.push((name, value));
         self
     }
 
@@ -132,7 +132,7 @@ impl IntoResponse for Problem {
         body.insert("detail".to_owned(), json!(self.detail));
         body.insert("instance".to_owned(), Json_::Null);
         body.insert("errors".to_owned(), Json_::Array(self.errors));
-        body.extend(self.more);
+        body.extend(self.more.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let mut response = answer(self.status, body.clone());
         response.extensions_mut().insert(Said(body));
         if self.status == StatusCode::PAYLOAD_TOO_LARGE {

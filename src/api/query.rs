@@ -133,7 +133,8 @@ pub fn cursor(next: Option<&[u8]>) -> Option<String> {
     next.map(|next| URL_SAFE_NO_PAD.encode(next))
 }
 
-fn bad(name: &str, detail: String) -> Problem {
+/// A parameter that is not as it should be.
+pub fn bad(name: &str, detail: String) -> Problem {
     let error = json!({"pointer": format!("?{name}"), "detail": detail});
     let detail = format!("the parameter `{name}` is not as it should be");
     Problem::new(StatusCode::BAD_REQUEST, detail).with_errors(vec![error])

@@ -38,32 +38,39 @@ async fn show(api: &Api, served: &Served) -> Result<Json_, Problem> {
     let settings = &served.settings;
     let (views, name) = (api.handle.views().clone(), settings.name.clone());
     let counted = super::blocking(move || {
-        let waiting = views.count_line(&name)?;
-        views.calls(&name).map(|calls| (waiting, calls))
+        let (waiting, repeating) = (views.count_line(&name)?, views.count_repeating(&name)?);
+        views.calls(&name).map(|calls| (waiting, repeating, calls))
     });
-    let ((waiting, oldest), calls) = counted.await??;
-    let (circuit, in_flight, ramp) = {
+    let ((waiting, oldest), (repeating, repeated), calls) = counted.await??;
+    let oldest = oldest.into_iter().chain(repeated).min();
+    let (circuit, in_flight, ramp, last) = {
         let gate = served.gate();
-        (gate.circuit().clone(), gate.in_flight(), gate.ramp_limit())
+        let last = gate.last_failure().cloned();
+        (gate.circuit().clone(), gate.in_flight(), gate.ramp_limit(), last)
     };
     let mut shown = json!({
         "name": settings.name,
         "hosts": settings.hosts,
-        "url": settings.url,
+        "url": settings.url.as_deref().map(without_credentials),
         "state": circuit.name(),
         "since": null,
         "cause": null,
         "nextProbeAt": null,
         "until": null,
         "reason": null,
-        "waiting": waiting,
+        "waiting": waiting + repeating,
         "oldestSince": oldest.map(|at| at.to_string()),
         "inFlight": in_flight,
         "ramp": {"limit": ramp.unwrap_or(settings.max_concurrent), "max": settings.max_concurrent},
-        "calls": {"answered": calls.answered, "failed": calls.failed, "unknown": calls.unknown},
+        "calls": {"answered": calls.answered, "failed": calls.failed, "unknown": calls.unknown,
+                  "repeating": repeating},
     });
     match circuit {
-        Circuit::Closed => {}
+        Circuit::Closed => {
+            // not enough to open the breaker, and yet somebody waits for it
+            let last = last.filter(|_| repeating > 0);
+            shown["cause"] = json!(last.as_ref().map(cause));
+        }
         Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
             shown["since"] = json!(outage.since.to_string());
             shown["cause"] = json!(outage.cause.as_ref().map(cause));
@@ -78,6 +85,19 @@ async fn show(api: &Api, served: &Served) -> Result<Json_, Problem> {
     Ok(shown)
 }
 
+/// An address that may be shown.
+fn without_credentials(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut url) => {
+            // an error means that such an address has no credentials
+            let _ = url.set_password(None);
+            let _ = url.set_username("");
+            url.to_string().trim_end_matches('/').to_owned()
+        }
+        Err(_) => String::new(),
+    }
+}
+
 fn cause(cause: &Cause) -> Json_ {
     json!({"at": cause.at.to_string(), "status": cause.status, "detail": cause.detail})
 }
@@ -86,7 +106,9 @@ fn cause(cause: &Cause) -> Json_ {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Isolation {
+    #[serde(default)]
     reason: String,
+    #[serde(default)]
     until: String,
 }
 
@@ -126,6 +148,9 @@ pub async fn release(
     Path(name): Path<String>,
     OptionalBody(body): OptionalBody<Reason>,
 ) -> Result<Json<Json_>, Problem> {
+    if body.reason.len() > 1000 {
+        return Err(Problem::at("/reason", "at most 1000 bytes"));
+    }
     let served = find(&api, &name)?;
     let released = api.handle.release(&served, client.by(&body.reason)).await;
     if !released.map_err(Problem::unavailable)? {

@@ -42,13 +42,13 @@ pub fn item(handle: &Handle, case: &Summary) -> Json {
         "id": case.id.to_string(),
         "workflow": case.definition.workflow(),
         "version": case.definition.version,
+        "revision": case.version,
         "subject": case.subject,
         "tags": case.tags,
         "priority": case.priority,
         "phase": case.phase.name(),
         "status": case.status,
         "wait": case.wait.as_ref().map(|wait| wait_of(handle, wait)),
-        "revision": case.version,
         "createdAt": case.created_at.to_string(),
         "updatedAt": case.updated_at.to_string(),
         "endedAt": time(case.ended_at),
@@ -76,6 +76,10 @@ pub fn case(handle: &Handle, case: &Case) -> Json {
         });
     }
     let mut shown = item(handle, &summary);
+    let behind = ["wait", "createdAt", "updatedAt", "endedAt"].map(|field| {
+        let fields = shown.as_object_mut();
+        (field, fields.and_then(|fields| fields.shift_remove(field)))
+    });
     let tasks: Vec<Json> = open_tasks(definition, state)
         .into_iter()
         .map(|task| {
@@ -93,8 +97,14 @@ pub fn case(handle: &Handle, case: &Case) -> Json {
     // the error that it ended with, or stands at
     let standing = || summary.dead.as_ref().and_then(|dead| dead.error.clone());
     shown["error"] = json!(state.error.clone().or_else(standing));
+    // what there was, what came of it, where it stands, since when
+    let [wait, times @ ..] = behind;
+    shown[wait.0] = json!(wait.1);
     shown["tasks"] = json!(tasks);
     shown["unwinding"] = json!(state.unwinding.is_some());
+    for (field, value) in times {
+        shown[field] = json!(value);
+    }
     shown
 }
 
@@ -108,8 +118,6 @@ pub fn entry(entry: &Entry) -> Json {
         "revision": entry.version,
         "at": entry.at.to_string(),
         "type": entry.told.kind,
-        "by": by,
-        "data": entry.told.data,
     });
     if let Some((reference, iteration, attempt)) = &entry.told.task {
         shown["task"] = json!(reference);
@@ -118,5 +126,7 @@ pub fn entry(entry: &Entry) -> Json {
             shown["attempt"] = json!(attempt);
         }
     }
+    shown["by"] = by;
+    shown["data"] = json!(entry.told.data);
     shown
 }

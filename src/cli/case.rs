@@ -17,6 +17,9 @@ pub struct Case {
     /// Follow its history until it ends
     #[arg(long)]
     follow: bool,
+    /// Show its history so far
+    #[arg(long)]
+    history: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -38,6 +41,9 @@ impl Case {
                 .await?;
                 return Ok(Exit::Ok);
             }
+            if self.history {
+                return history(&remote, &path).await;
+            }
             let case = remote.get(&path).await?;
             if remote.output.is_json() {
                 println!("{case}");
@@ -46,6 +52,25 @@ impl Case {
             }
             Ok(Exit::Ok)
         })
+    }
+}
+
+/// Prints all of a history, oldest first.
+async fn history(remote: &Remote, path: &str) -> Result<Exit, Failure> {
+    let mut next: Option<String> = None;
+    loop {
+        let cursor = next.map(|next| format!("&cursor={next}")).unwrap_or_default();
+        let page = remote.get(&format!("{path}/events?limit=500{cursor}")).await?;
+        for event in page["items"].as_array().into_iter().flatten() {
+            match remote.output.is_json() {
+                true => println!("{event}"),
+                false => println!("{}", line(event)),
+            }
+        }
+        match page["next"].as_str() {
+            Some(cursor) => next = Some(cursor.to_owned()),
+            None => return Ok(Exit::Ok),
+        }
     }
 }
 
@@ -88,7 +113,15 @@ fn line(event: &Json) -> String {
     };
     let at = event["at"].as_str().unwrap_or_default();
     let kind = event["type"].as_str().unwrap_or_default();
-    format!("{at} {kind:20} {place} {what}").trim_end().to_owned()
+    // what a person did is told with who it was, and why
+    let by = &event["by"];
+    let who = by["who"].as_str().filter(|who| *who != "engine");
+    let who = match (who, by["why"].as_str()) {
+        (Some(who), Some(why)) if what != why => format!(" by {who}: {why}"),
+        (Some(who), _) => format!(" by {who}"),
+        (None, _) => String::new(),
+    };
+    format!("{at} {kind:20} {place} {what}{who}").trim_end().to_owned()
 }
 
 /// Follows a history to its end; a connection that breaks is taken up where it was.
@@ -99,6 +132,22 @@ pub async fn follow(
     remote: &Remote,
     path: &str,
     mut told: impl FnMut(&Json),
+) -> Result<(), Failure> {
+    follow_until(remote, path, |event| {
+        told(event);
+        false
+    })
+    .await
+}
+
+/// The same, until an event is the one that is waited for.
+///
+/// # Errors
+/// As [`follow`].
+pub async fn follow_until(
+    remote: &Remote,
+    path: &str,
+    mut is_it: impl FnMut(&Json) -> bool,
 ) -> Result<(), Failure> {
     let (mut last, mut misses) = (0u64, 0);
     loop {
@@ -116,8 +165,10 @@ pub async fn follow(
                     while let Some(end) = text.find("\n\n") {
                         let block: String = text.drain(..end + 2).collect();
                         if let Some(event) = event_of(&block) {
-                            last = event["version"].as_u64().unwrap_or(last);
-                            told(&event);
+                            last = event["revision"].as_u64().unwrap_or(last);
+                            if is_it(&event) {
+                                return Ok(());
+                            }
                         }
                     }
                 }

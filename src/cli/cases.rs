@@ -27,7 +27,7 @@ pub struct Cases {
     /// What it waits for: `service`, `service:bobs-post`, `person` …
     #[arg(long)]
     wait: Option<String>,
-    /// Created at or after
+    /// Created at or after: a time, or how long ago (`1h`, `3d`)
     #[arg(long)]
     since: Option<String>,
     /// Created before
@@ -56,34 +56,29 @@ impl Cases {
                 ("until", &self.until),
             ] {
                 if let Some(value) = value {
-                    query.append_pair(name, value);
+                    let is_time = matches!(name, "since" | "until");
+                    let value = if is_time { output::instant(value) } else { value.clone() };
+                    query.append_pair(name, &value);
                 }
             }
             let query = query.finish();
-            let (mut items, mut cursor) = (Vec::new(), String::new());
-            while items.len() < self.limit {
-                let limit = (self.limit - items.len()).min(500);
-                let path = format!("/v1/cases?limit={limit}&{query}{cursor}");
-                let page = remote.get(&path).await?;
-                items.extend(page["items"].as_array().cloned().unwrap_or_default());
-                match page["next"].as_str() {
-                    Some(next) => cursor = format!("&cursor={next}"),
-                    None => break,
-                }
-            }
+            let path = format!("/v1/cases?{query}");
+            let (items, more) = remote.some(&path, self.limit.max(1)).await?;
             if remote.output.is_json() {
                 items.iter().for_each(|item| println!("{item}"));
                 return Ok(Exit::Ok);
             }
             let rows = items.iter().map(|case| {
-                let names = ["id", "workflow", "phase", "status", "createdAt"];
+                let names = ["id", "workflow", "phase", "status"];
                 let mut row: Vec<String> =
                     names.iter().map(|name| output::cell(&case[*name])).collect();
+                row.push(output::ago(&case["createdAt"]));
                 row.push(output::wait(&case["wait"]));
                 row
             });
             let head = ["id", "workflow", "phase", "status", "created", "waits for"];
             output::table(&head, rows.collect());
+            output::tell_of_more(more);
             Ok(Exit::Ok)
         })
     }

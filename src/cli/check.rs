@@ -1,6 +1,7 @@
 //! `caseworker check FILE…`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
@@ -10,6 +11,8 @@ use crate::actors::definitions::compile_apart;
 use crate::app::format_of;
 use crate::config::services::Services;
 use crate::domain::workflow::fault::Fault;
+use crate::domain::workflow::model::Definition;
+use crate::domain::workflow::source::Place;
 
 /// Check definitions.
 #[derive(Args)]
@@ -41,11 +44,16 @@ impl Check {
         };
         let mut exit = Exit::Ok;
         let mut all = Vec::new();
+        let mut seen: Vec<(Arc<Definition>, String)> = Vec::new();
         for file in &self.files {
             let name = file.display().to_string();
             let (faults, warnings) = match std::fs::read_to_string(file) {
                 Ok(text) => match compile_apart(&text, format_of(file), &serves, &|_| true) {
-                    Ok(compiled) => (Vec::new(), compiled.warnings),
+                    Ok(compiled) => {
+                        let twice = twice(&compiled.definition, &seen);
+                        seen.push((compiled.definition, name.clone()));
+                        (twice, compiled.warnings)
+                    }
                     Err(faults) => (faults, Vec::new()),
                 },
                 Err(error) => {
@@ -72,6 +80,19 @@ impl Check {
         }
         exit
     }
+}
+
+/// A definition of the same name and version in an earlier file, with another content.
+fn twice(definition: &Definition, seen: &[(Arc<Definition>, String)]) -> Vec<Fault> {
+    let same = seen
+        .iter()
+        .find(|(other, _)| other.id == definition.id && other.source != definition.source);
+    let fault = |(_, file): &(Arc<Definition>, String)| {
+        let detail = format!("{} stands in {file} already, with another content", definition.id);
+        let place = Place { line: 1, column: 1 };
+        Fault::at(place, "/document/version", detail, "raise the version of one of them")
+    };
+    same.map(fault).into_iter().collect()
 }
 
 fn print(file: &str, what: &str, faults: &[Fault]) {

@@ -99,6 +99,32 @@ impl Remote {
         self.send(self.request(Method::GET, path)).await
     }
 
+    /// At most so many items of a list, and whether there are more. `path` holds a `?`.
+    ///
+    /// # Errors
+    /// As [`Remote::send`].
+    pub async fn some(&self, path: &str, most: usize) -> Result<(Vec<Json>, bool), Failure> {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let limit = (most - items.len()).clamp(1, 500);
+            let page = self.get(&format!("{path}&limit={limit}{cursor}")).await?;
+            items.extend(page["items"].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(_) if items.len() >= most => return Ok((items, true)),
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok((items, false)),
+            }
+        }
+    }
+
+    /// All items of a list.
+    ///
+    /// # Errors
+    /// As [`Remote::send`].
+    pub async fn all(&self, path: &str) -> Result<Vec<Json>, Failure> {
+        Ok(self.some(path, usize::MAX).await?.0)
+    }
+
     /// Posts JSON to a path.
     ///
     /// # Errors

@@ -91,7 +91,8 @@ impl Demo {
         let base = format!("http://{}", app.address());
         let client = reqwest::Client::builder().no_proxy().build().map_err(|e| e.to_string())?;
         register(&client, &base).await?;
-        announce(&base, &parties);
+        announce(&base, &self.data, &parties);
+        tell_what_goes_on(&client, &base).await;
         let work = tokio::spawn(work(client, base, parties.clone(), self.quiet));
         let ended = app.run(told_to_stop()).await;
         work.abort();
@@ -104,15 +105,23 @@ async fn parties(tell: String, books: PathBuf) -> Result<Vec<Party>, String> {
     let taken = |port: u16| move |error: std::io::Error| format!("port {port}: {error}");
     let (cards, cloud) = (Arc::new(Cards::default()), Arc::new(Cloud::default()));
     let mailbox = Arc::new(Mailbox::default());
-    Ok(vec![
+    let faults = |party: Party| {
+        let file = books.with_file_name(format!("demo-faults-{}.json", party.name()));
+        party.kept_in(file)
+    };
+    let all = vec![
         // what was placed with it outlasts a restart of the demo, as it does with the real one
-        BobsPost::kept(SHIPPING, Some(tell), books).open(7711).await.map_err(taken(7711))?,
+        BobsPost::kept(SHIPPING, Some(tell), books.clone())
+            .open(7711)
+            .await
+            .map_err(taken(7711))?,
         crm::open(7712).await.map_err(taken(7712))?,
         verifier::open(7713).await.map_err(taken(7713))?,
         cards.open(7714).await.map_err(taken(7714))?,
         cloud.open(7715).await.map_err(taken(7715))?,
         mailbox.open(MAILBOX).await.map_err(taken(MAILBOX))?,
-    ])
+    ];
+    Ok(all.into_iter().map(faults).collect())
 }
 
 async fn register(client: &reqwest::Client, base: &str) -> Result<(), String> {
@@ -127,8 +136,20 @@ async fn register(client: &reqwest::Client, base: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn announce(base: &str, parties: &[Party]) {
-    eprintln!("Caseworker is at {base}, its data in ./data\n");
+/// Cases of an earlier run go on.
+async fn tell_what_goes_on(client: &reqwest::Client, base: &str) {
+    let path = "/v1/cases?phase=running,waiting,suspended,pending&limit=500";
+    let Ok(answer) = client.get(format!("{base}{path}")).send().await else { return };
+    let page: Json =
+        serde_json::from_str(&answer.text().await.unwrap_or_default()).unwrap_or_default();
+    let count = page["items"].as_array().map_or(0, Vec::len);
+    if count > 0 {
+        eprintln!("{count} cases of an earlier run are recovered and go on\n");
+    }
+}
+
+fn announce(base: &str, data: &std::path::Path, parties: &[Party]) {
+    eprintln!("Caseworker is at {base}, its data in {}\n", data.display());
     for party in parties {
         eprintln!("  {:10} {}", party.name(), party.address());
     }
@@ -172,7 +193,8 @@ async fn work(client: reqwest::Client, base: String, parties: Arc<Vec<Party>>, q
             eprintln!("submitted {workflow} {}", case["id"].as_str().unwrap_or(&text));
         }
         let bobs_post = parties.iter().find(|party| party.name() == "bobs-post");
-        if let Some(bobs_post) = bobs_post {
+        // once somebody has switched it, it is theirs
+        if let Some(bobs_post) = bobs_post.filter(|party| !party.is_touched()) {
             let down = match round % 20 {
                 6 => Some(true),
                 12 => Some(false),

@@ -46,10 +46,14 @@ impl Doctor {
                 }
                 Err(error) => findings.push(bad("configuration", error.to_string())),
             }
-            findings.push(match Services::load(self.services.as_deref()) {
-                Ok(services) => good("services", format!("{} are named", services.named.len())),
-                Err(error) => bad("services", error.to_string()),
-            });
+            if let Some(file) = &self.services {
+                findings.push(match Services::load(Some(file)) {
+                    Ok(services) => {
+                        good("services file", format!("{} are named", services.named.len()))
+                    }
+                    Err(error) => bad("services file", error.to_string()),
+                });
+            }
             let remote = self.connection.remote()?;
             server(&remote, &mut findings).await;
             let sick = findings.iter().any(|finding| !finding.good);
@@ -101,8 +105,12 @@ async fn server(remote: &Remote, findings: &mut Vec<Finding>) {
     }
     match remote.get("/v1/services").await {
         Ok(page) => {
-            for service in page["items"].as_array().into_iter().flatten() {
-                if service["state"] != "closed" {
+            let services = page["items"].as_array().cloned().unwrap_or_default();
+            findings.push(good("services", format!("the server has {}", services.len())));
+            for service in &services {
+                // one that is about to be tried again and that nobody waits for is nothing to look at
+                let idle = service["state"] == "half-open" && service["waiting"] == 0;
+                if service["state"] != "closed" && !idle {
                     let (name, state) = (&service["name"], &service["state"]);
                     let waiting = &service["waiting"];
                     let detail = format!("{name} is {state}, {waiting} cases wait for it");

@@ -6,6 +6,7 @@ mod case;
 mod cases;
 mod check;
 mod client;
+mod completions;
 mod dead_letters;
 mod demo;
 mod doctor;
@@ -14,6 +15,7 @@ mod output;
 mod serve;
 mod services;
 mod submit;
+mod workflows;
 
 use clap::{Parser, Subcommand};
 
@@ -55,10 +57,18 @@ enum Verb {
     Isolate(services::Isolate),
     /// End a hold
     Release(services::Release),
-    /// List what cannot go on without a person
+    /// Show what cannot go on without a person, by cause; or one letter
     DeadLetters(dead_letters::DeadLetters),
     /// Take up the case of a dead letter again
     Redrive(case::Retry),
+    /// List the definitions that are registered
+    Workflows(workflows::Workflows),
+    /// Register definitions
+    Register(workflows::Register),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+    /// Print the manual page
+    Man(completions::Man),
     /// Look at configuration, disk and server
     Doctor(doctor::Doctor),
     /// Measure this build on this machine
@@ -87,11 +97,27 @@ impl Cli {
             Verb::Release(verb) => verb.run(),
             Verb::DeadLetters(verb) => verb.run(),
             Verb::Redrive(verb) => verb.run("dead-letters", "redrive"),
+            Verb::Workflows(verb) => verb.run(),
+            Verb::Register(verb) => verb.run(),
+            Verb::Completions(verb) => verb.run(),
+            Verb::Man(verb) => verb.run(),
             Verb::Doctor(verb) => verb.run(),
             Verb::Bench(verb) => verb.run(),
             Verb::BenchEcho(verb) => verb.run(),
         }
     }
+}
+
+/// A reader that has seen enough (`| head -1`) ends a verb without a word, as other programs do.
+pub fn end_quietly_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>();
+        if text.is_some_and(|text| text.contains("Broken pipe")) {
+            std::process::exit(0);
+        }
+        usual(panic);
+    }));
 }
 
 /// A runtime for what talks to sockets.

@@ -93,6 +93,10 @@ impl Submit {
             if self.wait {
                 let status = output::cell(&case["status"]);
                 eprintln!("{} {status}", output::cell(&case["phase"]));
+                let error = &case["error"];
+                if let Some(detail) = error["detail"].as_str().or(error["title"].as_str()) {
+                    eprintln!("{} {detail}", output::cell(&error["instance"]));
+                }
             }
         }
         Ok(exit)
@@ -135,10 +139,11 @@ impl Submit {
         }
     }
 
-    /// The case once it has ended.
+    /// The case once it has ended, or stands until a person acts.
     async fn ended(&self, remote: &Remote, id: &str) -> Result<(Json, Exit), Failure> {
         let path = format!("/v1/cases/{id}/events");
-        let following = super::case::follow(remote, &path, |_| {});
+        let following =
+            super::case::follow_until(remote, &path, |event| event["type"] == "workflow.suspended");
         let patience = std::time::Duration::from_secs(self.timeout);
         match tokio::time::timeout(patience, following).await {
             Ok(followed) => followed?,
@@ -148,7 +153,14 @@ impl Submit {
             }
         }
         let case = remote.get(&format!("/v1/cases/{id}")).await?;
-        let exit = if case["phase"] == "completed" { Exit::Ok } else { Exit::EndedBadly };
+        let exit = match case["phase"].as_str() {
+            Some("completed") => Exit::Ok,
+            Some("faulted" | "cancelled") => Exit::EndedBadly,
+            _ => {
+                eprintln!("{id} is suspended: a person has to act");
+                Exit::Failed
+            }
+        };
         Ok((case, exit))
     }
 

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use place::located;
 use values::{Count, Hosts, Size, Span, Text};
 
 /// The file's content; every key has a default.
@@ -189,11 +188,24 @@ pub struct Nats {
 
 /// What is wrong with the configuration: where, what, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {detail}")]
+#[error("{place}: {detail}{}", further(.others))]
 pub struct ConfigError {
     /// File, line and column; or the variable or flag.
     pub place: String,
     pub detail: String,
+    /// What else is wrong in the same file.
+    pub others: Vec<ConfigError>,
+}
+
+impl ConfigError {
+    fn new(place: impl ToString, detail: impl ToString) -> Self {
+        Self { place: place.to_string(), detail: detail.to_string(), others: Vec::new() }
+    }
+}
+
+/// The other errors, each on a line of its own.
+fn further(others: &[ConfigError]) -> String {
+    others.iter().map(|error| format!("\n{error}")).collect()
 }
 
 /// What flags say.
@@ -212,17 +224,15 @@ impl Config {
     /// Reads a file (none: the defaults) and lays environment and flags over it.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// What is wrong, each with its key, file and line.
     pub fn load(
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
         flags: Flags,
     ) -> Result<Self, ConfigError> {
         let text = match file {
-            Some(file) => std::fs::read_to_string(file).map_err(|error| ConfigError {
-                place: file.display().to_string(),
-                detail: error.to_string(),
-            })?,
+            Some(file) => std::fs::read_to_string(file)
+                .map_err(|error| ConfigError::new(file.display(), error))?,
             None => String::new(),
         };
         let name = file.map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
@@ -242,7 +252,7 @@ impl Config {
     }
 
     fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| located(&error, text, file))
+        place::read(text, file)
     }
 
     /// Lays variables over what the file says, one at a time, so that a fault names its own.
@@ -259,7 +269,7 @@ impl Config {
             if OTHERS.contains(&key) {
                 continue;
             }
-            let fault = |detail: String| ConfigError { place: name.clone(), detail };
+            let fault = |detail: String| ConfigError::new(&name, detail);
             let (section, key) = key.split_once('_').unwrap_or((key, ""));
             let (section, key) = (section.to_lowercase(), key.to_lowercase());
             let entry = table.entry(section).or_insert_with(|| toml::Table::new().into());
@@ -275,9 +285,7 @@ impl Config {
 
     /// What no key alone can tell.
     fn check(&self) -> Result<(), ConfigError> {
-        let fault = |place: &str, detail: &str| {
-            Err(ConfigError { place: place.to_owned(), detail: detail.to_owned() })
-        };
+        let fault = |place: &str, detail: &str| Err(ConfigError::new(place, detail));
         if self.nats.url.is_some() {
             return fault("nats.url", "many nodes are not supported yet: leave it out");
         }

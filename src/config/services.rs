@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use toml::Spanned;
 
 use super::ConfigError;
-use super::place::{line_and_column, located};
+use super::place::{line_and_column, read};
 use super::values::{Count, Flag, Name, Span, WebAddress};
 use crate::domain::service::settings::{Probe, Rate, Settings, Trip};
 
@@ -105,27 +105,25 @@ impl Services {
     /// Reads a file; without one there are no services but `mail`.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// What is wrong, each with its key, file and line.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(file) = file else { return Self::parse("", "defaults") };
-        let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
-            place: file.display().to_string(),
-            detail: error.to_string(),
-        })?;
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| ConfigError::new(file.display(), error))?;
         Self::parse(&text, &file.display().to_string())
     }
 
     /// Reads a file's text.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// What is wrong, each with its key, file and line.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
-        let read: File = toml::from_str(text).map_err(|error| located(&error, text, file))?;
+        let read: File = read(text, file)?;
         let mut named: Vec<Settings> = Vec::new();
         for (name, section) in read.services {
             let fault = |byte: usize, detail: String| {
                 let (line, column) = line_and_column(text, byte);
-                ConfigError { place: format!("{file}:{line}:{column}"), detail }
+                ConfigError::new(format!("{file}:{line}:{column}"), detail)
             };
             let place = name.span().start;
             let name: Name = name.into_inner().parse().map_err(|detail| fault(place, detail))?;

@@ -8,6 +8,25 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
+/// The text of a value whatever the order of its keys: equal values have equal texts.
+pub fn canonical(json: &Json) -> String {
+    fn sorted(json: &Json) -> Json {
+        match json {
+            Json::Object(fields) => {
+                let mut fields: Vec<_> = fields.iter().collect();
+                fields.sort_by_key(|(key, _)| *key);
+                fields.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect()
+            }
+            Json::Array(items) => items.iter().map(sorted).collect(),
+            plain => plain.clone(),
+        }
+    }
+    match json {
+        Json::Object(_) | Json::Array(_) => sorted(json).to_string(),
+        plain => plain.to_string(),
+    }
+}
+
 /// A JSON value that many may hold.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Data(Arc<Json>);

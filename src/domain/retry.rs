@@ -10,13 +10,17 @@ const OUTAGE_FIRST: i64 = 200;
 const OUTAGE_MAX: i64 = 30_000;
 
 /// The delay of a retry policy before repeat `n` (counted from 0), in milliseconds: constant,
-/// `base · (n + 1)` or `base · 2ⁿ`, never more than a day.
+/// `base + increment · n` (by default `base · (n + 1)`) or `base · factorⁿ`, never more than a day.
 pub fn delay(backoff: Backoff, base: i64, n: u32) -> i64 {
     let grown = match backoff {
         Backoff::Constant => base,
-        Backoff::Linear => base.saturating_mul(i64::from(n) + 1),
-        Backoff::Exponential => {
-            base.saturating_mul(1i64.checked_shl(n.min(62)).unwrap_or(i64::MAX))
+        Backoff::Linear { increment } => {
+            let step = increment.unwrap_or(base);
+            base.saturating_add(step.saturating_mul(i64::from(n)))
+        }
+        Backoff::Exponential { factor } => {
+            // at least a millisecond grows; a float reaches the day long before it overflows
+            (base as f64 * factor.powf(f64::from(n))).min(DAY as f64) as i64
         }
     };
     grown.clamp(0, DAY)
@@ -38,9 +42,12 @@ mod tests {
     fn policies_grow_as_the_language_says() {
         let three = |backoff| [0, 1, 2].map(|n| delay(backoff, 100, n));
         assert_eq!(three(Backoff::Constant), [100, 100, 100]);
-        assert_eq!(three(Backoff::Linear), [100, 200, 300]);
-        assert_eq!(three(Backoff::Exponential), [100, 200, 400]);
-        assert_eq!(delay(Backoff::Exponential, 1000, 200), DAY);
+        assert_eq!(three(Backoff::Linear { increment: None }), [100, 200, 300]);
+        let increment = Some(30);
+        assert_eq!(three(Backoff::Linear { increment }), [100, 130, 160]);
+        assert_eq!(three(Backoff::Exponential { factor: 2.0 }), [100, 200, 400]);
+        assert_eq!(three(Backoff::Exponential { factor: 1.5 }), [100, 150, 225]);
+        assert_eq!(delay(Backoff::Exponential { factor: 2.0 }, 1000, 200), DAY);
     }
 
     #[test]

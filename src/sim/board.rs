@@ -42,7 +42,7 @@ async fn change(
 ) -> Response {
     match parties.iter().find(|party| party.name() == name) {
         Some(party) => {
-            party.change(&faults);
+            party.touch(&faults);
             Json(shown(party)).into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),

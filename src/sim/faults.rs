@@ -1,5 +1,6 @@
 //! What can go wrong with a party.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,12 +61,28 @@ pub struct Switch {
     faults: watch::Sender<Faults>,
     /// State of a small generator: the same requests meet the same faults.
     random: Mutex<u64>,
+    /// Somebody outside has changed them.
+    touched: AtomicBool,
 }
 
 impl Switch {
     /// Nothing is wrong.
     pub fn new(seed: u64) -> Self {
-        Self { faults: watch::Sender::new(Faults::default()), random: Mutex::new(seed | 1) }
+        Self {
+            faults: watch::Sender::new(Faults::default()),
+            random: Mutex::new(seed | 1),
+            touched: AtomicBool::new(false),
+        }
+    }
+
+    /// Somebody outside changes them.
+    pub fn touch(&self) {
+        self.touched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody outside has.
+    pub fn is_touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
     }
 
     /// The faults now.

@@ -25,6 +25,8 @@ pub struct Party {
     address: SocketAddr,
     switch: Arc<Switch>,
     server: tokio::task::JoinHandle<()>,
+    /// Where its faults outlast a restart.
+    file: Option<std::path::PathBuf>,
 }
 
 /// Serves one connection.
@@ -61,7 +63,7 @@ impl Party {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
         let server = tokio::spawn(run(listener, address, switch.clone(), serve));
-        Ok(Self { name, address, switch, server })
+        Ok(Self { name, address, switch, server, file: None })
     }
 
     /// Its name.
@@ -77,6 +79,37 @@ impl Party {
     /// Its faults now.
     pub fn faults(&self) -> Faults {
         self.switch.now()
+    }
+
+    /// Somebody outside changes its faults, and keeps them from then on.
+    pub fn touch(&self, change: &FaultsChange) {
+        self.switch.touch();
+        self.change(change);
+        self.keep();
+    }
+
+    /// Whether somebody outside has changed its faults.
+    pub fn is_touched(&self) -> bool {
+        self.switch.is_touched()
+    }
+
+    /// Keeps what somebody outside has switched in a file, and takes up what lies there.
+    pub fn kept_in(mut self, file: std::path::PathBuf) -> Self {
+        let known = std::fs::read(&file).ok();
+        if let Some(change) = known.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            self.switch.touch();
+            self.change(&change);
+        }
+        self.file = Some(file);
+        self
+    }
+
+    fn keep(&self) {
+        let Some(file) = &self.file else { return };
+        let bytes = serde_json::to_vec(&self.faults()).unwrap_or_default();
+        if let Err(error) = std::fs::write(file, bytes) {
+            tracing::warn!(party = self.name, %error, "its faults are not kept");
+        }
     }
 
     /// Changes its faults.

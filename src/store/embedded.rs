@@ -1,17 +1,22 @@
-//! The embedded journal, the only file that names fjall.
+//! The embedded journal, the only room that names fjall.
 //!
 //! Records lie in the order in which they were committed; an index leads from an entity and a
 //! version to them. One thread commits: it takes what is queued, writes it with one sync, answers.
 //! It never waits for company, so that a lone append is as quick as the disk.
 
+mod error;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use tokio::sync::oneshot;
 
+pub use self::error::{AppendError, OpenError, ReadError};
 use super::keys;
 use super::mark::Mark;
 use super::record::{self, RECORD_MAX};
@@ -36,50 +41,6 @@ pub struct Append<N> {
     pub count: u64,
     pub record: Vec<u8>,
     pub note: Option<N>,
-}
-
-/// Why nothing was appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    #[error("the entity is not at the expected version any more")]
-    Conflict,
-    #[error("the record is larger than {} KiB", RECORD_MAX / 1024)]
-    TooLarge,
-    #[error("the journal is closed")]
-    Closed,
-}
-
-/// Why the journal cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("the journal in {} is in use by another process", .0.display())]
-    Locked(PathBuf),
-    #[error(
-        "the journal in {} cannot be opened: {error}. It holds what was acknowledged: \
-         restore the folder from a backup, or move it away to begin anew",
-        .folder.display()
-    )]
-    Damaged { folder: PathBuf, error: String },
-    #[error(
-        "the journal in {} ends at position {found}, but {expected} was acknowledged: \
-         {} records are missing. Restore the folder from a backup; to go on without them, \
-         delete {}",
-        .folder.display(), .expected - .found, .mark.display()
-    )]
-    Short { folder: PathBuf, mark: PathBuf, found: u64, expected: u64 },
-    #[error("the journal in {} cannot be used: {error}", .folder.display())]
-    Io { folder: PathBuf, error: std::io::Error },
-}
-
-/// A read that failed: the disk's fault, or a block that is damaged.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the journal cannot be read: {0}")]
-pub struct ReadError(String);
-
-impl From<fjall::Error> for ReadError {
-    fn from(error: fjall::Error) -> Self {
-        Self(error.to_string())
-    }
 }
 
 /// What became of each append of a request, in their order.
@@ -138,6 +99,12 @@ impl<N: Absorb + Send + 'static> Journal<N> {
         if found < expected {
             let (folder, mark) = (folder.to_owned(), mark_path);
             return Err(OpenError::Short { folder, mark, found, expected });
+        }
+        if expected == 0 && found > 0 {
+            tracing::warn!(
+                mark = %mark_path.display(), found,
+                "the mark is missing or damaged: whether the journal ends too early is not known"
+            );
         }
         let tail = Arc::new(Tail::behind(found));
         let (requests, queue) = mpsc::channel();
@@ -204,7 +171,7 @@ impl<N: Absorb + Send + 'static> Journal<N> {
         for entry in store.index.range(start..=end).take(most) {
             let position = entry.value()?;
             let record = store.records.get(&*position)?;
-            let record = record.ok_or_else(|| ReadError("a record is missing".to_owned()))?;
+            let record = record.ok_or_else(|| ReadError::damage("a record is missing"))?;
             found.push(record.to_vec());
         }
         Ok(found)
@@ -247,8 +214,42 @@ impl<N: Absorb + Send + 'static> Journal<N> {
         let range = keys::position(after + 1)..=keys::position(u64::MAX);
         let mut found = Vec::new();
         for entry in self.shared.store.records.range(range).take(most) {
-            let (key, value) = entry.into_inner()?;
-            found.push((keys::position_of(&key).unwrap_or(0), value.to_vec()));
+            match entry.into_inner() {
+                Ok((key, value)) => {
+                    found.push((keys::position_of(&key).unwrap_or(0), value.to_vec()));
+                }
+                Err(error) => {
+                    let error = ReadError::from(error);
+                    return if error.damaged {
+                        self.around_damage(after, most)
+                    } else {
+                        Err(error)
+                    };
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The same one by one, where a block is damaged: what lies in it is named and left out. A page
+    /// ends with its last position, readable or not, so that the reader gets past it.
+    fn around_damage(&self, after: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
+        let last = self.last_position()?.min(after.saturating_add(most as u64));
+        let mut found = Vec::new();
+        let mut lost = 0;
+        for position in after + 1..=last {
+            match self.at(position) {
+                Ok(Some(record)) => found.push((position, record)),
+                Ok(None) => {}
+                Err(error) if error.damaged => lost += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        if lost > 0 {
+            tracing::error!(after, last, lost, "records of the journal cannot be read");
+        }
+        if found.last().is_none_or(|(position, _)| *position < last) {
+            found.push((last, Vec::new()));
         }
         Ok(found)
     }
@@ -434,6 +435,3 @@ pub fn check_chain(
     }
     Ok(previous)
 }
-
-#[cfg(test)]
-mod tests;

@@ -17,7 +17,8 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::case::event::{
-    Answer, Came, Change, Doubt, Entry, Event, Received, Start, Submission, TaskEvent, Wait, WaitKind,
+    Answer, Came, Change, Doubt, Entry, Event, Received, Start, Submission, TaskEvent, Wait,
+    WaitKind,
 };
 use crate::domain::case::problem::Problem;
 use crate::domain::data::Data;

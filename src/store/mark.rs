@@ -20,7 +20,8 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Opens the file, and reads the highest position that it holds; 0 for a new one.
+    /// Opens the file, and reads the highest position that it holds; 0 for a new one, or where neither
+    /// of its slots is whole.
     ///
     /// # Errors
     /// When the file cannot be opened or read.

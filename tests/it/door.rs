@@ -203,7 +203,7 @@ async fn the_description_names_every_path() {
             assert_ne!(answer.status, 405, "{path}");
         }
     }
-    assert_eq!(document["paths"].as_object().unwrap().len(), 24);
+    assert_eq!(document["paths"].as_object().unwrap().len(), 26);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -120,12 +120,14 @@ async fn a_full_disk_is_refused_before_it_is_full() {
         server.start_unready().await;
         until("it says why", || async {
             let ready = server.get("/readyz").await;
-            (ready.status == 503).then_some(ready.json)
+            (ready.json["reasons"][0]["name"] == "refusing").then_some(ready)
         })
         .await
     });
     let answer = refused.await.unwrap();
-    assert_eq!(answer["reasons"], json!(["the disk holds less than `[data] min_free`"]));
+    assert_eq!(answer.status, 503);
+    let detail = "the disk holds less than `[data] min_free`";
+    assert_eq!(answer.json["reasons"], json!([{"name": "refusing", "detail": detail}]));
     let answer = server.post("/v1/cases", &json!({"workflow": "orders/order"})).await;
     assert_eq!((answer.status, answer.headers.contains_key("retry-after")), (503, true));
 }

@@ -39,7 +39,7 @@ async fn a_case_is_suspended_resumed_and_cancelled() {
     assert!(last.ends_with(&["workflow.cancelled"]), "{last:?}");
     let suspended = history.iter().find(|e| e["type"] == "workflow.suspended").unwrap();
     assert_eq!(suspended["by"], json!({"who": "local", "from": "http", "why": "a look"}));
-    let versions: Vec<_> = history.iter().map(|e| e["version"].as_u64().unwrap()).collect();
+    let versions: Vec<_> = history.iter().map(|e| e["revision"].as_u64().unwrap()).collect();
     assert_eq!(versions, (1..=versions.len() as u64).collect::<Vec<_>>());
 }
 

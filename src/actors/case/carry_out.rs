@@ -17,7 +17,7 @@ use crate::domain::case::command::{Command, Facts, Rejection};
 use crate::domain::case::decide::{decide, remember};
 use crate::domain::case::derive;
 use crate::domain::case::effect::{Ask, Effect};
-use crate::domain::case::event::Submission;
+use crate::domain::case::event::{Event, Submission};
 use crate::domain::case::interpret::{Decided, Halt, is_braked};
 use crate::domain::case::state::State;
 use crate::domain::case::summary::{Summary, answered};
@@ -271,8 +271,7 @@ pub async fn make(
 ) -> Result<Made, Halt> {
     let submitted = submission_of(command).map(|submission| submission.priority);
     let priority = state.map(|state| state.priority).or(submitted).unwrap_or(definition.priority);
-    let facts =
-        Facts { now: office.clock.now(), seed: office.seed(), taken_over: office.begun };
+    let facts = Facts { now: office.clock.now(), seed: office.seed(), taken_over: office.begun };
     let mut desk = OfficeDesk::new(office, id, definition.id.clone(), priority, state, facts.now);
     loop {
         match decide(definition, id, state, command, facts, &mut desk) {
@@ -333,11 +332,11 @@ pub async fn commit(
         .then(|| Snapshot { state: state.clone(), hash }.encode());
     let snapshot_taken = snapshot.is_some();
     let due = summary.due;
-    let note = Note {
-        answered: answered(&definition, before, &events),
-        summary: Box::new(summary),
-        snapshot,
-    };
+    let alerted = events.iter().any(|event| matches!(event, Event::Alerted { .. }));
+    let alerted = alerted.then(|| summary.clone());
+    let answered = answered(&definition, before, &events);
+    let service = answered.last().map(|(service, _)| service.clone());
+    let note = Note { answered, summary: Box::new(summary), snapshot };
     let append = Append {
         entity: Entity::from(state.id),
         expected: state.version - count,
@@ -354,7 +353,10 @@ pub async fn commit(
         return Err(error);
     }
     let reached = Reached { version: state.version, ended: state.phase.ended() };
-    office.count_phase(before.map(|s| s.phase), state.phase, &events);
+    office.count_phase(before.map(|s| s.phase), state.phase);
+    if let Some(alerted) = &alerted {
+        office.tell_of_alerts(alerted, service.as_deref(), &events);
+    }
     office.watches.reached(state.id, reached);
     if let Some(due) = due {
         office.timers.note(due, state.id);

@@ -163,6 +163,7 @@ impl Desk for OfficeDesk<'_> {
             expr: expr.clone(),
             input: input.clone(),
             bound: bound.to_vec(),
+            now: self.now,
         });
         None
     }

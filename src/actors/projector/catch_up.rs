@@ -43,11 +43,7 @@ struct Passing {
 ///
 /// # Errors
 /// When the journal cannot be read or the views cannot be written.
-pub fn catch_up(
-    office: &Arc<Office>,
-    views: &Views,
-    handle: &Handle,
-) -> Result<(), ProjectError> {
+pub fn catch_up(office: &Arc<Office>, views: &Views, handle: &Handle) -> Result<(), ProjectError> {
     let mut cases = HashMap::new();
     let mut shapes = Shapes::load(views)?;
     let mut told = Instant::now();

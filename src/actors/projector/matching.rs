@@ -19,10 +19,10 @@ use crate::store::views::wakes::{News, Wake};
 use crate::store::views::{TableError, Views};
 
 /// Earlier events that a new listener is told of at the most; the newest count.
-const EARLIER: usize = 1000;
+const EARLIER: usize = 100_000;
 
 /// Earlier events that a new shape is applied to at the most.
-const EARLIER_SHAPED: usize = 20_000;
+const EARLIER_SHAPED: usize = 100_000;
 
 /// All shapes, by what they are found by.
 pub struct Shapes(HashMap<Short, Shape>);

@@ -149,9 +149,13 @@ pub fn bring_up(office: &Arc<Office>, handle: &Handle) -> Result<(), ProjectErro
     for _ in 0..2 {
         office.views.fill_up_to(office.journal.last_position()?);
         let writer = office.views.writer()?;
+        let (from, to) = office.views.progress().unwrap_or_default();
         match catch_up(office, &writer, handle) {
             Ok(()) if !office.views.are_damaged() => {
                 office.views.filled();
+                if to > from {
+                    tracing::info!(records = to - from, "the views were filled from the journal");
+                }
                 return Ok(());
             }
             Ok(()) | Err(ProjectError::Views(_)) => {}

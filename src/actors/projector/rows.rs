@@ -16,10 +16,10 @@ use crate::domain::ids::{CaseId, EntityKind};
 use crate::store::note::Note;
 use crate::store::record;
 use crate::store::transitions;
-use crate::store::views::{TableError, Views};
 use crate::store::views::dead_letters::{DeadRow, DeadState, group};
 use crate::store::views::services::Calls;
 use crate::store::views::wakes::{News, Wake};
+use crate::store::views::{TableError, Views};
 
 /// Versions from which on a case may have left a snapshot.
 const SNAPSHOT_FROM: u64 = 16;
@@ -90,6 +90,10 @@ impl<'a> Rows<'a> {
 
     /// Anything but a case.
     pub fn record(&mut self, position: u64, bytes: &[u8]) -> Result<(), ProjectError> {
+        if bytes.is_empty() {
+            // a place of the journal that cannot be read; it was named where it was met
+            return Ok(());
+        }
         let Ok((header, events)) = record::decode(bytes) else {
             tracing::error!(position, "a record in the journal is damaged");
             return Ok(());

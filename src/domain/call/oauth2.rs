@@ -26,6 +26,8 @@ pub struct Credentials {
     pub encoding: TokenEncoding,
     pub scopes: Vec<String>,
     pub audiences: Vec<String>,
+    /// Who may have issued the token; none: anybody.
+    pub issuers: Vec<String>,
 }
 
 impl Credentials {
@@ -62,6 +64,7 @@ impl Credentials {
             encoding,
             scopes: texts("/scopes"),
             audiences: texts("/audiences"),
+            issuers: texts("/issuers"),
         })
     }
 
@@ -76,6 +79,8 @@ impl Credentials {
         parts.extend(self.scopes.iter().map(String::as_str));
         parts.push("|");
         parts.extend(self.audiences.iter().map(String::as_str));
+        parts.push("|");
+        parts.extend(self.issuers.iter().map(String::as_str));
         let parts: Vec<&[u8]> = parts.iter().map(|p| p.as_bytes()).collect();
         crate::domain::ids::Bits::derived(&parts).0
     }
@@ -139,12 +144,29 @@ impl Credentials {
 /// A token and how long it is good for, in milliseconds.
 ///
 /// # Errors
-/// When the answer holds none.
-pub fn token_in(answer: &Json) -> Result<(Arc<str>, i64), String> {
+/// When the answer holds none, or one of an issuer that is not among these (none: all are).
+pub fn token_in(answer: &Json, issuers: &[String]) -> Result<(Arc<str>, i64), String> {
     let token = answer.get("access_token").and_then(Json::as_str);
     let token = token.ok_or("the authority's answer holds no access_token")?;
+    if !issuers.is_empty() {
+        let issuer = issuer_of(token).or_else(|| answer.get("iss")?.as_str().map(str::to_owned));
+        let issuer =
+            issuer.ok_or("the token does not say who issued it, but `issuers` are named")?;
+        if !issuers.contains(&issuer) {
+            return Err(format!("the token's issuer `{issuer}` is not among the `issuers`"));
+        }
+    }
     let life = answer.get("expires_in").and_then(Json::as_i64).unwrap_or(DEFAULT_LIFE);
     Ok((token.into(), (life - MARGIN).max(1) * 1000))
+}
+
+/// The `iss` claim of a JWT. Its signature is the business of whom the token is shown to.
+fn issuer_of(token: &str) -> Option<String> {
+    use base64::Engine as _;
+    let claims = token.split('.').nth(1)?;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let claims: Json = serde_json::from_slice(&claims).ok()?;
+    Some(claims.get("iss")?.as_str()?.to_owned())
 }
 
 #[cfg(test)]
@@ -197,8 +219,14 @@ mod tests {
 
     #[test]
     fn reads_the_answer() {
-        let (token, life) = token_in(&json!({"access_token": "t", "expires_in": 65})).unwrap();
+        let (token, life) = token_in(&json!({"access_token": "t", "expires_in": 65}), &[]).unwrap();
         assert_eq!((&*token, life), ("t", 60_000));
-        assert!(token_in(&json!({})).is_err());
+        assert!(token_in(&json!({}), &[]).is_err());
+        // {"iss":"https://idp"}
+        let signed = json!({"access_token": "e30.eyJpc3MiOiJodHRwczovL2lkcCJ9.x"});
+        assert!(token_in(&signed, &["https://idp".to_owned()]).is_ok());
+        for answer in [&signed, &json!({"access_token": "opaque"})] {
+            assert!(token_in(answer, &["https://other".to_owned()]).is_err());
+        }
     }
 }

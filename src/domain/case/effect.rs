@@ -103,5 +103,5 @@ pub enum Preparation {
     /// An OpenAPI document, kept under its address.
     Document(HttpRequest),
     /// A token, kept under a key that tells apart whom it is for.
-    Token { key: [u8; 16], request: HttpRequest },
+    Token { key: [u8; 16], request: HttpRequest, issuers: Vec<String> },
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::derive;
 use super::event::{Change, Event, TaskEvent, Wait};
 use super::evolve::what_it_left;
+use super::phase::Phase;
 use super::state::{Stage, State, TryStage};
 use super::summary::ShownWait;
 use crate::domain::time::Timestamp;
@@ -159,5 +160,22 @@ pub fn open_tasks(definition: &Definition, state: &State) -> Vec<OpenTask> {
             wait,
         });
     });
+    let failed = || {
+        let reference = state.error.as_ref()?.instance.as_deref()?;
+        definition.find(reference)
+    };
+    if state.phase == Phase::Faulted
+        && !tasks.iter().any(|task| task.phase == "faulted")
+        && let Some(task) = failed()
+    {
+        // it went with the flow when the case undid what it did
+        tasks.push(OpenTask {
+            reference: task.reference.clone(),
+            phase: "faulted",
+            attempt: 0,
+            next_attempt_at: None,
+            wait: None,
+        });
+    }
     tasks
 }

@@ -118,7 +118,9 @@ impl Entry {
     pub fn undo_input(&self) -> Data {
         match &self.knowledge {
             Knowledge::Done(Kept::Output(data) | Kept::Answer(data)) => data.clone(),
-            Knowledge::Done(Kept::Gone) | Knowledge::Unknown(_) | Knowledge::NotDone => Data::null(),
+            Knowledge::Done(Kept::Gone) | Knowledge::Unknown(_) | Knowledge::NotDone => {
+                Data::null()
+            }
         }
     }
 }

@@ -11,8 +11,10 @@ use crate::domain::workflow::model::ErrorFilter;
 /// What the DSL's own error types begin with.
 const STANDARD: &str = "https://serverlessworkflow.io/spec/1.0.0/errors/";
 
-/// Older spellings of [`STANDARD`] that definitions still filter on.
-const SPELLINGS: [&str; 3] = [
+/// Other spellings of [`STANDARD`] that definitions filter on: older ones, and the one that the
+/// specification moves to.
+const SPELLINGS: [&str; 4] = [
+    "https://open-workflow-specification.org/spec/1.0.0/errors/",
     "https://serverlessworkflow.io/spec/1.0.0/errors/",
     "https://serverlessworkflow.io/dsl/errors/types/",
     "https://serverlessworkflow.io/errors/types/",
@@ -150,14 +152,55 @@ impl Problem {
             && equal(&filter.detail, &self.detail)
     }
 
+    /// Whether it is an error of the definition or the configuration, not of a service.
+    pub fn is_configuration(&self) -> bool {
+        SPELLINGS.iter().any(|spelling| {
+            self.kind.strip_prefix(spelling) == Some(Standard::Configuration.name())
+        })
+    }
+
     /// What groups dead letters: errors of the same cause, whatever case they belong to.
     pub fn cause(&self) -> String {
         if &*self.kind == RUNAWAY {
             return "runaway".to_owned();
         }
         let name = SPELLINGS.iter().find_map(|s| self.kind.strip_prefix(s)).unwrap_or(&self.kind);
-        format!("{name} {}", self.status)
+        match (name, &self.detail) {
+            // what an expression or a check says is its cause; what differs from case to case is not
+            ("expression" | "validation" | "configuration" | "runtime", Some(detail)) => {
+                format!("{name} {}: {}", self.status, in_general(detail))
+            }
+            // an error of the author's own is told by its title; standard ones are called alike
+            _ if name == &*self.kind => match &self.title {
+                Some(title) => format!("{name} {}: {}", self.status, in_general(title)),
+                None => format!("{name} {}", self.status),
+            },
+            _ => format!("{name} {}", self.status),
+        }
     }
+}
+
+/// A message without its numbers and quotations.
+fn in_general(detail: &str) -> String {
+    const MAX: usize = 120;
+    let mut general = String::new();
+    let mut quoted = false;
+    for c in detail.chars() {
+        match c {
+            '"' => {
+                quoted = !quoted;
+                general.push_str(if quoted { "\"" } else { "…\"" });
+            }
+            _ if quoted => {}
+            '0'..='9' if general.ends_with('#') => {}
+            '0'..='9' => general.push('#'),
+            c => general.push(c),
+        }
+        if general.len() >= MAX {
+            break;
+        }
+    }
+    general
 }
 
 fn same_type(a: &str, b: &str) -> bool {

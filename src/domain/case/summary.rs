@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::derive::{self, TaskWait};
-use super::event::{Change, Event, Parent, Received, WaitKind};
+use super::event::{Came, Change, Event, Parent, Received, WaitKind};
 use super::phase::Phase;
 use super::problem::Problem;
 use super::state::{Activation, Body, Note, Stage, State};
@@ -37,6 +37,8 @@ pub struct Summary {
     pub owes: bool,
     /// Services that its calls are parked behind.
     pub parked: Vec<Parked>,
+    /// Services that its calls are repeated at after failures, under a closed breaker.
+    pub repeating: Vec<Parked>,
     pub listening: Vec<Listening>,
     /// Children whose end it waits for.
     pub children: Vec<CaseId>,
@@ -112,6 +114,7 @@ impl Summary {
     pub fn of(definition: &Definition, state: &State) -> Self {
         let waits = derive::waits(definition, state);
         let mut parked = Vec::new();
+        let mut repeating = Vec::new();
         let mut listening = Vec::new();
         let mut children = Vec::new();
         state.walk(&mut |activation| {
@@ -125,8 +128,17 @@ impl Summary {
                             parked.push(Parked { service: service.clone(), since: *since });
                         }
                     }
+                    Stage::Pausing { .. } => {
+                        let since = call.waiting_since.unwrap_or(activation.started_at);
+                        let service = call.service.clone();
+                        repeating.extend(service.map(|service| Parked { service, since }));
+                    }
                     Stage::Child { case, .. } => children.push(*case),
-                    _ => {}
+                    Stage::Parked { .. }
+                    | Stage::Ready
+                    | Stage::Preparing { .. }
+                    | Stage::InFlight { .. }
+                    | Stage::Person { .. } => {}
                 },
                 Body::Listen { taken, expected } => {
                     let (task, iteration) = (activation.task, activation.iteration);
@@ -152,6 +164,7 @@ impl Summary {
             due: derive::next_due(state),
             owes: derive::owes(state),
             parked,
+            repeating,
             listening,
             children,
             parent: state.parent.clone(),
@@ -266,6 +279,9 @@ pub fn answered(
                 started.push((key, service.clone()));
                 continue;
             }
+            // what never left us says nothing of the service
+            Change::Retried { outcome: Some(Came::NotSent), .. } => continue,
+            Change::Faulted { error, .. } if error.is_configuration() => continue,
             Change::Completed { .. } => Answered::Answered,
             Change::Faulted { error, .. } if error.status >= 400 => Answered::Answered,
             Change::Retried { .. } | Change::Faulted { .. } => Answered::Failed,

@@ -145,7 +145,8 @@ impl State {
         iteration: u32,
     ) -> Option<&mut Activation> {
         let in_tree = self.find_any(definition, task).filter(|a| a.iteration == iteration);
-        let (is_there, has_failed) = (in_tree.is_some(), in_tree.is_some_and(|a| a.failed.is_some()));
+        let (is_there, has_failed) =
+            (in_tree.is_some(), in_tree.is_some_and(|a| a.failed.is_some()));
         let beside = self.detached_place((task, iteration));
         match beside {
             Some(place) if !is_there || has_failed => Some(&mut self.detached[place]),

@@ -78,6 +78,8 @@ pub struct Gate {
     /// Places kept for admitted cases, each counted as a call in flight.
     kept: HashMap<CaseId, Timestamp>,
     admitted: HashMap<CaseId, Timestamp>,
+    /// The last call that met an outage, until one is answered.
+    last_failure: Option<Cause>,
 }
 
 impl Gate {
@@ -95,6 +97,7 @@ impl Gate {
             line: Line::default(),
             kept: HashMap::new(),
             admitted: HashMap::new(),
+            last_failure: None,
         }
     }
 
@@ -175,12 +178,17 @@ impl Gate {
         self.in_flight = self.in_flight.saturating_sub(1);
         match reply {
             Reply::Answered => {
+                self.last_failure = None;
                 self.window.note(now, case, true, &self.settings.breaker);
                 if let Some(bucket) = &mut self.bucket {
                     bucket.recover();
                 }
             }
-            Reply::Outage { .. } => self.window.note(now, case, false, &self.settings.breaker),
+            Reply::Outage { status, detail } => {
+                let (status, detail) = (*status, detail.clone());
+                self.last_failure = Some(Cause { at: now, status, detail });
+                self.window.note(now, case, false, &self.settings.breaker);
+            }
             Reply::Throttled(after) => self.throttled(*after, now),
             Reply::NotSent => {}
         }
@@ -406,6 +414,11 @@ impl Gate {
 
     pub fn circuit(&self) -> &Circuit {
         &self.circuit
+    }
+
+    /// The last call that met an outage, if none was answered since.
+    pub fn last_failure(&self) -> Option<&Cause> {
+        self.last_failure.as_ref()
     }
 
     pub fn in_flight(&self) -> u32 {

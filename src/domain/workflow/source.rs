@@ -120,10 +120,37 @@ pub fn read(text: &str, format: Format) -> Result<Node, Faults> {
             return Ok(placeless(&json));
         }
         Err((place, detail)) => {
-            faults.push(Fault::at(place, "", detail, "write the definition as YAML 1.2 or JSON"));
+            faults.push(Fault::at(place, "", detail, remedy(text, place)));
         }
     }
     Err(faults)
+}
+
+/// What mends broken YAML, judged by the line at which it broke and the one above.
+fn remedy(text: &str, place: Place) -> String {
+    let above = text.lines().take(place.line).filter(|line| !line.trim().is_empty());
+    let lines: Vec<&str> = above.collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let last = lines.last().copied().unwrap_or_default();
+    let earlier = &lines[..lines.len().saturating_sub(1)];
+    let tabbed = |line: &&&str| line[..indent(line)].contains('\t');
+    if lines.iter().rev().take(2).any(|line| tabbed(&line)) {
+        return "indent with spaces; YAML allows no tabs there".to_owned();
+    }
+    let fits = earlier.iter().any(|line| {
+        let item = line.trim_start().starts_with("- ");
+        indent(line) == indent(last) || item && indent(line) + 2 == indent(last)
+    });
+    if !earlier.is_empty() && !fits {
+        let columns = indent(last);
+        return format!("indent it like one of the lines above; it begins after {columns} spaces");
+    }
+    if text.trim().is_empty() {
+        return "write the definition as YAML 1.2 or JSON".to_owned();
+    }
+    "look at the indentation of this line and the one above: items of a list begin with `- `, \
+     and a text with `: ` or ` #` in it stands in quotes"
+        .to_owned()
 }
 
 fn check_json(text: &str) -> Result<(), Faults> {

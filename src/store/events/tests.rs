@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{decode, encode};
 use crate::domain::case::event::{
-    Answer, Came, Change, Doubt, Entry, Event, Parent, Received, Start, Submission, TaskEvent, Wait, WaitKind,
+    Answer, Came, Change, Doubt, Entry, Event, Parent, Received, Start, Submission, TaskEvent,
+    Wait, WaitKind,
 };
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;

@@ -150,6 +150,18 @@ impl Views {
         Ok((count, oldest))
     }
 
+    /// How many cases repeat calls to a service that fails, and since when the oldest does.
+    pub fn count_repeating(&self, service: &str) -> Result<(u64, Option<Timestamp>), TableError> {
+        let prefix = keys::repeats(service);
+        let count = self.counts.get(&prefix);
+        let first = match count {
+            0 => None,
+            _ => self.table.scan(&prefix, Bound::Unbounded).next().transpose()?,
+        };
+        let since = first.and_then(|(key, _)| keys::number_at(&key, prefix.len()));
+        Ok((count, since.map(|n| Timestamp(n as i64))))
+    }
+
     fn cases_under(&self, prefix: &[u8], most: usize) -> Result<Vec<CaseId>, TableError> {
         let found = self.table.scan(prefix, Bound::Unbounded).take(most);
         found.filter_map(|e| e.map(|(key, _)| keys::case_at_end(&key)).transpose()).collect()

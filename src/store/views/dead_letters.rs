@@ -77,8 +77,7 @@ impl Views {
     /// Writes a dead letter.
     pub fn put_dead_letter(&self, row: &DeadRow) -> Result<(), TableError> {
         let before = self.dead_letter(row.id)?.map(|before| before.state);
-        let (was_open, is_open) =
-            (before == Some(DeadState::Open), row.state == DeadState::Open);
+        let (was_open, is_open) = (before == Some(DeadState::Open), row.state == DeadState::Open);
         if was_open != is_open {
             self.counts.add(&[keys::DEAD_OPEN], is_open);
         }

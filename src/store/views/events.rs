@@ -58,7 +58,8 @@ impl Views {
     /// When sled fails; so for all below.
     pub fn shapes(&self) -> Result<Vec<Shape>, TableError> {
         let rows = self.table.scan(&[keys::SHAPE], Bound::Unbounded);
-        rows.filter_map(|e| e.and_then(|(_, value)| self.decoded(Some(value))).transpose()).collect()
+        rows.filter_map(|e| e.and_then(|(_, value)| self.decoded(Some(value))).transpose())
+            .collect()
     }
 
     /// Keeps a shape.

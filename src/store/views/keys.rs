@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::Summary;
+use crate::domain::data::canonical;
 use crate::domain::ids::{Bits, CaseId, DeadId};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{DefinitionId, TaskId};
@@ -20,6 +21,7 @@ pub const WAIT: u8 = b'k';
 pub const WAIT_ON: u8 = b'x';
 pub const AT_SERVICE: u8 = b'y';
 pub const LINE: u8 = b'v';
+pub const REPEATS: u8 = b'R';
 pub const TIMER: u8 = b't';
 pub const OWES: u8 = b'e';
 pub const PENDING: u8 = b'q';
@@ -119,6 +121,11 @@ pub fn line(service: &str) -> Vec<u8> {
     key(LINE, &[&short(&[service.as_bytes()])])
 }
 
+/// Cases whose calls to a service are repeated: since when, case.
+pub fn repeats(service: &str) -> Vec<u8> {
+    key(REPEATS, &[&short(&[service.as_bytes()])])
+}
+
 pub fn dead(id: DeadId) -> Vec<u8> {
     key(DEAD, &[&id.0.0])
 }
@@ -154,6 +161,16 @@ pub fn of_summary(summary: &Summary) -> Vec<Vec<u8>> {
         place.extend(case);
         keys.push(place);
     }
+    for repeating in &summary.repeating {
+        let at_service = listed(at_service(&repeating.service));
+        if !keys.contains(&at_service) {
+            keys.push(at_service);
+        }
+        let mut place = repeats(&repeating.service);
+        place.extend(time(repeating.since));
+        place.extend(case);
+        keys.push(place);
+    }
     if summary.phase == Phase::Pending {
         let rank = [9u8.saturating_sub(summary.priority)];
         keys.push(key(PENDING, &[&rank, &time(summary.created_at), case]));
@@ -182,7 +199,7 @@ pub fn event_type(kind: Option<&str>) -> Short {
 
 /// What correlations expect or found, as part of a key; none: nothing in particular.
 pub fn correlated(values: Option<&Json>) -> Short {
-    values.map_or([0; 8], |values| short(&[values.to_string().as_bytes()]))
+    values.map_or([0; 8], |values| short(&[canonical(values).as_bytes()]))
 }
 
 /// A listener: type, shape, values, case, task, iteration.
@@ -206,7 +223,7 @@ fn listeners(summary: &Summary) -> impl Iterator<Item = Vec<u8>> + '_ {
 /// The prefix under which a key is counted, if its kind is.
 pub fn counted(key: &[u8]) -> Option<&[u8]> {
     match key.first()? {
-        &LINE => key.get(..9),
+        &LINE | &REPEATS => key.get(..9),
         &PENDING => key.get(..1),
         _ => None,
     }

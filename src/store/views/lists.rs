@@ -46,7 +46,9 @@ impl CaseFilter {
             && any(&self.phase, |p| *p == case.phase)
             && any(&self.status, |s| case.status.as_deref() == Some(s))
             && any(&self.subject, |s| case.subject.as_deref() == Some(s))
-            && any(&self.service, |s| case.parked.iter().any(|p| *p.service == **s))
+            && any(&self.service, |s| {
+                case.parked.iter().chain(&case.repeating).any(|p| *p.service == **s)
+            })
             && any(&self.wait, |(kind, on)| {
                 case.wait.as_ref().is_some_and(|wait| {
                     wait.kind == *kind && (on.is_none() || wait.on.as_deref() == on.as_deref())

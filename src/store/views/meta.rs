@@ -32,6 +32,9 @@ pub struct Meta {
     clean: bool,
     /// When unclean ends were found.
     unclean: Vec<Timestamp>,
+    /// Bytes of the file when they were last opened or closed: it never shrinks, and what is missing
+    /// of it would end the process at the first look.
+    size: u64,
 }
 
 /// The file, and where the views lie.
@@ -69,6 +72,8 @@ impl Place {
             Some("they are of another version")
         } else if !known.clean && known.boot != boot {
             Some("the machine went down while they were open")
+        } else if size_of(home, known.folder) < known.size {
+            Some("a part of their file is missing")
         } else if unclean.len() >= 2 {
             Some("the process ended uncleanly twice within a minute")
         } else {
@@ -79,7 +84,8 @@ impl Place {
         if why.is_some() {
             unclean.clear();
         }
-        let meta = Meta { engine, schema, folder, boot, clean: false, unclean };
+        let size = size_of(home, folder);
+        let meta = Meta { engine, schema, folder, boot, clean: false, unclean, size };
         let place = Self { home: home.to_owned(), meta };
         if why.is_some() {
             place.remove_others();
@@ -99,6 +105,7 @@ impl Place {
     /// When it cannot be noted.
     pub fn next(&mut self) -> Result<PathBuf, TableError> {
         self.meta.folder += 1;
+        self.meta.size = 0;
         self.write()?;
         Ok(self.folder())
     }
@@ -109,6 +116,7 @@ impl Place {
     /// When it cannot be noted.
     pub fn close(&mut self) -> Result<(), TableError> {
         self.meta.clean = true;
+        self.meta.size = size_of(&self.home, self.meta.folder);
         self.meta.unclean.clear();
         self.write()
     }
@@ -136,6 +144,12 @@ impl Place {
     }
 }
 
+/// Bytes of the file in a folder of views; 0 where there is none.
+fn size_of(home: &Path, folder: u64) -> u64 {
+    let file = home.join(folder.to_string()).join("data.mdb");
+    std::fs::metadata(file).map_or(0, |file| file.len())
+}
+
 fn failed(error: std::io::Error) -> TableError {
     TableError::new(error.to_string())
 }
@@ -160,6 +174,20 @@ mod tests {
         assert!(!place.folder().exists());
         assert_eq!(open("c", 60_000 + 60).1, None);
         assert_eq!(open("c", 120_000 + 70).1, None, "two kills more than a minute apart");
+    }
+
+    #[test]
+    fn views_of_which_a_part_is_missing_are_not_opened() {
+        let home = tempfile::tempdir().unwrap();
+        let open = |at: i64| Place::open(home.path(), "a", Timestamp(at)).unwrap();
+        let (mut place, _) = open(0);
+        std::fs::create_dir(place.folder()).unwrap();
+        let file = place.folder().join("data.mdb");
+        std::fs::write(&file, [0; 100]).unwrap();
+        place.close().unwrap();
+        assert_eq!(open(100_000).1, None);
+        std::fs::write(&file, [0; 50]).unwrap();
+        assert!(open(200_000).1.is_some());
     }
 
     #[test]

@@ -177,4 +177,3 @@ impl Views {
         self.table.commit()
     }
 }
-

@@ -54,6 +54,7 @@ fn summary() -> impl Strategy<Value = Summary> {
             }),
             due: due.map(Timestamp),
             owes,
+            repeating: Vec::new(),
             parked: (0..2)
                 .filter(|n| parked & (1 << n) != 0)
                 .map(|n| Parked { service: SERVICES[n].into(), since: Timestamp(since) })
@@ -113,7 +114,7 @@ proptest! {
         for summary in puts {
             writer.put_case(&summary).unwrap();
             rows.insert(summary.id, summary);
-            if rows.len() % 3 == 0 {
+            if rows.len().is_multiple_of(3) {
                 writer.commit(1).unwrap();
             }
         }

@@ -37,9 +37,6 @@ pub fn attempt_started(
     call.attempt = begun.attempt;
     call.service.clone_from(begun.service);
     call.stage = Stage::InFlight { service: begun.service.clone(), at: begun.at };
-    if call.misses == 0 {
-        call.waiting_since = None;
-    }
     if call.asking {
         if let Some(entry) = state.ledger.get_mut(key) {
             entry.attempts = begun.attempt;

@@ -16,8 +16,7 @@ pub fn refresh(state: &mut State, at: Timestamp) {
 
 /// Whether a call at or below the activation stands still.
 fn refresh_below(activation: &mut Activation, held: bool, at: Timestamp) -> bool {
-    let mut stands =
-        activation.failed.is_none() && activation.call().is_some_and(Call::stands);
+    let mut stands = activation.failed.is_none() && activation.call().is_some_and(Call::stands);
     for child in activation.children_mut() {
         stands |= refresh_below(child, held, at);
     }

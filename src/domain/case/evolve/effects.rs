@@ -3,7 +3,7 @@
 use crate::domain::case::event::Doubt;
 use crate::domain::case::ledger::{Entry, Fate, Kept, Knowledge, Pinned};
 use crate::domain::case::state::{Activation, Body, Call, Stage, State, TryStage};
-use crate::domain::data::Data;
+use crate::domain::data::{Data, canonical};
 use crate::domain::ids::Bits;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{self, Definition, Kind, Task, TaskId};
@@ -98,7 +98,7 @@ pub fn items(definition: &Definition, state: &State, task: TaskId) -> u64 {
         if let Body::For { items, turn: Some(turn), .. } = &around.body
             && let Some(item) = items.get(*turn as usize)
         {
-            parts.push(item.to_string().into_bytes());
+            parts.push(canonical(item).into_bytes());
         }
     }
     if parts.is_empty() {
@@ -169,7 +169,8 @@ pub fn detach(definition: &Definition, state: &mut State, key: Key, fate: Fate) 
 /// on by itself.
 pub fn ask_beside(definition: &Definition, state: &mut State, key: Key) {
     let asks = definition.task(key.0).metadata.reconcile.is_some();
-    let unknown = state.ledger.get(key).is_some_and(|e| matches!(e.knowledge, Knowledge::Unknown(_)));
+    let unknown =
+        state.ledger.get(key).is_some_and(|e| matches!(e.knowledge, Knowledge::Unknown(_)));
     if asks && unknown && state.detached_place(key).is_none() {
         push_detached(definition, state, key, Fate::Detached);
     }
@@ -323,9 +324,8 @@ fn is_needed(definition: &Definition, state: &State, entry: &Entry) -> bool {
     }
     // what was not done, and what is asked anew, leaves nothing to recall; but a generation that was
     // undone or that ended badly must not be given again
-    let generations = entry.generation > 0
-        || entry.fate == Fate::Undone
-        || matches!(task.kind, Kind::Run(_));
+    let generations =
+        entry.generation > 0 || entry.fate == Fate::Undone || matches!(task.kind, Kind::Run(_));
     let recalled = entry.is_done() && !called_anew(task);
     (recalled || generations || matches!(entry.knowledge, Knowledge::Unknown(_)))
         && may_be_entered_again(definition, state, entry)

@@ -118,12 +118,7 @@ impl State {
     }
 
     /// Which entry of the task it is, if it is entered now.
-    pub fn next_iteration(
-        &self,
-        definition: &Definition,
-        task: &Task,
-        turn: Option<u32>,
-    ) -> u32 {
+    pub fn next_iteration(&self, definition: &Definition, task: &Task, turn: Option<u32>) -> u32 {
         let before = match self.entered_again(definition, task, turn) {
             Some(saved) => saved.iter().find(|(id, _)| *id == task.id).map(|(_, n)| *n),
             None => self.entries.get(&task.id).copied(),
@@ -339,7 +334,10 @@ fn body(
             // what may have been done, or was done without a trace here, is asked for first
             let open = known.is_some_and(|known| {
                 known.fate != Fate::Undone
-                    && matches!(known.knowledge, Knowledge::Unknown(_) | Knowledge::Done(Kept::Gone))
+                    && matches!(
+                        known.knowledge,
+                        Knowledge::Unknown(_) | Knowledge::Done(Kept::Gone)
+                    )
             });
             let asking = open && task.metadata.reconcile.is_some();
             Body::Call(Box::new(Call::new(asking, known.map_or(0, |known| known.attempts))))
@@ -360,19 +358,14 @@ fn pinned_context(task: &Task) -> bool {
     let template = |template: &Template| template.exprs().iter().any(|e| e.uses(Arg::Context));
     let call_uses = |call: &model::Call| match call {
         model::Call::Http(http) => {
-            endpoint(&http.endpoint)
-                || uses(&http.headers)
-                || uses(&http.query)
-                || uses(&http.body)
+            endpoint(&http.endpoint) || uses(&http.headers) || uses(&http.query) || uses(&http.body)
         }
         model::Call::OpenApi(openapi) => uses(&openapi.parameters),
         model::Call::Email(with) => template(with),
         model::Call::Echo(with) => uses(with),
     };
     let asked = task.metadata.reconcile.as_ref().is_some_and(|question| {
-        call_uses(&question.call)
-            || question.found.uses(Arg::Context)
-            || template(&question.output)
+        call_uses(&question.call) || question.found.uses(Arg::Context) || template(&question.output)
     });
     if asked {
         return true;

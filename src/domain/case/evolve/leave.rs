@@ -151,7 +151,7 @@ pub fn skip(
     let Some(parent_id) = parent_id else {
         return corrupt("only branches are skipped");
     };
-    let Kind::Fork { branches, .. } = &definition.task(parent_id).kind else {
+    let Kind::Fork { branches, compete } = &definition.task(parent_id).kind else {
         return corrupt("only branches are skipped");
     };
     let place = branches.iter().position(|&id| id == task);
@@ -161,7 +161,8 @@ pub fn skip(
     let input = parent.input.clone();
     match (&mut parent.body, place) {
         (Body::Fork(branches), Some(place)) => {
-            branches[place] = Branch::Done(input);
+            // a branch that is skipped wins no race
+            branches[place] = if *compete { Branch::Dropped } else { Branch::Done(input) };
             Ok(())
         }
         _ => corrupt("a branch of no fork"),
@@ -197,7 +198,9 @@ pub fn cancelled(
     if unsettled {
         effects::lost(definition, state, key.0, version);
     }
-    if is_call && !unsettled && !keep
+    if is_call
+        && !unsettled
+        && !keep
         && let Some(entry) = state.ledger.get_mut(key)
     {
         entry.running = None;

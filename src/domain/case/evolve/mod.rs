@@ -9,8 +9,8 @@ mod stretch;
 mod stuck;
 mod task;
 
-use super::event::{Event, Submission};
 use super::clock::Clock;
+use super::event::{Event, Submission};
 use super::ledger::{Entry, Fate};
 use super::phase::Phase;
 use super::state::{Activation, Alert, Flow, Seq, State, Taken, Unwinding};
@@ -120,8 +120,7 @@ pub fn evolve(
             let data = start.data.clone().unwrap_or_else(|| state.input.clone());
             state.context = data.clone();
             state.flow = Flow { seq: Seq::begin(data), ..Flow::default() };
-            state.clock =
-                start.deadline.map(|deadline| Clock::begin(deadline.since(at), at, true));
+            state.clock = start.deadline.map(|deadline| Clock::begin(deadline.since(at), at, true));
         }
         Event::Task(event) => task::apply(definition, state, event, at)?,
         Event::Suspended { reason, error: None, .. } => {
@@ -151,6 +150,8 @@ pub fn evolve(
             state.unwinding = Some(Unwinding { reason: reason.clone(), error: error.clone() });
             state.hold = None;
             state.flow.failed = None;
+            // what is left there has failed, and is not taken up again
+            state.flow.seq.child = None;
             stuck::settle_stuck(state);
             effects::unwind(definition, state);
         }
@@ -218,7 +219,9 @@ fn end(definition: &Definition, state: &mut State, at: Timestamp) {
         of_the_compensation || detached.iter().any(|a| (a.task, a.iteration) == entry.key())
     };
     state.ledger.retain(|entry| {
-        entry.fate == Fate::Undoing || (entry.fate == Fate::Due && entry.is_done()) || is_open(entry)
+        entry.fate == Fate::Undoing
+            || (entry.fate == Fate::Due && entry.is_done())
+            || is_open(entry)
     });
     state.detached = detached;
     if state.ledger.is_empty() {

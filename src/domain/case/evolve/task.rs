@@ -205,12 +205,7 @@ fn faulted(
 }
 
 /// The ledger learns what became of a call whose task failed.
-fn call_failed(
-    definition: &Definition,
-    state: &mut State,
-    key: (TaskId, u32),
-    ended: &Ended<'_>,
-) {
+fn call_failed(definition: &Definition, state: &mut State, key: (TaskId, u32), ended: &Ended<'_>) {
     if let Some(answer) = ended.answer {
         let kept = match answer {
             Answer::Kept(answer) => Kept::Answer(answer.clone()),

@@ -52,7 +52,7 @@ impl Interpreter<'_> {
                 let name = service.name;
                 let change = Change::Preparing { entry: None, service: name.clone() };
                 self.emit_joined(key, change)?;
-                self.ask(key, attempt, Some(name), Ask::Prepare(Box::new(preparation)))
+                self.ask(key, attempt, Some(name), Ask::Prepare(preparation))
             }
         }
     }

@@ -247,7 +247,8 @@ impl Interpreter<'_> {
             Kind::Try { catch, .. } => {
                 let policy = catch.retry.as_ref();
                 if let Some(limit) = policy.and_then(|policy| policy.attempt_duration.as_ref()) {
-                    entry.attempt_deadline = Some(self.span(limit, &input, &place)?.after(self.now));
+                    entry.attempt_deadline =
+                        Some(self.span(limit, &input, &place)?.after(self.now));
                 }
             }
             _ => {}

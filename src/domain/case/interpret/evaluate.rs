@@ -72,7 +72,7 @@ impl Interpreter<'_> {
                 let found = bound.iter().find(|(used, _)| used == wanted);
                 found.map(|(_, value)| value.clone()).unwrap_or_default()
             };
-            match expr.evaluate(input, bind, Limits::INLINE) {
+            match expr.evaluate(input, bind, Limits::INLINE.at(self.now.0)) {
                 // too much for a runtime thread, perhaps not for one of its own
                 Err(Failure::Overrun(_)) => self.desk.evaluate_apart(expr, input, &bound),
                 evaluated => Some(evaluated),

@@ -76,6 +76,12 @@ impl Interpreter<'_> {
             .map(|a| (a.task, a.iteration))
             .collect();
         for (depth, &try_key) in around.iter().enumerate() {
+            let inner = depth.checked_sub(1).map_or(key, |below| around[below]);
+            if self.races_on_without(try_key, inner)? {
+                // of a race, an error drops its branch alone
+                self.fail_between(&around[..depth], &failed.error)?;
+                return self.emit_task(inner, Change::dropped());
+            }
             let caught = match self.caught_by(try_key, &failed.error) {
                 Ok(caught) => caught,
                 Err(Trouble::Halt(halt)) => return Err(halt),
@@ -91,6 +97,19 @@ impl Interpreter<'_> {
             return self.handle(try_key, caught, &failed.error);
         }
         self.uncaught(key, &around, &failed.error)
+    }
+
+    /// Whether a race goes on when one of its branches has failed.
+    fn races_on_without(&self, fork: Key, failed: Key) -> Result<bool, Halt> {
+        let Kind::Fork { compete: true, .. } = &self.task(fork.0).kind else { return Ok(false) };
+        let Body::Fork(branches) = &self.in_tree(fork)?.body else { return Ok(false) };
+        Ok(branches.iter().any(|branch| match branch {
+            Branch::Ready | Branch::Done(_) => true,
+            Branch::Running(child) => {
+                (child.task, child.iteration) != failed && child.failed.is_none()
+            }
+            Branch::Dropped => false,
+        }))
     }
 
     fn handle(&mut self, key: Key, caught: Caught, error: &Problem) -> Result<(), Halt> {
@@ -244,6 +263,10 @@ impl Interpreter<'_> {
     /// the flow.
     pub(super) fn cancel_tree(&mut self, key: Key, why: Leaving) -> Result<(), Halt> {
         self.cancel_below(key, why)?;
+        if self.in_tree(key)?.failed.is_some() {
+            // it has ended already, and goes with what is around it
+            return Ok(());
+        }
         let goes_on = self.goes_on(key)?;
         let settled = goes_on && self.is_settled_when(key, why)?;
         self.cancel_child_of(key)?;

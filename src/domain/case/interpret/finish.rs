@@ -39,13 +39,16 @@ impl Interpreter<'_> {
     ) -> Result<(), Halt> {
         if self.is_detached(key) {
             // nobody waits for an output: what was answered is recorded as it is
-            return self.emit_task(key, Change::Completed {
-                output: raw,
-                context: None,
-                then: None,
-                skipped: false,
-                recalled: false,
-            });
+            return self.emit_task(
+                key,
+                Change::Completed {
+                    output: raw,
+                    context: None,
+                    then: None,
+                    skipped: false,
+                    recalled: false,
+                },
+            );
         }
         let left = match self.left(key, raw.clone()) {
             Ok(left) => left,
@@ -77,6 +80,7 @@ impl Interpreter<'_> {
         let mut place = self.place(key)?;
         let raw_output = raw.clone().unwrap_or_else(|| unchanged.clone());
         place.raw_output = Some(raw_output.clone());
+        self.recall_authorization(task, &mut place)?;
         let mut output = raw;
         if let Some(transform) = &task.output.transform {
             output = Some(self.render(transform, &raw_output, &place)?);

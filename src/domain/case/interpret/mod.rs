@@ -2,6 +2,7 @@
 //! for each part of the language; `scan` alone decides what comes next.
 
 mod attempt;
+mod authorize;
 mod brake;
 mod children;
 mod enter;

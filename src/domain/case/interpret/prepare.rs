@@ -8,7 +8,6 @@ use serde_json::{Map, Value as Json};
 use super::evaluate::Place;
 use super::{Interpreter, Key, Trouble};
 use crate::domain::call::http::{self, Parts};
-use crate::domain::call::oauth2::Credentials;
 use crate::domain::call::{openapi, uri};
 use crate::domain::case::desk::Service;
 use crate::domain::case::effect::{Ask, Child, ChildSubmission, Preparation};
@@ -18,7 +17,7 @@ use crate::domain::data::Data;
 use crate::domain::mail::Mail;
 use crate::domain::workflow::expr::Arg;
 use crate::domain::workflow::model::{
-    Auth, Call, Emit, Endpoint, HttpCall, Kind, OpenApiCall, Run, Template, Uri,
+    Call, Emit, Endpoint, HttpCall, Kind, OpenApiCall, Run, Template, Uri,
 };
 
 /// The service that mails go to.
@@ -32,11 +31,11 @@ pub enum Prepared {
     /// It can start: behind this service's breaker, if it has one.
     Ask { service: Option<Service>, ask: Ask },
     /// Something has to be fetched first.
-    Fetch { service: Service, preparation: Preparation },
+    Fetch { service: Service, preparation: Box<Preparation> },
 }
 
 /// Either a value, or what has to be fetched before there is one.
-enum Or<T> {
+pub(super) enum Or<T> {
     Have(T),
     Need(Prepared),
 }
@@ -45,7 +44,7 @@ fn expression(detail: String) -> Trouble {
     Problem::new(Standard::Expression, detail).into()
 }
 
-fn configuration(detail: String) -> Trouble {
+pub(super) fn configuration(detail: String) -> Trouble {
     Problem::new(Standard::Configuration, detail).into()
 }
 
@@ -191,81 +190,7 @@ impl Interpreter<'_> {
             ..Parts::default()
         };
         let preparation = Preparation::Document(http::request(parts, ""));
-        Ok(Or::Need(Prepared::Fetch { service, preparation }))
-    }
-
-    /// The `Authorization` header's value; `$authorization` is known from here on.
-    fn authorize(
-        &mut self,
-        auth: Option<&Auth>,
-        input: &Data,
-        place: &mut Place,
-    ) -> Result<Or<Option<String>>, Trouble> {
-        let Some(auth) = auth else { return Ok(Or::Have(None)) };
-        let value = match auth {
-            Auth::Basic { username, password } => {
-                let username = self.render_text(username, input, place)?;
-                http::basic(&username, &self.render_text(password, input, place)?)
-            }
-            Auth::Bearer { token } => {
-                format!("Bearer {}", self.render_text(token, input, place)?)
-            }
-            Auth::BasicSecret(name) => {
-                let secret = self.secret(name)?;
-                let text = |key: &str| secret.get(key).and_then(Json::as_str);
-                match (text("username"), text("password")) {
-                    (Some(username), Some(password)) => http::basic(username, password),
-                    _ => return Err(lacks(name, "username and password")),
-                }
-            }
-            Auth::BearerSecret(name) => {
-                let secret = self.secret(name)?;
-                let token = secret.as_str().or_else(|| secret.get("token").and_then(Json::as_str));
-                let Some(token) = token else { return Err(lacks(name, "token")) };
-                format!("Bearer {token}")
-            }
-            Auth::OAuth2(oauth2) => {
-                let secret = match &oauth2.client_secret {
-                    Some(secret) => Some(self.render_text(secret, input, place)?),
-                    None => None,
-                };
-                let credentials = Credentials {
-                    authority: self.address(&oauth2.authority, input, place)?,
-                    token_endpoint: oauth2.token_endpoint.clone(),
-                    client_id: self.render_text(&oauth2.client_id, input, place)?,
-                    client_secret: secret,
-                    authentication: oauth2.authentication,
-                    encoding: oauth2.encoding,
-                    scopes: oauth2.scopes.clone(),
-                    audiences: oauth2.audiences.clone(),
-                };
-                match self.token(&credentials)? {
-                    Or::Have(token) => format!("Bearer {token}"),
-                    Or::Need(first) => return Ok(Or::Need(first)),
-                }
-            }
-            Auth::OAuth2Secret(name) => {
-                let secret = self.secret(name)?;
-                let credentials = Credentials::from_secret(&secret).map_err(configuration)?;
-                match self.token(&credentials)? {
-                    Or::Have(token) => format!("Bearer {token}"),
-                    Or::Need(first) => return Ok(Or::Need(first)),
-                }
-            }
-        };
-        let (scheme, parameter) = value.split_once(' ').unwrap_or((&value, ""));
-        let described = serde_json::json!({"scheme": scheme, "parameter": parameter});
-        place.authorization = Some(Data::from(described));
-        Ok(Or::Have(Some(value)))
-    }
-
-    fn token(&mut self, credentials: &Credentials) -> Result<Or<Arc<str>>, Trouble> {
-        let key = credentials.key();
-        if let Some(token) = self.desk.token(&key) {
-            return Ok(Or::Have(token));
-        }
-        let service = self.service_at(&credentials.url())?;
-        let preparation = Preparation::Token { key, request: credentials.request() };
+        let preparation = Box::new(preparation);
         Ok(Or::Need(Prepared::Fetch { service, preparation }))
     }
 
@@ -354,7 +279,12 @@ impl Interpreter<'_> {
         self.address(&endpoint.uri, input, place)
     }
 
-    fn address(&mut self, uri: &Uri, input: &Data, place: &Place) -> Result<String, Trouble> {
+    pub(super) fn address(
+        &mut self,
+        uri: &Uri,
+        input: &Data,
+        place: &Place,
+    ) -> Result<String, Trouble> {
         match uri {
             Uri::Template(parts) => uri::expand(parts, input).map_err(expression),
             Uri::Expr(expr) => {
@@ -365,7 +295,7 @@ impl Interpreter<'_> {
         }
     }
 
-    fn service_at(&mut self, url: &str) -> Result<Service, Trouble> {
+    pub(super) fn service_at(&mut self, url: &str) -> Result<Service, Trouble> {
         let host = uri::host_of(url).map_err(configuration)?;
         let service = self.desk.service_of(&host);
         if service.refused {
@@ -468,6 +398,6 @@ fn is_secret(template: &Template) -> bool {
     template.exprs().iter().any(|e| e.uses(Arg::Secrets) || e.uses(Arg::Authorization))
 }
 
-fn lacks(name: &str, what: &str) -> Trouble {
+pub(super) fn lacks(name: &str, what: &str) -> Trouble {
     Problem::new(Standard::Authorization, format!("the secret `{name}` holds no {what}")).into()
 }

@@ -1,7 +1,7 @@
 //! A task that is entered again under its key: what the ledger knows decides whether it is called.
 
 use super::{Halt, Interpreter, Key};
-use crate::domain::case::event::{Change, Doubt};
+use crate::domain::case::event::{Change, Doubt, Wait, WaitKind};
 use crate::domain::case::evolve::effects::{called_anew, items};
 use crate::domain::case::ledger::{Fate, Kept, Knowledge};
 use crate::domain::case::problem::{Problem, Standard};
@@ -50,6 +50,15 @@ impl Interpreter<'_> {
     /// Whether an effect that cannot be asked for is repeated, dropped, or left to a person.
     fn repeat_unknown(&mut self, key: Key, doubt: Doubt) -> Result<bool, Halt> {
         let safe = self.repeatable(key)?;
+        if self.is_detached(key) && self.is_run(key) {
+            // the child may have begun: it is cancelled, and waited for
+            let child = self.child_id(key);
+            let on = Some(child.to_string().into());
+            let wait = Wait { kind: WaitKind::Case, on, until: None, detail: None };
+            self.emit_task(key, Change::Waiting { entry: None, wait, outcome: None })?;
+            self.cancel_child(key, child);
+            return Ok(true);
+        }
         if self.is_detached(key) {
             let undoes = self.task(key.0).metadata.compensate.is_some();
             if safe && undoes {

@@ -15,8 +15,8 @@ impl Interpreter<'_> {
     pub(super) fn task_timeout(&mut self, key: Key) -> Result<(), Halt> {
         self.cancel_below(key, Leaving::Otherwise)?;
         let goes_on = self.goes_on(key)?;
-        let asks_anew = called_anew(self.task(key.0))
-            && self.task(key.0).metadata.compensate.is_none();
+        let asks_anew =
+            called_anew(self.task(key.0)) && self.task(key.0).metadata.compensate.is_none();
         let keep = goes_on && !asks_anew;
         self.cancel_child_of(key)?;
         let reference = &self.task(key.0).reference;

@@ -32,7 +32,7 @@ fn a_request_is_made_of_its_arguments() {
     world.start(json!({"id": "a b", "q": "x&y"}));
     let request = world.request(0);
     assert_eq!(&*request.method, "POST");
-    assert_eq!(request.url, "http://shop/orders/a%20b?n=5&q=x%26y");
+    assert_eq!(request.url, "http://shop/orders/a%20b?q=x%26y&n=5");
     let body = HttpBody::Json(Data::from(json!({"order": "a b", "at": "place"})));
     assert_eq!(request.body, Some(body));
     let key = format!("{}/do/0/place/1", world.id);
@@ -136,7 +136,7 @@ fn a_token_is_fetched_once_and_used() {
     world.start(json!({}));
     let effect = world.effect();
     let Ask::Prepare(preparation) = &effect.ask else { panic!() };
-    let Preparation::Token { key, request } = &**preparation else { panic!() };
+    let Preparation::Token { key, request, .. } = &**preparation else { panic!() };
     assert_eq!(request.url, "http://idp/oauth2/token");
     assert_eq!(effect.service.as_deref(), Some("idp"));
     assert_eq!(world.phase(), Phase::Running);

@@ -3,39 +3,40 @@
 use serde_json::json;
 
 use super::world;
-use super::world::{START, World, done, failed, not_done, unknown};
-use crate::domain::case::command::{ChildOutcome, Command, Outcome, Verdict};
+use super::world::{World, done, failed, unknown};
+use crate::domain::case::command::{ChildOutcome, Command, Outcome};
 use crate::domain::case::derive;
 use crate::domain::case::effect::Ask;
-use crate::domain::case::event::{Change, Event, WaitKind};
+use crate::domain::case::event::{Change, Event};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::time::DAY;
 
-const UNDO: &str = "compensate: {call: http, with: {method: delete, endpoint: 'http://a/{id}'}}";
-const ASK: &str = "reconcile: {call: http, with: {method: get, endpoint: 'http://a/asked'}, found: '.items | length > 0', output: '.items[0]'}";
+pub(super) const UNDO: &str =
+    "compensate: {call: http, with: {method: delete, endpoint: 'http://a/{id}'}}";
+pub(super) const ASK: &str = "reconcile: {call: http, with: {method: get, endpoint: 'http://a/asked'}, found: '.items | length > 0', output: '.items[0]'}";
 
-fn started(body: &str) -> World {
+pub(super) fn started(body: &str) -> World {
     let mut world = world(body);
     world.start(json!({}));
     world
 }
 
-fn suspending(body: &str) -> World {
+pub(super) fn suspending(body: &str) -> World {
     started(&format!(
         "document: {{dsl: '1.0.3', namespace: t, name: t, version: '1.0.0', metadata: {{onError: suspend}}}}\n{body}"
     ))
 }
 
-fn cancel() -> Command {
+pub(super) fn cancel() -> Command {
     Command::Cancel { reason: "no more".into() }
 }
 
-fn retry() -> Command {
+pub(super) fn retry() -> Command {
     Command::Retry { reason: "again".into(), task: None, outcome: None, output: None }
 }
 
-fn method(world: &World) -> String {
+pub(super) fn method(world: &World) -> String {
     world.request(0).method.to_string()
 }
 
@@ -123,7 +124,8 @@ fn a_try_that_begins_again_recalls_what_was_done() {
 
 #[test]
 fn resuming_asks_for_a_permit_again() {
-    let mut world = world("do: [{p: {call: http, with: {method: post, endpoint: 'http://bob/'}}}]\n");
+    let mut world =
+        world("do: [{p: {call: http, with: {method: post, endpoint: 'http://bob/'}}}]\n");
     world.desk.open.insert("bob".into());
     world.start(json!({}));
     world.tell(Command::Suspend { reason: "wait".into() });
@@ -217,7 +219,8 @@ fn a_call_that_timed_out_is_recorded_and_undone_with_the_case() {
 
 #[test]
 fn retrying_a_run_starts_a_new_child() {
-    let mut world = suspending("do: [{sub: {run: {workflow: {namespace: a, name: b, version: latest}}}}]\n");
+    let mut world =
+        suspending("do: [{sub: {run: {workflow: {namespace: a, name: b, version: latest}}}}]\n");
     let child = |world: &mut World| {
         let effect = world.effect();
         let Ask::Run(child) = &effect.ask else { panic!() };
@@ -449,195 +452,4 @@ fn a_workflow_that_timed_out_has_all_its_time_again_when_a_person_retries_it() {
     assert_eq!(world.phase(), Phase::Running);
     world.answer(&post, done(json!({"ok": 1})));
     assert_eq!(world.output(), json!({"ok": 1}));
-}
-
-#[test]
-fn what_did_not_leave_counts_for_nothing() {
-    let mut world = started(
-        "do: [{p: {call: http, with: {method: post, endpoint: 'http://nobody/'}, timeout: {after: PT5S}}}]\n",
-    );
-    world.desk.unknown.insert("nobody".into());
-    for _ in 0..50 {
-        world.answer_next(Outcome::NotSent);
-        assert_eq!(world.phase(), Phase::Waiting);
-        world.pass_to_next();
-    }
-    let mut misses = None;
-    world.state().walk(&mut |a| misses = a.call().map(|call| call.misses));
-    assert_eq!(misses, Some(0));
-    world.answer_next(done(json!(1)));
-    assert_eq!(world.output(), json!(1));
-}
-
-#[test]
-fn swallowed_errors_leave_nothing_behind() {
-    let size = |turns: usize| {
-        let mut world = started(
-            "do:
-  - loop:
-      for: {in: '[range(200)]'}
-      do:
-        - t: {try: [{p: {call: http, with: {method: post, endpoint: 'http://a/', body: {a: '${ . }'}}}}], catch: {}}
-        - w: {wait: PT1S}
-",
-        );
-        for _ in 0..turns {
-            world.answer_next(failed(500));
-            world.pass_to_next();
-        }
-        serde_json::to_string(world.state()).unwrap().len()
-    };
-    assert!(size(100) <= size(5) + 60, "{} {}", size(100), size(5));
-}
-
-#[test]
-fn failing_expressions_in_an_error_path_go_outwards_and_end() {
-    for catch in [
-        "when: '.title | startswith(\"x\")'",
-        "exceptWhen: '.title | startswith(\"x\")'",
-        "retry: {when: '.title | startswith(\"x\")'}",
-        "retry: {exceptWhen: '.title | startswith(\"x\")'}",
-        "retry: {delay: '${ .nothing }'}",
-        "errors: {with: {status: 418}}}, output: {as: '${ .a + {} + 1 }'",
-        "do: [{a: {if: '.x | startswith(1)', set: {b: 1}}}]",
-    ] {
-        let mut world = world(&format!(
-            "do: [{{t: {{try: [{{f: {{raise: {{error: {{type: 'https://x/y', status: 418}}}}}}}}], catch: {{{catch}}}}}}}]\n"
-        ));
-        world.start(json!({"a": 1}));
-        assert_eq!(world.phase(), Phase::Faulted, "{catch}");
-        assert_eq!(world.error().status, 400, "{catch}");
-        assert!(world.history.len() < 12, "{catch}: {}", world.history.len());
-    }
-}
-
-#[test]
-fn an_error_of_an_error_path_can_be_retried_by_a_person() {
-    let mut world = suspending(
-        "do: [{t: {try: [{p: {call: http, with: {method: get, endpoint: 'http://a/'}}}], catch: {when: '.detail | test(1)'}}}]\n",
-    );
-    world.answer_next(failed(404));
-    assert_eq!(world.phase(), Phase::Suspended);
-    world.tell(retry());
-    world.answer_next(done(json!(1)));
-    assert_eq!(world.output(), json!(1));
-}
-
-#[test]
-fn a_case_that_only_moves_itself_is_stopped() {
-    for body in [
-        "do: [{a: {set: {n: 1}}}, {b: {set: {n: 2}, then: a}}]\n",
-        "do: [{t: {try: [{f: {raise: {error: {type: 'https://x/y', status: 418}}}}], catch: {retry: {}}}}]\n",
-    ] {
-        let mut world = world(body);
-        world.start(json!({}));
-        assert_eq!(world.phase(), Phase::Suspended);
-        assert_eq!(world.state().alert.as_ref().map(|a| &*a.cause), Some("runaway"));
-        assert!(world.history.len() < 60_000, "{}", world.history.len());
-        world.tell(retry());
-        assert_eq!(world.phase(), Phase::Suspended, "it runs away again");
-        world.tell(cancel());
-        assert_eq!(world.phase(), Phase::Cancelled);
-    }
-}
-
-#[test]
-fn a_loop_over_a_long_list_is_no_runaway() {
-    let mut world = world("do: [{l: {for: {in: '[range(12000)]'}, do: [{s: {set: {n: 1}}}]}}]\n");
-    world.start(json!({}));
-    assert_eq!(world.phase(), Phase::Completed);
-}
-
-#[test]
-fn an_oversized_input_or_text_is_an_error_of_its_task() {
-    let large = "[range(40000)] | map(\"xxxxxxxxxx\") | join(\"\")";
-    for task in [
-        format!("{{set: {{a: 1}}, input: {{from: {{a: '${{ {large} }}', b: '${{ {large} }}'}}}}}}"),
-        format!("{{raise: {{error: {{type: 'https://x/y', status: 400, detail: '${{ {large} }}'}}}}}}"),
-    ] {
-        let mut world = world(&format!("do: [{{t: {{try: [{{a: {task}}}], catch: {{do: [{{m: {{set: {{caught: true}}}}}}]}}}}}}]\n"));
-        world.start(json!({}));
-        assert_eq!(world.output(), json!({"caught": true}), "{task}");
-    }
-}
-
-#[test]
-fn secrets_stay_out_of_the_errors_of_expressions() {
-    let mut world = world(
-        "use: {secrets: [shop]}\ndo: [{p: {call: http, with: {method: get, endpoint: 'http://a/', headers: {x: '${ $secrets.shop.token }'}}}}]\n",
-    );
-    world.desk.secrets.insert("shop".into(), std::sync::Arc::new(json!("s3cr3t")));
-    world.start(json!({}));
-    let error = world.error();
-    assert!(!error.detail.as_deref().unwrap_or_default().contains("s3cr3t"), "{error:?}");
-}
-
-#[test]
-fn early_events_are_not_lost_behind_many_others() {
-    let mut world = started(
-        "do:
-  - ticks:
-      for: {in: '[range(400)]'}
-      do: [{tick: {listen: {to: {one: {with: {type: tick}}}}}}]
-  - last: {listen: {to: {one: {with: {type: early}}}}}
-",
-    );
-    let deliver = |world: &mut World, kind: &str, position: u64| {
-        let event = super::world::event(kind, "", json!({"n": position})).into();
-        let incoming = crate::domain::case::command::Incoming { event, position };
-        world.tell(Command::Deliver(incoming.into()));
-    };
-    deliver(&mut world, "early", 1);
-    for position in 2..402 {
-        deliver(&mut world, "tick", position);
-    }
-    deliver(&mut world, "early", 1);
-    assert_eq!(world.output(), json!([{"n": 1}]));
-}
-
-#[test]
-fn attempts_that_are_under_way_here_are_not_lost() {
-    let mut world = started("do: [{p: {call: http, with: {method: post, endpoint: 'http://a/'}}}]\n");
-    let post = world.effect();
-    world.desk.under_way.insert((post.task, post.iteration, post.attempt));
-    world.tell(Command::Recover);
-    world.tell(Command::Recover);
-    assert_eq!(world.phase(), Phase::Running);
-    world.answer(&post, done(json!(1)));
-    assert_eq!(world.output(), json!(1));
-}
-
-#[test]
-fn unknown_stays_unknown_whatever_comes_later() {
-    let mut world = started(&format!(
-        "do: [{{p: {{call: http, with: {{method: put, endpoint: 'http://a/'}}, metadata: {{{UNDO}}}}}}}]\n"
-    ));
-    world.answer_next(unknown());
-    world.pass_to_next();
-    world.answer_next(not_done());
-    world.tell(cancel());
-    // a PUT is safe: it is repeated until it is known, then undone
-    assert_eq!(method(&world), "PUT");
-    world.answer_next(done(json!({"id": 1})));
-    assert_eq!(method(&world), "DELETE");
-    world.answer_next(done(json!(null)));
-    assert_eq!(world.phase(), Phase::Cancelled);
-}
-
-#[test]
-fn a_silent_call_without_a_question_is_a_persons_when_the_case_is_undone() {
-    let mut world = world("do: [{p: {call: http, with: {method: post, endpoint: 'http://a/'}}}]\n");
-    world.start(json!({}));
-    let post = world.effect();
-    world.tell(cancel());
-    world.answer(&post, unknown());
-    assert_eq!(world.shown_wait().map(|wait| wait.kind), Some(WaitKind::Person));
-    world.tell(Command::Retry {
-        reason: "seen".into(),
-        task: None,
-        outcome: Some(Verdict::Repeat),
-        output: None,
-    });
-    assert_eq!(world.phase(), Phase::Cancelled);
-    assert!(world.now >= START);
 }

@@ -3,6 +3,7 @@
 
 mod calls;
 mod control;
+mod error_paths;
 mod events;
 mod ledger;
 mod outage;
@@ -10,6 +11,7 @@ mod people;
 mod properties;
 mod resilience;
 mod undo;
+mod unknown;
 mod world;
 
 pub use world::{echo_world, world};

@@ -105,7 +105,7 @@ impl Desk for TestDesk {
         let bind = |wanted: &Used| {
             bound.iter().find(|(used, _)| used == wanted).map(|(_, v)| v.clone()).unwrap()
         };
-        let limits = Limits { fuel: 500_000, built: 50_000, stack: 1 << 20 };
+        let limits = Limits { fuel: 500_000, ..Limits::INLINE };
         Some(expr.evaluate(input, bind, limits))
     }
 }

@@ -28,7 +28,9 @@ fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let all = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-        let mut defs: Vec<_> = all.filter(|def| !TAKEN_OUT.contains(&def.name)).collect();
+        let all = all.filter(|def| !TAKEN_OUT.contains(&def.name));
+        let ours = jaq_core::load::parse(include_str!("defs.jq"), |p| p.defs());
+        let mut defs: Vec<_> = all.chain(ours.unwrap_or_default()).collect();
         let calls = defs.iter().map(|def| Named::in_def(def).calls).collect();
         // only what defines functions of its own can recurse
         defs.iter_mut().for_each(|def| guard_term(&mut def.body));

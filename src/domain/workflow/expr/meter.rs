@@ -16,19 +16,31 @@ pub struct Limits {
     pub built: u64,
     /// Bytes of stack below the caller's frame.
     pub stack: usize,
+    /// Bytes that may be made, all in all: text, and what arrays and objects take.
+    pub bytes: u64,
+    /// The time of the decision, in milliseconds since 1970; what `now` gives.
+    pub now: i64,
 }
 
 impl Limits {
     /// For expressions that run on a runtime thread: a few milliseconds at most, and half of the
     /// 2 MiB that such a thread has.
-    pub const INLINE: Self = Self { fuel: 200_000, built: 50_000, stack: 1 << 20 };
+    pub const INLINE: Self =
+        Self { fuel: 200_000, built: 50_000, stack: 1 << 20, bytes: 16 << 20, now: 0 };
 
     /// For expressions that run on a thread of their own with [`Limits::APART_STACK`].
-    pub const APART: Self = Self { fuel: 20_000_000, built: 150_000, stack: 192 << 20 };
+    pub const APART: Self =
+        Self { fuel: 20_000_000, built: 150_000, stack: 192 << 20, bytes: 128 << 20, now: 0 };
 
     /// Stack of the threads that [`Limits::APART`] is made for, in bytes; reserved, not used,
     /// until an expression recurses.
     pub const APART_STACK: usize = 256 << 20;
+
+    /// The same for a decision of this time.
+    #[must_use]
+    pub fn at(self, now: i64) -> Self {
+        Self { now, ..self }
+    }
 }
 
 /// Which bound an evaluation ran into.
@@ -37,6 +49,9 @@ pub enum Overrun {
     Fuel,
     Built,
     Stack,
+    Bytes,
+    /// It outlasted its time on the wall.
+    Time,
 }
 
 impl Overrun {
@@ -46,6 +61,8 @@ impl Overrun {
             Self::Fuel => "took more steps than an expression may",
             Self::Built => "built more arrays and objects than an expression may",
             Self::Stack => "recursed deeper than an expression may",
+            Self::Bytes => "took more memory than an expression may",
+            Self::Time => "took more time than an expression may",
         }
     }
 }
@@ -54,10 +71,13 @@ impl Overrun {
 struct Meter {
     fuel: u64,
     built: u64,
+    bytes: u64,
     floor: usize,
+    now: i64,
 }
 
-const UNMETERED: Meter = Meter { fuel: u64::MAX, built: u64::MAX, floor: 0 };
+const UNMETERED: Meter =
+    Meter { fuel: u64::MAX, built: u64::MAX, bytes: u64::MAX, floor: 0, now: 0 };
 
 thread_local! {
     static METER: Cell<Meter> = const { Cell::new(UNMETERED) };
@@ -66,7 +86,8 @@ thread_local! {
 /// Runs `evaluate` under `limits`; an overrun ends it and is returned.
 pub fn metered<T>(limits: Limits, evaluate: impl FnOnce() -> T) -> Result<T, Overrun> {
     let floor = stack_address().saturating_sub(limits.stack);
-    METER.set(Meter { fuel: limits.fuel, built: limits.built, floor });
+    let Limits { fuel, built, bytes, now, .. } = limits;
+    METER.set(Meter { fuel, built, bytes, floor, now });
     let outcome = catch_unwind(AssertUnwindSafe(evaluate));
     METER.set(UNMETERED);
     outcome.or_else(|panic| match panic.downcast::<Overrun>() {
@@ -96,6 +117,21 @@ pub fn build() {
         None => stop(Overrun::Built),
     }
     METER.set(meter);
+}
+
+/// Counts bytes that are made.
+pub fn grow(bytes: usize) {
+    let mut meter = METER.get();
+    match meter.bytes.checked_sub(bytes as u64) {
+        Some(left) => meter.bytes = left,
+        None => stop(Overrun::Bytes),
+    }
+    METER.set(meter);
+}
+
+/// The time of the decision.
+pub fn now() -> i64 {
+    METER.get().now
 }
 
 fn stop(overrun: Overrun) -> ! {

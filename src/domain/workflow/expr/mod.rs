@@ -4,6 +4,8 @@
 //! whoever evaluates decides on which thread. The most common ones (`.`, `.a.b`, `$context.c`)
 //! are paths and need no jq at all.
 
+mod compare;
+mod failure;
 mod guard;
 pub mod json;
 mod library;
@@ -13,129 +15,33 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod value;
+mod variables;
 
 use std::fmt;
 use std::sync::Arc;
 
-use jaq_core::load::parse::{Def, Term};
+use jaq_core::load::parse::{BinaryOp, Def, Term};
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::path::Opt;
 use jaq_core::{Ctx, Vars};
 use serde_json::Value as Json;
 
+pub use self::failure::{Failure, NoExpr};
 use self::guard::guard_term;
-use self::meter::{Limits, Overrun, metered};
+use self::meter::{Limits, metered};
 use self::natives::{Kind, natives};
 use self::scan::{Named, plain_key};
 use self::value::Value;
+pub use self::variables::{Arg, Scope, Used, Var};
 
 /// Characters of an expression's source.
 const SOURCE_MAX: usize = 8 * 1024;
 
+/// How deep an expression's syntax tree may nest; every pipe and every operator is a level.
+const DEPTH_MAX: usize = 200;
+
 /// Brackets that an expression's source may nest.
 const NESTING_MAX: usize = 100;
-
-/// The DSL's arguments of runtime expressions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Arg {
-    Context,
-    Input,
-    Output,
-    Secrets,
-    Authorization,
-    Task,
-    Workflow,
-    Runtime,
-}
-
-impl Arg {
-    /// Name with its dollar sign.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Context => "$context",
-            Self::Input => "$input",
-            Self::Output => "$output",
-            Self::Secrets => "$secrets",
-            Self::Authorization => "$authorization",
-            Self::Task => "$task",
-            Self::Workflow => "$workflow",
-            Self::Runtime => "$runtime",
-        }
-    }
-}
-
-/// A variable of an expression, and the fields asked of it; none means the whole value.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Used {
-    pub var: Var,
-    /// Fields named plainly (`$workflow.id`); `None` when the whole value is used.
-    pub fields: Option<Vec<Arc<str>>>,
-}
-
-impl Used {
-    /// Whether the expression may look at this field.
-    pub fn wants(&self, field: &str) -> bool {
-        self.fields.as_ref().is_none_or(|fields| fields.iter().any(|f| &**f == field))
-    }
-}
-
-/// One of the DSL's arguments, or a variable of the author (`for.each`, `catch.as`).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Var {
-    Arg(Arg),
-    Local(Arc<str>),
-}
-
-impl Var {
-    fn name(&self) -> String {
-        match self {
-            Self::Arg(arg) => arg.name().to_owned(),
-            Self::Local(name) => format!("${name}"),
-        }
-    }
-}
-
-/// The variables that an expression may name at its place.
-#[derive(Clone, Debug)]
-pub struct Scope {
-    pub args: &'static [Arg],
-    pub locals: Vec<Arc<str>>,
-}
-
-impl Scope {
-    fn find(&self, name: &str) -> Option<Var> {
-        let arg = self.args.iter().find(|arg| arg.name() == name).copied().map(Var::Arg);
-        let bare = name.strip_prefix('$')?;
-        let local = || self.locals.iter().rev().find(|l| &***l == bare).cloned().map(Var::Local);
-        local().or(arg)
-    }
-}
-
-/// Why a source is no expression: what, and where in the source (in bytes).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NoExpr {
-    pub detail: String,
-    pub fix: String,
-    pub offset: usize,
-}
-
-/// Why an evaluation gave no value.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// The expression failed on this data.
-    Error(String),
-    /// It ran into a bound.
-    Overrun(Overrun),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Error(text) => f.write_str(text),
-            Self::Overrun(overrun) => f.write_str(overrun.detail()),
-        }
-    }
-}
 
 /// A compiled expression.
 #[derive(Clone)]
@@ -146,6 +52,7 @@ pub struct Expr {
     pub used: Arc<[Used]>,
     code: Code,
     apart: bool,
+    assigns: bool,
 }
 
 #[derive(Clone)]
@@ -181,7 +88,7 @@ impl Expr {
     /// The expression `.`, which gives back what it is given.
     pub fn identity() -> Self {
         let code = Code::Path { root: Root::Input, keys: Arc::new([]) };
-        Self { source: ".".into(), used: Arc::new([]), code, apart: false }
+        Self { source: ".".into(), used: Arc::new([]), code, apart: false, assigns: false }
     }
 
     /// Whether it is `.`, so that nothing need be evaluated or stored.
@@ -192,6 +99,11 @@ impl Expr {
     /// Whether it can run for long and belongs on a thread of its own.
     pub fn runs_apart(&self) -> bool {
         self.apart
+    }
+
+    /// Whether it sets a value (`.a = 1`) instead of giving one, which no condition means.
+    pub fn assigns(&self) -> bool {
+        self.assigns
     }
 
     /// Whether it names this argument of the DSL.
@@ -206,6 +118,12 @@ impl Expr {
     pub fn compile(source: &str, scope: &Scope) -> Result<Self, NoExpr> {
         check_bounds(source)?;
         let mut term = parse(source)?;
+        if scan::depth(&term) > DEPTH_MAX {
+            let fix =
+                format!("nest at most {DEPTH_MAX} deep; several `set` tasks can share the work");
+            return Err(no_expr("the expression nests too deep", fix, 0));
+        }
+        let assigns = matches!(term, Term::BinOp(_, BinaryOp::Assign, _));
         let named = Named::in_term(&term);
         let used = used_variables(&named, scope, source)?;
         let code = match as_path(&term, &used) {
@@ -216,11 +134,11 @@ impl Expr {
             }
         };
         let apart = named.long && matches!(code, Code::Filter(_));
-        Ok(Self { source: source.into(), used: used.into(), code, apart })
+        Ok(Self { source: source.into(), used: used.into(), code, apart, assigns })
     }
 
     /// Evaluates over `input`, with `bind` giving the value of each variable of [`Expr::used`].
-    /// The first output counts; none is null.
+    /// Several outputs are given as an array of them; none is null.
     ///
     /// # Errors
     /// When the expression fails, runs into a bound, or its result is no JSON that may be kept.
@@ -255,13 +173,23 @@ fn run(
 ) -> Result<Json, Failure> {
     let evaluated = metered(limits, || {
         let ctx = Ctx::<Kind>::new(&filter.lut, Vars::new(values));
-        match filter.id.run((ctx, input)).next() {
-            None => Ok(Json::Null),
-            Some(Ok(value)) => json::to_json(&value.0).map_err(|e| e.to_string()),
-            Some(Err(exception)) => Err(match exception.get_err() {
-                Ok(error) => error.to_string(),
-                Err(_) => "broke out of the expression".to_owned(),
-            }),
+        let mut outputs = Vec::new();
+        for output in filter.id.run((ctx, input)) {
+            match output {
+                Ok(value) => outputs.push(value),
+                Err(exception) => {
+                    return Err(match exception.get_err() {
+                        Ok(error) => error.to_string(),
+                        Err(_) => "broke out of the expression".to_owned(),
+                    });
+                }
+            }
+        }
+        let json = |value: &Value| json::to_json(&value.0).map_err(|e| e.to_string());
+        match &outputs[..] {
+            [] => Ok(Json::Null),
+            [one] => json(one),
+            _ => json(&outputs.into_iter().collect()),
         }
     });
     match evaluated {
@@ -338,8 +266,17 @@ fn parse(source: &str) -> Result<Term<&str>, NoExpr> {
             Some(token) => format!("this is no jq: `{}` does not fit here", token.as_str()),
             None => "this is no jq: it ends too early".to_owned(),
         };
-        no_expr(detail, format!("expected {}", expected.as_str()), offset)
+        no_expr(detail, syntax_fix(expected.as_str()), offset)
     })
+}
+
+/// What would be right, in words that show it.
+fn syntax_fix(expected: &str) -> String {
+    match expected {
+        "term" => "write a term here, such as .name, $context.name, \"text\" or 1".to_owned(),
+        "key" => "write a key here, such as .name or .[0]".to_owned(),
+        other => format!("expected {other}"),
+    }
 }
 
 /// The variables of the scope that are used; those that the expression binds itself are jq's.
@@ -420,10 +357,10 @@ fn undefined(source: &str, errors: jaq_core::compile::Errors<&str, ()>) -> NoExp
     no_expr(format!("the {} `{symbol}` is not known", kind.as_str()), fix, offset)
 }
 
-/// Functions of jq that are taken out, since they would read the clock, the environment or other
-/// input, write to the log, or end the process.
-const REACHING_OUT: [&str; 9] =
-    ["env", "now", "halt", "halt_error", "debug", "stderr", "input", "inputs", "input_filename"];
+/// Functions of jq that are taken out, since they would read the environment or other input, write to
+/// the log, or end the process.
+const REACHING_OUT: [&str; 7] =
+    ["env", "halt", "halt_error", "stderr", "input", "inputs", "input_filename"];
 
 /// The known name nearest to a misspelt one, if one is near enough to be meant.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -5,9 +5,10 @@ use jaq_core::native::{Filter, Fun, bome, run, unary, v};
 use jaq_core::{RunPtr, ValR};
 use jaq_json::Val;
 
+use super::compare::{equal, order, print, walk};
 use super::guard::TICK;
 use super::json;
-use super::meter::tick;
+use super::meter::{grow, now, tick};
 use super::value::Value;
 
 /// What our filters run on: metered values and nothing else.
@@ -27,7 +28,7 @@ pub fn natives() -> impl Iterator<Item = Fun<Kind>> {
         .chain(over_json().into_iter().map(|filter| run::<Kind>(filter)))
 }
 
-fn over_json() -> [Filter<RunPtr<Kind>>; 8] {
+fn over_json() -> [Filter<RunPtr<Kind>>; 9] {
     [
         (TICK, v(0), |cv| {
             tick(1);
@@ -35,19 +36,22 @@ fn over_json() -> [Filter<RunPtr<Kind>>; 8] {
         }),
         ("fromjson", v(0), |cv| bome(from_json(&cv.1))),
         ("tojson", v(0), |cv| {
-            tick(1);
+            print(&cv.1.0);
             bome(Ok(Value(Val::utf8_str(cv.1.0.to_string().into_bytes()))))
         }),
+        ("now", v(0), |_| bome(Ok(Value::from(now() as f64 / 1000.0)))),
         ("length", v(0), |cv| bome(length(&cv.1))),
         ("contains", v(1), |cv| unary(cv, |a, b| Ok(Value::from(contains(&a.0, &b.0))))),
         ("has", v(1), |cv| unary(cv, |value, key| has(&value, &key))),
         ("indices", v(1), |cv| unary(cv, |value, part| indices(&value, &part))),
         ("bsearch", v(1), |cv| {
             unary(cv, |value, wanted| match &value.0 {
-                Val::Arr(items) => Ok(Value::from(match items.binary_search(&wanted.0) {
-                    Ok(found) => found as isize,
-                    Err(place) => -1 - place as isize,
-                })),
+                Val::Arr(items) => {
+                    Ok(Value::from(match items.binary_search_by(|item| order(item, &wanted.0)) {
+                        Ok(found) => found as isize,
+                        Err(place) => -1 - place as isize,
+                    }))
+                }
                 _ => Err(Error::typ(value, "array")),
             })
         }),
@@ -58,7 +62,8 @@ fn from_json(value: &Value) -> ValR<Value> {
     let Val::TStr(text) = &value.0 else {
         return Err(Error::typ(value.clone(), "string"));
     };
-    tick(text.len() / 64);
+    tick(text.len() / 8);
+    grow(text.len() * 4);
     let parsed: serde_json::Value = serde_json::from_slice(text)
         .map_err(|e| Error::str(format!("cannot parse as JSON: {e}")))?;
     Ok(Value(json::to_jq(&parsed)))
@@ -81,18 +86,19 @@ fn contains(a: &Val, b: &Val) -> bool {
     tick(1);
     match (a, b) {
         (Val::TStr(a), Val::TStr(b)) => {
-            tick(a.len() / 64);
+            tick(a.len().saturating_mul(b.len().clamp(1, 64)) / 64);
             b.is_empty() || a.windows(b.len()).any(|part| part == &b[..])
         }
         (Val::Arr(a), Val::Arr(b)) => b.iter().all(|b| a.iter().any(|a| contains(a, b))),
         (Val::Obj(a), Val::Obj(b)) => {
             b.iter().all(|(key, b)| a.get(key).is_some_and(|a| contains(a, b)))
         }
-        _ => a == b,
+        _ => equal(a, b),
     }
 }
 
 fn has(value: &Value, key: &Value) -> ValR<Value> {
+    walk(&key.0);
     match (&value.0, &key.0) {
         (Val::Obj(fields), key) => Ok(Value::from(fields.contains_key(key))),
         (Val::Arr(items), Val::Num(number)) => {
@@ -107,7 +113,7 @@ fn indices(value: &Value, part: &Value) -> ValR<Value> {
     let places: Vec<usize> = match (&value.0, &part.0) {
         (Val::Null, _) => return Ok(Value(Val::Null)),
         (Val::TStr(text), Val::TStr(part)) => {
-            tick(text.len());
+            tick(text.len().saturating_mul(part.len().clamp(1, 64)) / 16);
             let text = String::from_utf8_lossy(text);
             let part = String::from_utf8_lossy(part);
             let starts = text.char_indices().enumerate();
@@ -117,12 +123,13 @@ fn indices(value: &Value, part: &Value) -> ValR<Value> {
         (Val::Arr(items), Val::Arr(part)) => {
             tick(items.len().saturating_mul(part.len()));
             let windows = items.windows(part.len().max(1)).enumerate();
-            let matching = windows.filter(|(_, window)| *window == &part[..]);
+            let same = |window: &[Val]| window.iter().zip(part.iter()).all(|(a, b)| equal(a, b));
+            let matching = windows.filter(|(_, window)| !part.is_empty() && same(window));
             matching.map(|(place, _)| place).collect()
         }
         (Val::Arr(items), part) => {
             tick(items.len());
-            let matching = items.iter().enumerate().filter(|(_, item)| *item == part);
+            let matching = items.iter().enumerate().filter(|(_, item)| equal(item, part));
             matching.map(|(place, _)| place).collect()
         }
         _ => return Err(Error::index(value.clone(), part.clone())),

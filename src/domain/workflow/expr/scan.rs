@@ -113,8 +113,78 @@ const TOTAL: &[&str] = &[
     "@base64",
     "@base64d",
     "@sh",
+    "@csv",
+    "@tsv",
+    "IN",
+    "INDEX",
+    "debug",
     "gmtime",
+    "now",
+    "toarray",
+    "trimstr",
 ];
+
+/// How deep a syntax tree nests, without going down it step by step: it may be deeper than a stack.
+pub fn depth(term: &Term<&str>) -> usize {
+    let mut deepest = 0;
+    let mut open = vec![(term, 1)];
+    while let Some((term, depth)) = open.pop() {
+        deepest = deepest.max(depth);
+        let mut below = |term| open.push((term, depth + 1));
+        match term {
+            Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => {}
+            Term::Str(_, parts) => {
+                for part in parts {
+                    if let StrPart::Term(term) = part {
+                        below(term);
+                    }
+                }
+            }
+            Term::Arr(inner) => inner.iter().for_each(|term| below(term)),
+            Term::Obj(pairs) => {
+                for (key, value) in pairs {
+                    below(key);
+                    value.iter().for_each(&mut below);
+                }
+            }
+            Term::Neg(inner) | Term::Label(_, inner) => below(inner),
+            Term::BinOp(left, _, right) => {
+                below(left);
+                below(right);
+            }
+            Term::Fold(_, over, _, rest) => {
+                below(over);
+                rest.iter().for_each(below);
+            }
+            Term::TryCatch(body, catch) => {
+                below(body);
+                catch.iter().for_each(|term| below(term));
+            }
+            Term::IfThenElse(branches, otherwise) => {
+                for (condition, then) in branches {
+                    below(condition);
+                    below(then);
+                }
+                otherwise.iter().for_each(|term| below(term));
+            }
+            Term::Def(defs, body) => {
+                defs.iter().for_each(|def| below(&def.body));
+                below(body);
+            }
+            Term::Call(_, arguments) => arguments.iter().for_each(below),
+            Term::Path(head, path) => {
+                below(head);
+                for (part, _) in &path.0 {
+                    match part {
+                        Part::Index(index) => below(index),
+                        Part::Range(from, to) => from.iter().chain(to).for_each(&mut below),
+                    }
+                }
+            }
+        }
+    }
+    deepest
+}
 
 /// Everything that one syntax tree names.
 #[derive(Debug, Default)]

@@ -11,7 +11,11 @@ use jaq_core::path::Opt;
 use jaq_core::{Exn, ValR, ValX};
 use jaq_json::{Map, Val};
 
-use super::meter::{build, tick};
+use super::compare::{equal, order, print, walk};
+use super::meter::{build, grow, tick};
+
+/// Bytes that one element of an array takes, near enough.
+const ELEMENT: usize = 24;
 
 /// Text that multiplication may produce, in bytes; an expression's result is far smaller.
 const TEXT_MAX: usize = 1 << 20;
@@ -42,6 +46,26 @@ fn weight(value: &Val) -> usize {
     }
 }
 
+/// Bytes that a copy of a value's outermost part takes.
+fn bytes(value: &Val) -> usize {
+    match value {
+        Val::TStr(b) | Val::BStr(b) => b.len(),
+        Val::Arr(a) => a.len() * ELEMENT,
+        Val::Obj(o) => o.len() * 2 * ELEMENT,
+        Val::Null | Val::Bool(_) | Val::Num(_) => 0,
+    }
+}
+
+/// Operations over two arrays, or objects by keys that are no text, look into all of them.
+fn count_the_parts(a: &Val, b: &Val) {
+    if matches!(b, Val::Arr(_) | Val::Obj(_)) {
+        walk(b);
+        if matches!(a, Val::Arr(_)) {
+            walk(a);
+        }
+    }
+}
+
 impl Clone for Value {
     fn clone(&self) -> Self {
         tick(1);
@@ -51,15 +75,14 @@ impl Clone for Value {
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        tick(1 + weight(&self.0));
+        print(&self.0);
         self.0.fmt(f)
     }
 }
 
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
-        tick(1);
-        self.0 == other.0
+        equal(&self.0, &other.0)
     }
 }
 
@@ -73,8 +96,7 @@ impl PartialOrd for Value {
 
 impl Ord for Value {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        tick(1);
-        self.0.cmp(&other.0)
+        order(&self.0, &other.0)
     }
 }
 
@@ -102,6 +124,7 @@ impl FromIterator<Value> for Value {
         build();
         let counted = values.into_iter().map(|v| {
             tick(1);
+            grow(ELEMENT);
             v.0
         });
         Self(counted.collect())
@@ -114,6 +137,8 @@ macro_rules! operator {
             type Output = ValR<Self>;
             fn $function(self, other: Self) -> ValR<Self> {
                 tick(1 + weight(&self.0) + weight(&other.0));
+                grow(bytes(&self.0) + bytes(&other.0));
+                count_the_parts(&self.0, &other.0);
                 lifted(self.0.$function(other.0))
             }
         })*
@@ -137,6 +162,7 @@ impl Mul for Value {
                 )));
             }
             tick(length / 64);
+            grow(length);
         }
         tick(1 + weight(&self.0) + weight(&other.0));
         lifted(self.0 * other.0)
@@ -155,7 +181,11 @@ impl Neg for Value {
 /// An object from pairs, counted as one thing built.
 fn object(pairs: impl Iterator<Item = (Val, Val)>) -> Val {
     build();
-    Val::obj(pairs.inspect(|_| tick(1)).collect::<Map>())
+    let counted = pairs.inspect(|(key, _)| {
+        walk(key);
+        grow(2 * ELEMENT);
+    });
+    Val::obj(counted.collect::<Map>())
 }
 
 impl jaq_core::ValT for Value {
@@ -188,6 +218,7 @@ impl jaq_core::ValT for Value {
 
     fn index(self, index: &Self) -> ValR<Self> {
         tick(1);
+        count_the_parts(&self.0, &index.0);
         lifted(jaq_core::ValT::index(self.0, &index.0))
     }
 
@@ -205,11 +236,13 @@ impl jaq_core::ValT for Value {
         match self.0 {
             Val::Arr(items) => {
                 build();
+                grow(items.len() * ELEMENT);
                 let mapped = Arc::unwrap_or_clone(items).into_iter().flat_map(|v| f(Value(v)));
                 let all: Result<Vec<Val>, Exn<'a, Self>> = mapped.map(|v| v.map(|v| v.0)).collect();
                 Ok(Self(Val::Arr(Arc::new(all?))))
             }
             Val::Obj(pairs) => {
+                grow(pairs.len() * 2 * ELEMENT);
                 let mapped = Arc::unwrap_or_clone(pairs)
                     .into_iter()
                     .filter_map(|(k, v)| f(Value(v)).next().map(|v| Ok((k, v?.0))));
@@ -256,7 +289,7 @@ impl jaq_core::ValT for Value {
     }
 
     fn into_string(self) -> Self {
-        tick(1 + weight(&self.0));
+        print(&self.0);
         Self(jaq_core::ValT::into_string(self.0))
     }
 }
@@ -313,6 +346,7 @@ impl jaq_std::ValT for Value {
 
     fn from_utf8_bytes(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
         tick(bytes.as_ref().len() / 64);
+        grow(bytes.as_ref().len());
         Self(<Val as jaq_std::ValT>::from_utf8_bytes(bytes))
     }
 }

@@ -102,6 +102,8 @@ pub struct OAuth2 {
     pub encoding: TokenEncoding,
     pub scopes: Vec<String>,
     pub audiences: Vec<String>,
+    /// Who may have issued the token; none: anybody.
+    pub issuers: Vec<String>,
 }
 
 /// How the client authenticates at the token endpoint.

@@ -56,12 +56,14 @@ pub struct RetryPolicy {
 }
 
 /// How the delay grows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub enum Backoff {
     #[default]
     Constant,
-    Linear,
-    Exponential,
+    /// By this many milliseconds each time; by default the delay.
+    Linear { increment: Option<i64> },
+    /// By this factor each time.
+    Exponential { factor: f64 },
 }
 
 /// `metadata.reconcile`: asks whether an attempt with no known result was done.

@@ -137,6 +137,7 @@ impl<'a> Reader<'a> {
             encoding,
             scopes: self.texts(at.get("scopes")),
             audiences: self.texts(at.get("audiences")),
+            issuers: self.texts(at.get("issuers")),
         })
     }
 

@@ -14,6 +14,8 @@ const NOT_YET: [&str; 8] = ["asyncapi", "grpc", "a2a", "mcp", "book", "perform",
 /// Functions that run.
 const BUILT_IN: [&str; 4] = ["http", "openapi", "email", "echo"];
 
+const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "options", "trace"];
+
 const OUTPUTS: [(&str, OutputFormat); 3] = [
     ("content", OutputFormat::Content),
     ("raw", OutputFormat::Raw),
@@ -125,9 +127,14 @@ impl<'a> Reader<'a> {
         let method = self.required(at, "method", "get, post, put, patch, delete …");
         let method = method.and_then(|m| {
             let text = self.text(&m, "an HTTP method")?;
-            let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic());
+            let lower = text.to_ascii_lowercase();
+            let fits = METHODS.contains(&&*lower);
             if !fits {
-                self.fault(&m, format!("`{text}` is no HTTP method"), "get, post, put …");
+                let fix = match nearest(&lower, METHODS.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => list_of(&METHODS),
+                };
+                self.fault(&m, format!("`{text}` is no HTTP method"), fix);
             }
             fits.then(|| text.to_ascii_uppercase().into())
         });
@@ -233,6 +240,24 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        Some(self.template(at, scope::CALL))
+        Some(self.mail(at))
+    }
+
+    /// A mail's fields; its texts are templates of another kind, in which `${` means nothing.
+    fn mail(&mut self, at: &At<'a>) -> Template {
+        if !matches!(at.node.content, Content::Map(_)) {
+            return self.template(at, scope::CALL);
+        }
+        let mut fields = Vec::new();
+        for entry in at.entries() {
+            let value = at.step(&entry.key, &entry.value);
+            let own = matches!(entry.key.as_str(), "subject" | "text" | "html");
+            let value = match value.as_text() {
+                Some(text) if own && strict(text).is_none() => self.literal(&value),
+                _ => self.template(&value, scope::CALL),
+            };
+            fields.push((entry.key.clone(), value));
+        }
+        Template::Map(fields)
     }
 }

@@ -39,7 +39,7 @@ impl<'a> Reader<'a> {
             .required(at, "in", "an expression that gives a list")
             .and_then(|i| self.expr(&i, scope::BODY));
         let (condition, body) = self.with_locals(&[each.clone(), index.clone()], |reader| {
-            let condition = task.get("while").and_then(|w| reader.expr(&w, scope::BODY));
+            let condition = task.get("while").and_then(|w| reader.condition(&w, scope::BODY));
             let body = reader.required(task, "do", "the tasks of each iteration");
             (condition, body.and_then(|list| reader.list(&list)))
         });
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
             if !self.object(&item, &["when", "then"]) {
                 continue;
             }
-            let when = item.get("when").and_then(|w| self.expr(&w, scope::BODY));
+            let when = item.get("when").and_then(|w| self.condition(&w, scope::BODY));
             if item.get("when").is_none() && cases.iter().any(|c: &Case| c.when.is_none()) {
                 let fix = "give all but one of the cases a `when`";
                 self.fault(&item, "a second default case", fix);

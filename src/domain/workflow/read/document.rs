@@ -88,6 +88,7 @@ impl<'a> Reader<'a> {
         let Some(at) = at else {
             return (None, OnError::Fault, 5);
         };
+        self.warn_of_near_misses(&at, &["status", "onError", "priority"]);
         let status = at.get("status").map(|s| self.template(&s, scope::WORKFLOW_INPUT));
         let words = [("fault", OnError::Fault), ("suspend", OnError::Suspend)];
         let on_error = self.word(at.get("onError"), &words, OnError::Fault);

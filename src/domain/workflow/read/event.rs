@@ -128,7 +128,9 @@ impl<'a> Reader<'a> {
             let locals = std::mem::take(&mut self.locals);
             let from = from.and_then(|f| self.expr(&f, &[]));
             self.locals = locals;
-            let expect = value.get("expect").map(|e| self.template(&e, scope::BODY));
+            let expect = value.get("expect");
+            self.warn_of_constant(expect.as_ref());
+            let expect = expect.map(|e| self.template(&e, scope::BODY));
             if let Some(from) = from {
                 all.push(Correlation { name: entry.key.as_str().into(), from, expect });
             }

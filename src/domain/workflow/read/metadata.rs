@@ -7,6 +7,10 @@ use crate::domain::time::Duration;
 use crate::domain::workflow::model::{Reconcile, TaskId, TaskMetadata, Template};
 use crate::domain::workflow::source::Content;
 
+/// What we read of a task's metadata.
+const OURS: [&str; 7] =
+    ["status", "statusOnStart", "compensate", "reconcile", "idempotent", "patience", "deadline"];
+
 impl<'a> Reader<'a> {
     pub(super) fn metadata(&mut self, at: Option<At<'a>>, reference: &str) -> Option<TaskMetadata> {
         let at = at?;
@@ -14,6 +18,7 @@ impl<'a> Reader<'a> {
             self.fault(&at, "`metadata` is no object", "write names and values");
             return None;
         }
+        self.warn_of_near_misses(&at, &OURS);
         let compensate = at.get("compensate").map(|undo| {
             // the undone task's variables are gone by then
             let locals = std::mem::take(&mut self.locals);
@@ -39,7 +44,7 @@ impl<'a> Reader<'a> {
 
     fn status(&mut self, at: &At<'a>) -> Option<Template> {
         self.text(at, "a status, or an expression in ${ }")?;
-        Some(self.template(at, scope::EXPORT))
+        Some(self.template(at, scope::STATUS))
     }
 
     /// How long to wait through an outage; 0 is the DSL as written.
@@ -59,7 +64,7 @@ impl<'a> Reader<'a> {
             .and_then(|function| self.reconciling_call(at, &function));
         let found = self
             .required(at, "found", "an expression over the answer")
-            .and_then(|f| self.expr(&f, scope::BODY));
+            .and_then(|f| self.condition(&f, scope::BODY));
         let output = self
             .required(at, "output", "what of the answer stands for the task's output")
             .and_then(|o| self.transformation(&o, scope::BODY));

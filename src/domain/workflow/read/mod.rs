@@ -10,6 +10,7 @@ mod list;
 mod metadata;
 mod resilience;
 mod run;
+mod slips;
 mod task;
 mod value;
 
@@ -176,7 +177,8 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown_key(&mut self, at: &At<'_>, key: &str, place: Place, known: &[&str]) {
-        let fix = match nearest(key, known.iter().copied()) {
+        let begun = known.iter().copied().find(|k| key.len() >= 3 && k.starts_with(key));
+        let fix = match begun.or_else(|| nearest(key, known.iter().copied())) {
             Some(name) => format!("did you mean `{name}`?"),
             None => list_of(known),
         };

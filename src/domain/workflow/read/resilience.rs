@@ -2,6 +2,7 @@
 
 use super::value::scope;
 use super::{At, Reader};
+use crate::domain::time::Duration;
 use crate::domain::workflow::expr::Arg;
 use crate::domain::workflow::model::{
     Backoff, Catch, ErrorFilter, Kind, RaisedError, RetryPolicy, Span,
@@ -12,6 +13,10 @@ impl<'a> Reader<'a> {
     pub(super) fn try_catch(&mut self, task: &At<'a>, at: &At<'a>) -> Option<Kind> {
         let body = self.list(at);
         let catch = self.required(task, "catch", "which errors, and what to do with them")?;
+        if catch.entries().is_empty() {
+            let detail = "every error of these tasks is swallowed, and nobody will know of it";
+            self.warn(&catch, detail, "name `errors`, a `retry`, or what to `do`");
+        }
         let catch = self.catch(&catch);
         Some(Kind::Try { body: body?, catch: Box::new(catch?) })
     }
@@ -26,8 +31,8 @@ impl<'a> Reader<'a> {
         });
         let variable = self.variable(at.get("as"), "error");
         let inside = self.with_locals(std::slice::from_ref(&variable), |reader| {
-            let when = at.get("when").and_then(|w| reader.expr(&w, scope::BODY));
-            let except_when = at.get("exceptWhen").and_then(|w| reader.expr(&w, scope::BODY));
+            let when = at.get("when").and_then(|w| reader.condition(&w, scope::BODY));
+            let except_when = at.get("exceptWhen").and_then(|w| reader.condition(&w, scope::BODY));
             let retry = at.get("retry").and_then(|r| reader.retry(&r));
             let body = at.get("do").map(|list| reader.list(&list));
             (when, except_when, retry, body)
@@ -69,12 +74,16 @@ impl<'a> Reader<'a> {
             return None;
         }
         let mut policy = RetryPolicy {
-            when: at.get("when").and_then(|w| self.expr(&w, scope::BODY)),
-            except_when: at.get("exceptWhen").and_then(|w| self.expr(&w, scope::BODY)),
+            when: at.get("when").and_then(|w| self.condition(&w, scope::BODY)),
+            except_when: at.get("exceptWhen").and_then(|w| self.condition(&w, scope::BODY)),
             delay: at.get("delay").and_then(|d| self.span(&d, scope::BODY)),
             ..RetryPolicy::default()
         };
         policy.backoff = at.get("backoff").map_or(Backoff::Constant, |b| self.backoff(&b));
+        if at.get("limit").is_none() && at.get("delay").is_none() {
+            let detail = "this retries at once and for ever: there is no `limit` and no `delay`";
+            self.warn(at, detail, "add limit: {attempt: {count: 5}}, or a delay");
+        }
         if let Some(limit) = at.get("limit") {
             self.object(&limit, &["attempt", "duration"]);
             policy.duration = limit.get("duration").and_then(|d| self.span(&d, scope::BODY));
@@ -98,28 +107,54 @@ impl<'a> Reader<'a> {
     }
 
     fn backoff(&mut self, at: &At<'a>) -> Backoff {
-        const KINDS: [(&str, Backoff); 3] = [
-            ("constant", Backoff::Constant),
-            ("linear", Backoff::Linear),
-            ("exponential", Backoff::Exponential),
-        ];
-        if !self.object(at, &KINDS.map(|(kind, _)| kind)) {
+        const KINDS: [&str; 3] = ["constant", "linear", "exponential"];
+        if !self.object(at, &KINDS) {
             return Backoff::Constant;
         }
-        let present: Vec<_> = KINDS.iter().filter(|(kind, _)| at.get(kind).is_some()).collect();
-        match present[..] {
-            [(kind, backoff)] => {
-                if let Some(settings) = at.get(kind) {
-                    self.object(&settings, &[]);
-                }
-                *backoff
-            }
-            _ => {
-                let fix = "constant: {}, linear: {} or exponential: {}";
-                self.fault(at, "a backoff is of one kind", fix);
-                Backoff::Constant
-            }
+        let present: Vec<&str> =
+            KINDS.iter().copied().filter(|kind| at.get(kind).is_some()).collect();
+        let [kind] = present[..] else {
+            self.fault(
+                at,
+                "a backoff is of one kind",
+                "constant: {}, linear: {} or exponential: {}",
+            );
+            return Backoff::Constant;
+        };
+        let settings = at.get(kind).filter(|s| !matches!(s.node.content, Content::Null));
+        let get = |key: &str| settings.as_ref().and_then(|settings| settings.get(key));
+        let known: &[&str] = match kind {
+            "linear" => &["increment"],
+            "exponential" => &["factor"],
+            _ => &[],
+        };
+        if let Some(settings) = &settings {
+            self.object(settings, known);
         }
+        match kind {
+            "linear" => {
+                let increment = get("increment").and_then(|i| self.duration(&i));
+                Backoff::Linear { increment: increment.map(Duration::nominal_millis) }
+            }
+            "exponential" => {
+                let factor = get("factor").map_or(2.0, |at| self.factor(&at));
+                Backoff::Exponential { factor }
+            }
+            _ => Backoff::Constant,
+        }
+    }
+
+    /// How many times longer each delay is than the one before.
+    fn factor(&mut self, at: &At<'a>) -> f64 {
+        let factor = match &at.node.content {
+            Content::Number(number) => number.as_f64(),
+            _ => None,
+        };
+        let factor = factor.filter(|factor| (1.0..=100.0).contains(factor));
+        if factor.is_none() {
+            self.fault(at, "this is no factor of a backoff", "a number from 1 to 100");
+        }
+        factor.unwrap_or(2.0)
     }
 
     pub(super) fn raise(&mut self, at: &At<'a>) -> Option<Kind> {

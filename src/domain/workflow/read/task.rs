@@ -74,14 +74,17 @@ impl<'a> Reader<'a> {
         let further = KINDS.iter().find(|(kind, _)| *kind == kind_name).map_or(&[][..], |k| k.1);
         let known: Vec<&str> = [kind_name].iter().chain(further).chain(&COMMON).copied().collect();
         self.object(at, &known);
-        let condition = at.get("if").and_then(|i| self.expr(&i, scope::BEFORE));
+        let condition = at.get("if").and_then(|i| self.condition(&i, scope::BEFORE));
         let input = at.get("input").map(|i| self.input(&i, scope::BEFORE));
         let timeout = at.get("timeout").and_then(|t| self.timeout(&t, scope::BODY));
         let then = self.then(at.get("then"), siblings);
         let kind = self.kind(kind_name, at, siblings, reference);
         let output = at.get("output").map(|o| self.output(&o, scope::OUTPUT));
         let export = at.get("export").map(|e| self.export(&e));
-        let metadata = self.metadata(at.get("metadata"), reference);
+        let metadata = self.metadata(at.get("metadata"), reference).unwrap_or_default();
+        if let Some(kind) = &kind {
+            self.warn_of_slips(at, kind, &metadata);
+        }
         Some(Task {
             id,
             name: name.into(),
@@ -95,7 +98,7 @@ impl<'a> Reader<'a> {
             export: export.flatten(),
             timeout,
             then,
-            metadata: metadata.unwrap_or_default(),
+            metadata,
             kind: kind?,
         })
     }

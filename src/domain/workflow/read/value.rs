@@ -33,10 +33,26 @@ pub mod scope {
     ];
     pub const AUTHENTICATION: &[Arg] =
         &[Arg::Context, Arg::Input, Arg::Task, Arg::Workflow, Arg::Runtime, Arg::Secrets];
-    pub const OUTPUT: &[Arg] = BODY;
-    pub const EXPORT: &[Arg] =
+    pub const OUTPUT: &[Arg] =
+        &[Arg::Context, Arg::Input, Arg::Task, Arg::Workflow, Arg::Runtime, Arg::Authorization];
+    pub const EXPORT: &[Arg] = &[
+        Arg::Context,
+        Arg::Input,
+        Arg::Output,
+        Arg::Task,
+        Arg::Workflow,
+        Arg::Runtime,
+        Arg::Authorization,
+    ];
+    pub const STATUS: &[Arg] =
         &[Arg::Context, Arg::Input, Arg::Output, Arg::Task, Arg::Workflow, Arg::Runtime];
 }
+
+/// What is wrong with `order ${ .id }` and with `${ .id`, which the DSL takes for plain texts.
+const INSIDE: &str = "`${ }` works only around the whole text";
+
+/// What would be right instead.
+const WHOLE: &str = "make the whole text one expression, such as ${ \"order \\(.id)\" }";
 
 /// The expression inside of `${ … }`, if the whole text is one.
 pub fn strict(text: &str) -> Option<&str> {
@@ -51,10 +67,28 @@ impl<'a> Reader<'a> {
         self.compile_expr(at, strict(text).unwrap_or(text), args)
     }
 
+    /// An expression that decides; one that sets a value would always decide the same way.
+    pub(super) fn condition(&mut self, at: &At<'a>, args: &'static [Arg]) -> Option<Expr> {
+        let expr = self.expr(at, args)?;
+        if expr.assigns() {
+            let detail = "`=` sets a value, so that this condition holds whatever the data is";
+            self.fault(at, detail, "compare with `==`");
+        }
+        Some(expr)
+    }
+
     fn compile_expr(&mut self, at: &At<'a>, source: &str, args: &'static [Arg]) -> Option<Expr> {
         let scope = Scope { args, locals: self.locals.clone() };
         match Expr::compile(source, &scope) {
-            Ok(expr) => Some(expr),
+            Ok(expr) => {
+                self.warn_of_secrets(at, &expr);
+                self.warn_of_stored_credentials(at, &expr);
+                Some(expr)
+            }
+            Err(_) if source.contains("${") => {
+                self.fault(at, INSIDE, WHOLE);
+                None
+            }
             Err(no) => {
                 let place = inside(at, source, no.offset);
                 let fix = match no.detail.contains("`$secrets`") {
@@ -75,7 +109,12 @@ impl<'a> Reader<'a> {
                     Some(expr) => Template::Expr(expr),
                     None => Template::Literal(Arc::new(Json::Null)),
                 },
-                None => Template::Literal(Arc::new(Json::String(text.clone()))),
+                None => {
+                    if text.contains("${") {
+                        self.fault(at, INSIDE, WHOLE);
+                    }
+                    self.literal(at)
+                }
             },
             Content::List(_) => {
                 let items = at.items().iter().map(|item| self.template(item, args)).collect();
@@ -93,6 +132,11 @@ impl<'a> Reader<'a> {
                 Template::Literal(Arc::new(at.node.to_json()))
             }
         }
+    }
+
+    /// A value in which `${` is a text like any other: templates of mails, scripts.
+    pub(super) fn literal(&mut self, at: &At<'a>) -> Template {
+        Template::Literal(Arc::new(at.node.to_json()))
     }
 
     /// A transformation (`from`, `as`, `set`): a string is an expression, an object a template.
@@ -172,6 +216,12 @@ impl<'a> Reader<'a> {
         let text = self.text(at, "an address such as http://host/path")?;
         if let Some(source) = strict(text) {
             return self.compile_expr(at, source, args).map(Uri::Expr);
+        }
+        if text.contains("${") {
+            let fix = "write a variable like {id}, or make the whole address an expression: \
+                       ${ \"http://host/\\(.id)\" }";
+            self.fault(at, "`${ }` does not work inside of an address", fix);
+            return None;
         }
         let parts = match uri_parts(text) {
             Ok(parts) => parts,
