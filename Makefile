@@ -3,7 +3,7 @@
 CARGO ?= cargo
 ACCEPTANCE ?= ../shared/acceptance
 
-.PHONY: run test format lint docs tests acceptance bench tools
+.PHONY: run test format lint docs tests acceptance simulate bench tools
 
 # Builds and starts the demo: server, simulated parties, sample work.
 run:
@@ -34,6 +34,11 @@ acceptance:
 		$(CARGO) build --release && \
 		python3 $(ACCEPTANCE)/ctk.py target/release/caseworker; \
 	fi
+
+# Looks for more than the tests do: one case among hostile parties, SEEDS times.
+SEEDS ?= 20000
+simulate:
+	SEEDS=$(SEEDS) $(CARGO) test --lib the_books_agree -- --nocapture
 
 # Figures of this build on this machine.
 bench:

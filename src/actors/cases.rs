@@ -84,10 +84,9 @@ impl Cases {
         let mut shard = self.shard(case);
         match shard.get_mut(&case) {
             Some(Slot::Live(live)) => live.cast(message),
+            // our own messages come from what is bounded: calls under way, timers, the waker
             Some(Slot::Beginning(queue)) => {
-                if queue.len() < QUEUED {
-                    queue.push(message);
-                }
+                queue.push(message);
                 Ok(())
             }
             None => Err(message),

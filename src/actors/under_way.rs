@@ -24,14 +24,16 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
-    /// An attempt is about to be committed.
-    pub fn begin(&self, (case, task, iteration, attempt): AttemptKey) {
+    /// An attempt is about to be committed. False: it is known already, and not the caller's to end.
+    pub fn begin(&self, (case, task, iteration, attempt): AttemptKey) -> bool {
         let key = (task, iteration, attempt);
         let mut shard = self.shard(case);
         let attempts = shard.entry(case).or_default();
-        if !attempts.iter().any(|(known, _)| *known == key) {
+        let new = !attempts.iter().any(|(known, _)| *known == key);
+        if new {
             attempts.push((key, None));
         }
+        new
     }
 
     /// Its result is there, and about to be told.
@@ -54,6 +56,11 @@ impl UnderWay {
                 shard.remove(&case);
             }
         }
+    }
+
+    /// A case is at rest: nobody waits for what its calls come to any more.
+    pub fn forget(&self, case: CaseId) {
+        self.shard(case).remove(&case);
     }
 
     /// Whether the attempt is under way here.
@@ -94,5 +101,9 @@ mod tests {
         assert!(under_way.has(key));
         under_way.end(key);
         assert!(!under_way.has(key) && under_way.results(case).is_empty());
+        under_way.begin(key);
+        under_way.forget(case);
+        under_way.came(key, &Outcome::Done(Data::null()));
+        assert!(under_way.results(case).is_empty(), "nothing is kept that came too late");
     }
 }

@@ -106,7 +106,7 @@ async fn command(office: &Arc<Office>, news: News) -> Option<Command> {
 /// Whether there is nothing left to tell: the case has heard it, or does not want to. One that is
 /// out of service is told of everything when it comes back.
 fn was_told(error: Option<TellError>) -> bool {
-    !matches!(error, Some(TellError::Unavailable(_)))
+    !matches!(error, Some(TellError::Unavailable(_) | TellError::Busy(_)))
 }
 
 /// The starter: starts cases that were accepted when there was no place for them.

@@ -344,8 +344,9 @@ pub async fn commit(
         record,
         note: Some(note),
     };
-    let attempts: Vec<AttemptKey> = effects.iter().filter_map(attempt_of).collect();
-    attempts.iter().for_each(|attempt| office.under_way.begin(*attempt));
+    let attempts = effects.iter().filter_map(attempt_of);
+    let attempts: Vec<AttemptKey> =
+        attempts.filter(|attempt| office.under_way.begin(*attempt)).collect();
     // what is sent late counts from before it was written
     let at = Instant::now();
     if let Err(error) = office.journal.append(append).await {
@@ -367,7 +368,7 @@ pub async fn commit(
 
 /// The attempt that an effect is, if it is one.
 fn attempt_of(effect: &Effect) -> Option<AttemptKey> {
-    let is_attempt = !matches!(effect.ask, Ask::CancelChild(_));
+    let is_attempt = !matches!(effect.ask, Ask::CancelChild(_) | Ask::Prepare(_));
     is_attempt.then_some((effect.case, effect.task, effect.iteration, effect.attempt))
 }
 

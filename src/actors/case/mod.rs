@@ -76,8 +76,15 @@ impl CaseRef {
     /// again.
     pub fn result(&self, task: TaskId, iteration: u32, attempt: u32, outcome: Outcome) {
         self.office.under_way.came((self.case, task, iteration, attempt), &outcome);
-        let outcome = Box::new(outcome);
-        let _ = self.actor.cast(CaseMsg::Result { task, iteration, attempt, outcome });
+        let message = |outcome| {
+            let outcome = Box::new(outcome);
+            CaseMsg::Result { task, iteration, attempt, outcome }
+        };
+        if self.actor.cast(message(outcome.clone())).is_ok() {
+            return;
+        }
+        // the actor has left or crashed: whoever has the case now is told, if anybody has
+        let _ = self.office.cases.tell_live(self.case, message(outcome));
     }
 }
 
@@ -126,10 +133,12 @@ impl Actor for CaseActor {
             live.office.quarantine(live.id, reason).await;
             live.office.cases.dismiss(live.id, myself.get_id());
             myself.stop(None);
-        } else if live.is_at_rest()
-            && live.office.cases.retire(live.id, myself.get_id(), live.handled)
-        {
-            myself.stop(None);
+        } else if live.is_at_rest() {
+            // before the case may have another owner, who begins attempts of its own
+            live.office.under_way.forget(live.id);
+            if live.office.cases.retire(live.id, myself.get_id(), live.handled) {
+                myself.stop(None);
+            }
         }
         Ok(())
     }
@@ -150,9 +159,11 @@ impl Live {
                 broken
             }
             CaseMsg::Result { task, iteration, attempt, outcome } => {
+                // what was fetched first is no attempt; the one that follows has the same number
+                let fetched = matches!(*outcome, Outcome::Prepared);
                 let command = Command::Result { task, iteration, attempt, outcome: *outcome };
                 let told = self.carry_out(me, &command, &Meta::engine()).await;
-                if !matches!(told, Err(TellError::Unavailable(_))) {
+                if !fetched && !matches!(told, Err(TellError::Unavailable(_))) {
                     self.office.under_way.end((self.id, task, iteration, attempt));
                 }
                 broken(&told)

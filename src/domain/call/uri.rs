@@ -15,7 +15,10 @@ pub fn expand(parts: &[UriPart], input: &Json) -> Result<String, String> {
         match part {
             UriPart::Text(text) => uri.push_str(text),
             UriPart::Variable(name) => {
-                let value = input.get(name).unwrap_or(&Json::Null);
+                let value = input.get(name).filter(|value| !value.is_null());
+                let value = value.ok_or_else(|| {
+                    format!("`{name}` has no value, and the address would be another one without")
+                })?;
                 let text = scalar(value)
                     .ok_or_else(|| format!("`{name}` is no value that fits into an address"))?;
                 uri.push_str(&encoded(&text));
@@ -100,7 +103,7 @@ mod tests {
         let expanded = |input: Json| expand(&parts, &input);
         assert_eq!(expanded(json!({"id": "a/b?c"})).unwrap(), "http://crm/customers/a%2Fb%3Fc");
         assert_eq!(expanded(json!({"id": 7})).unwrap(), "http://crm/customers/7");
-        assert_eq!(expanded(json!({})).unwrap(), "http://crm/customers/");
+        assert!(expanded(json!({})).is_err(), "a DELETE must not meet all customers");
         assert_eq!(expanded(json!({"id": "é"})).unwrap(), "http://crm/customers/%C3%A9");
         assert!(expanded(json!({"id": [1]})).is_err());
     }

@@ -91,13 +91,27 @@ pub fn begin_without_call(
     });
 }
 
-/// A hash of the items that the loops around a task are at; 0 where there are none.
+/// A hash of the turns and items that the loops around a task are at; 0 where there are none.
 pub fn items(definition: &Definition, state: &State, task: TaskId) -> u64 {
+    items_at(definition, state, task, None)
+}
+
+/// The same for a task that is about to be entered, as the first of this turn of its loop if so.
+pub fn items_at(
+    definition: &Definition,
+    state: &State,
+    task: TaskId,
+    first_of: Option<u32>,
+) -> u64 {
+    let parent = definition.task(task).parent();
     let mut parts: Vec<Vec<u8>> = Vec::new();
     for around in state.ancestry(definition, task) {
-        if let Body::For { items, turn: Some(turn), .. } = &around.body
-            && let Some(item) = items.get(*turn as usize)
+        let Body::For { items, turn, .. } = &around.body else { continue };
+        let begun = first_of.filter(|_| parent == Some(around.task));
+        if let Some(turn) = begun.or(*turn)
+            && let Some(item) = items.get(turn as usize)
         {
+            parts.push(turn.to_le_bytes().to_vec());
             parts.push(canonical(item).into_bytes());
         }
     }
@@ -134,8 +148,12 @@ pub fn safe_by_definition(task: &Task) -> bool {
 }
 
 /// Whether a task that is entered again under its key is called anew although it was done before:
-/// what only asks, and what its author says may be done again.
+/// what only asks, and what its author says may be done again. What can be undone or asked for is done
+/// once.
 pub fn called_anew(task: &Task) -> bool {
+    if task.metadata.compensate.is_some() || task.metadata.reconcile.is_some() {
+        return false;
+    }
     task.metadata.idempotent
         || match &task.kind {
             Kind::Call(call) => match &**call {
@@ -145,6 +163,21 @@ pub fn called_anew(task: &Task) -> bool {
             },
             _ => false,
         }
+}
+
+/// Whether a call that nobody waits for any more has something to settle: it is under way or may
+/// have been acted on, and that can do harm or be undone. What was never let out has nothing.
+pub fn is_to_be_settled(definition: &Definition, state: &State, key: Key) -> bool {
+    let task = definition.task(key.0);
+    let Some(entry) = state.ledger.get(key) else { return false };
+    let known = match entry.knowledge {
+        Knowledge::Done(_) => true,
+        Knowledge::NotDone => entry.running.is_none(),
+        Knowledge::Unknown(_) => false,
+    };
+    let harmless = safe_by_definition(task) || entry.safe;
+    let undoes = task.metadata.compensate.is_some();
+    !known && (!harmless || undoes || matches!(task.kind, Kind::Run(_)))
 }
 
 /// The call goes on without its task: under way it is recorded, and where it can be asked for it is
@@ -215,11 +248,24 @@ fn push_detached(definition: &Definition, state: &mut State, key: Key, fate: Fat
 pub fn unwind(definition: &Definition, state: &mut State) {
     let keys: Vec<Key> = state.ledger.iter().map(Entry::key).collect();
     for key in keys {
+        if definition.task(key.0).undoing.is_some() {
+            // an undo that is under way goes on where it stands
+            continue;
+        }
         let metadata = &definition.task(key.0).metadata;
         let detached = state.detached_place(key).is_some();
         let Some(entry) = state.ledger.get_mut(key) else { continue };
         match (&entry.knowledge, entry.fate) {
             (_, Fate::Undoing | Fate::Undone) => {}
+            // its answer is asked for, which its compensation is made of
+            (Knowledge::Done(Kept::Gone), _)
+                if metadata.compensate.is_some()
+                    && metadata.reconcile.is_some()
+                    && entry.pinned.is_some()
+                    && !detached =>
+            {
+                push_detached(definition, state, key, Fate::Due);
+            }
             (Knowledge::Done(_), _) if metadata.compensate.is_some() => entry.fate = Fate::Due,
             (Knowledge::Done(_), _) => {}
             (_, _) if detached => entry.fate = Fate::Due,
@@ -268,6 +314,13 @@ pub fn done(definition: &Definition, state: &mut State, key: Key, kept: Kept) {
     let undoes = definition.task(key.0).metadata.compensate.is_some();
     let unwinding = state.unwinding.is_some();
     if let Some(entry) = state.ledger.get_mut(key)
+        && entry.fate == Fate::Due
+        && !undoes
+    {
+        // it was only to be known
+        entry.fate = Fate::Detached;
+    }
+    if let Some(entry) = state.ledger.get_mut(key)
         && unwinding
         && undoes
         && matches!(entry.fate, Fate::Wanted | Fate::Detached)
@@ -275,6 +328,10 @@ pub fn done(definition: &Definition, state: &mut State, key: Key, kept: Kept) {
         entry.fate = Fate::Due;
     }
 }
+
+/// Entries of a ledger up to which also those are kept that only the retry of something timed out
+/// would need.
+const BROKEN_OFF_KEPT: usize = 1000;
 
 /// Forgets the entries that nothing can need any more.
 pub fn prune(definition: &Definition, state: &mut State) {
@@ -293,6 +350,18 @@ pub fn prune(definition: &Definition, state: &mut State) {
         }
     }
     ledger.retain(|entry| is_needed(definition, state, entry));
+    if ledger.len() > BROKEN_OFF_KEPT {
+        let mut spare = ledger.len() - BROKEN_OFF_KEPT;
+        ledger.retain(|entry| {
+            let drop = spare > 0
+                && entry.is_done()
+                && definition.task(entry.task).metadata.compensate.is_none()
+                && !is_open(definition, state, entry.key())
+                && !goes_round(definition, state, entry);
+            spare -= usize::from(drop);
+            !drop
+        });
+    }
     state.ledger = ledger;
 }
 
@@ -303,7 +372,7 @@ fn is_open(definition: &Definition, state: &State, key: Key) -> bool {
 fn is_needed(definition: &Definition, state: &State, entry: &Entry) -> bool {
     let task = definition.task(entry.task);
     match entry.fate {
-        Fate::Due if entry.is_done() => return task.metadata.compensate.is_some(),
+        Fate::Due if entry.is_done() && task.metadata.compensate.is_some() => return true,
         Fate::Undoing => return true,
         Fate::Due | Fate::Wanted | Fate::Detached | Fate::Undone => {}
     }
@@ -331,13 +400,36 @@ fn is_needed(definition: &Definition, state: &State, entry: &Entry) -> bool {
         && may_be_entered_again(definition, state, entry)
 }
 
+/// Whether this very entry can be entered again: by the flow, or by a person who retries what a
+/// timeout broke off.
+fn may_be_entered_again(definition: &Definition, state: &State, entry: &Entry) -> bool {
+    let path = &definition.task(entry.task).path;
+    let flow = &state.flow.seq;
+    let next = definition.root.get(flow.at as usize);
+    let of_the_flow = definition.task(entry.task).undoing.is_none() && state.unwinding.is_none();
+    if of_the_flow && flow.child.is_none() && next.is_some_and(|next| path.contains(next)) {
+        return true;
+    }
+    let timed = |around: &&Activation| {
+        let outermost = definition.task(around.task).path.len() == 1;
+        around.clock.is_some() || (outermost && state.clock.is_some())
+    };
+    goes_round(definition, state, entry)
+        || state
+            .ancestry(definition, entry.task)
+            .iter()
+            .filter(|around| timed(around))
+            .any(|around| around.task != entry.task && entry.iteration > before(around, entry))
+}
+
+/// How often the entry's task had been entered when the task around it was.
+fn before(around: &Activation, entry: &Entry) -> u32 {
+    around.before.iter().find(|(task, _)| *task == entry.task).map_or(0, |(_, n)| *n)
+}
+
 /// Whether an open try with a retry, or an open fork, around the task can enter this very entry
 /// again.
-fn may_be_entered_again(definition: &Definition, state: &State, entry: &Entry) -> bool {
-    let before = |activation: &Activation| {
-        let found = activation.before.iter().find(|(task, _)| *task == entry.task);
-        found.map_or(0, |(_, n)| *n)
-    };
+fn goes_round(definition: &Definition, state: &State, entry: &Entry) -> bool {
     state.ancestry(definition, entry.task).iter().any(|around| {
         let again = match (&around.body, &definition.task(around.task).kind) {
             (Body::Try(inner), Kind::Try { catch, .. }) => {
@@ -347,6 +439,6 @@ fn may_be_entered_again(definition: &Definition, state: &State, entry: &Entry) -
             // broken off and waiting for a person, its tasks may be entered again
             _ => around.failed.is_some(),
         };
-        again && around.task != entry.task && entry.iteration > before(around)
+        again && around.task != entry.task && entry.iteration > before(around, entry)
     })
 }

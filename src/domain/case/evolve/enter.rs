@@ -1,6 +1,6 @@
 //! A task is entered: its activation comes into being where the definition has it.
 
-use super::{CorruptHistory, corrupt};
+use super::{CorruptHistory, corrupt, effects};
 use crate::domain::case::clock::Clock;
 use crate::domain::case::event::Entry;
 use crate::domain::case::ledger::{Fate, Kept, Knowledge};
@@ -117,13 +117,27 @@ impl State {
         (cut.task == task.id).then_some(&*cut.before)
     }
 
-    /// Which entry of the task it is, if it is entered now.
+    /// Which entry of the task it is, if it is entered now. A turn of a loop that begins again with
+    /// another item is another entry: what the ledger knows of the earlier one is not its own.
     pub fn next_iteration(&self, definition: &Definition, task: &Task, turn: Option<u32>) -> u32 {
         let before = match self.entered_again(definition, task, turn) {
             Some(saved) => saved.iter().find(|(id, _)| *id == task.id).map(|(_, n)| *n),
             None => self.entries.get(&task.id).copied(),
         };
-        before.unwrap_or(0) + 1
+        let latest = before.unwrap_or(0);
+        let items = effects::items_at(definition, self, task.id, turn);
+        if items == 0 || task.undoing.is_some() {
+            return latest + 1;
+        }
+        let same_turn = self.ledger.get((task.id, latest)).is_some_and(|e| e.items == items);
+        let ancestry = self.ancestry(definition, task.id);
+        let around = ancestry.iter().rev().find(|a| matches!(a.body, Body::For { .. }));
+        let begun = around.and_then(|a| a.before.iter().find(|(id, _)| *id == task.id));
+        let floor = if same_turn { latest } else { begun.map_or(0, |(_, n)| *n) };
+        let known = || self.ledger.iter().filter(|entry| entry.task == task.id);
+        let again = known().filter(|e| e.items == items && e.iteration > floor);
+        let highest = known().map(|entry| entry.iteration).max().unwrap_or(0);
+        again.map(|e| e.iteration).min().unwrap_or_else(|| latest.max(highest) + 1)
     }
 }
 

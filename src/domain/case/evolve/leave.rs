@@ -169,6 +169,37 @@ pub fn skip(
     }
 }
 
+/// Of a race, an error drops its branch alone, as long as others run. Calls of it that go on are
+/// beside the flow by then.
+pub fn race(
+    definition: &Definition,
+    state: &mut State,
+    failed: TaskId,
+) -> Result<(), CorruptHistory> {
+    let Some(fork) = definition.task(failed).parent() else { return Ok(()) };
+    let Kind::Fork { compete: true, .. } = &definition.task(fork).kind else { return Ok(()) };
+    let Some(Activation { body: Body::Fork(branches), .. }) = state.find_any_mut(definition, fork)
+    else {
+        return Ok(());
+    };
+    let races_on = branches.iter().any(|branch| match branch {
+        Branch::Ready | Branch::Done(_) => true,
+        Branch::Running(child) => child.task != failed && child.failed.is_none(),
+        Branch::Dropped => false,
+    });
+    if !races_on {
+        return Ok(());
+    }
+    let version = branches.iter().find_map(|branch| match branch {
+        Branch::Running(branch) if branch.task == failed => Some(branch.version),
+        _ => None,
+    });
+    end_branch(branches, failed, Branch::Dropped)?;
+    // it has lost: what it did and can undo is undone at once
+    effects::lost(definition, state, failed, version.unwrap_or_default());
+    Ok(())
+}
+
 pub fn cancelled(
     definition: &Definition,
     state: &mut State,
@@ -191,7 +222,9 @@ pub fn cancelled(
     let mut before = activation.before.clone();
     before.push((key.0, key.1 - u32::from(key.1 > 0)));
     let is_call = activation.call().is_some();
-    if is_call && (unsettled || keep) {
+    let goes_on =
+        is_call && (keep || unsettled && effects::is_to_be_settled(definition, state, key));
+    if goes_on {
         let fate = if unsettled { Fate::Due } else { Fate::Detached };
         effects::detach(definition, state, key, fate);
     }
@@ -199,8 +232,7 @@ pub fn cancelled(
         effects::lost(definition, state, key.0, version);
     }
     if is_call
-        && !unsettled
-        && !keep
+        && !goes_on
         && let Some(entry) = state.ledger.get_mut(key)
     {
         entry.running = None;

@@ -5,7 +5,7 @@ use super::call::{
 };
 use super::effects::{self, Begun};
 use super::enter::enter;
-use super::leave::{Left, cancelled, completed, skip};
+use super::leave::{Left, cancelled, completed, race, skip};
 use super::stuck::settle_stuck;
 use super::{CorruptHistory, corrupt};
 use crate::domain::case::event::{Answer, Change, Doubt, Entry, TaskEvent};
@@ -201,7 +201,7 @@ fn faulted(
         }
         effects::ask_beside(definition, state, key);
     }
-    Ok(())
+    race(definition, state, key.0)
 }
 
 /// The ledger learns what became of a call whose task failed.

@@ -180,7 +180,11 @@ impl Interpreter<'_> {
             Var::Arg(Arg::Task) => self.task_argument(used, place),
             Var::Arg(Arg::Secrets) if place.secrets => self.secrets_argument(used)?,
             Var::Arg(Arg::Secrets) => Arc::new(Json::Null),
-            Var::Local(name) => self.local(name, place).shared(),
+            // a call beside the flow is made of what the flow was at no more: better not at all
+            Var::Local(name) => match self.local(name, place) {
+                Some(value) => value.shared(),
+                None => return Err(no_variable(name).into()),
+            },
         })
     }
 
@@ -243,11 +247,11 @@ impl Interpreter<'_> {
     }
 
     /// A variable of the author, from the innermost task around that has it.
-    fn local(&self, name: &str, place: &Place) -> Data {
+    fn local(&self, name: &str, place: &Place) -> Option<Data> {
         if let Some((_, value)) = place.locals.iter().rev().find(|(known, _)| &**known == name) {
-            return value.clone();
+            return Some(value.clone());
         }
-        let Some(around) = place.around else { return Data::null() };
+        let around = place.around?;
         for activation in self.state.ancestry(self.definition, around).into_iter().rev() {
             let task = self.task(activation.task);
             let value = match (&activation.body, &task.kind) {
@@ -269,17 +273,22 @@ impl Interpreter<'_> {
                 }
                 _ => None,
             };
-            if let Some(value) = value {
+            if value.is_some() {
                 return value;
             }
         }
-        Data::null()
+        None
     }
 
     /// The place of a task that is about to be entered below `around`.
     pub(super) fn place_before(&self, task: &Task, around: Option<TaskId>, raw: &Data) -> Place {
         Place { task: Some(task.id), around, raw: Some(raw.clone()), ..Place::default() }
     }
+}
+
+fn no_variable(name: &str) -> Problem {
+    let detail = format!("`${name}` is not known any more: the task that has it was left");
+    Problem::new(Standard::Expression, detail)
 }
 
 fn no_secret(name: &str) -> Problem {

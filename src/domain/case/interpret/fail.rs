@@ -35,6 +35,10 @@ enum Caught {
 impl Interpreter<'_> {
     /// An error leaves the task.
     pub(super) fn fault(&mut self, key: Key, problem: Problem) -> Result<(), Halt> {
+        if self.is_detached(key) && self.is_unknown(key) {
+            // beside the flow nobody hears of an error, and what may have been done must be settled
+            return self.leave_to_person(key, problem);
+        }
         self.fault_with(key, problem, None)
     }
 
@@ -79,8 +83,7 @@ impl Interpreter<'_> {
             let inner = depth.checked_sub(1).map_or(key, |below| around[below]);
             if self.races_on_without(try_key, inner)? {
                 // of a race, an error drops its branch alone
-                self.fail_between(&around[..depth], &failed.error)?;
-                return self.emit_task(inner, Change::dropped());
+                return self.fail_between(&around[..depth], &failed.error);
             }
             let caught = match self.caught_by(try_key, &failed.error) {
                 Ok(caught) => caught,

@@ -79,8 +79,13 @@ impl Interpreter<'_> {
             let reason = reason.to_owned();
             self.emit(Event::Resumed { reason, retried: true })?;
         }
-        for Stuck { key, error, .. } in chosen {
+        // a call that is unknown beside its failed task is settled first: the task goes by that
+        let (settled, failed): (Vec<_>, Vec<_>) =
+            chosen.into_iter().partition(|stuck| stuck.error.is_none());
+        let keys: Vec<Key> = settled.iter().map(|stuck| stuck.key).collect();
+        for Stuck { key, error, .. } in settled.into_iter().chain(failed) {
             match (error, verdict) {
+                (Some(error), _) if keys.contains(&key) => self.take_up_again(key, error)?,
                 (Some(error), None | Some(Verdict::Repeat)) => {
                     self.take_up_again(key, error)?;
                 }

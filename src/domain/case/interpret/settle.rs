@@ -40,7 +40,9 @@ impl Interpreter<'_> {
             return Ok(());
         };
         let expected = match call.stage {
-            Stage::InFlight { .. } => call.attempt == attempt,
+            Stage::InFlight { .. } => {
+                call.attempt == attempt && !matches!(outcome, Outcome::Prepared)
+            }
             Stage::Preparing { .. } => matches!(
                 outcome,
                 Outcome::Prepared
@@ -119,7 +121,7 @@ impl Interpreter<'_> {
     }
 
     /// Whether nobody knows if the effect was done.
-    fn is_unknown(&self, key: Key) -> bool {
+    pub(super) fn is_unknown(&self, key: Key) -> bool {
         let entry = self.state.ledger.get(key);
         entry.is_some_and(|entry| matches!(entry.knowledge, Knowledge::Unknown(_)))
     }

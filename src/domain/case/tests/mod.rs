@@ -1,15 +1,18 @@
 //! Cases driven by hand: a world that answers what the test says, a clock that the test moves, and
 //! after every decision the promises that hold for all of them.
 
+mod beside;
 mod calls;
 mod control;
 mod error_paths;
 mod events;
+mod generated;
 mod ledger;
 mod outage;
 mod people;
 mod properties;
 mod resilience;
+mod simulation;
 mod undo;
 mod unknown;
 mod world;

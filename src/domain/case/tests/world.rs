@@ -217,11 +217,18 @@ impl World {
         if !events.is_empty() {
             assert_eq!(folded.as_ref(), Some(&state), "replay differs from live");
         }
-        invariants::check(&self.definition, &state).unwrap_or_else(|e| panic!("{e}\n{state:#?}"));
         self.history.extend(events.into_iter().map(|event| (at, event)));
+        invariants::check(&self.definition, &state)
+            .unwrap_or_else(|e| panic!("{e}\n{}{state:#?}", self.told()));
         self.state = Some(state);
         self.effects.extend(effects);
         self.more = more;
+    }
+
+    /// The history, a line for each event.
+    pub fn told(&self) -> String {
+        let line = |(at, event): &(Timestamp, Event)| format!("{:>7} {event:?}\n", at.since(START));
+        self.history.iter().map(line).collect()
     }
 
     /// Forgets what is in memory and folds the first `length` events again, as after a crash.

@@ -9,6 +9,9 @@ use jaq_core::path::Part;
 /// The native that counts a call (see `natives.rs`).
 pub const TICK: &str = "__tick";
 
+/// The native that counts a call which makes its arguments longer.
+pub const CHAIN: &str = "__chain";
+
 /// Guards every definition inside of `term`.
 pub fn guard_term(term: &mut Term<&str>) {
     match term {
@@ -70,10 +73,45 @@ pub fn guard_term(term: &mut Term<&str>) {
 
 /// Guards one definition and those inside of it.
 pub fn guard_def(def: &mut Def<&str>) {
+    // whoever calls itself with arguments makes them longer with each call: each holds the one
+    // before, and the whole chain is taken apart at once in the end
+    let chains = !def.args.is_empty() && calls(&def.body, def.name);
     guard_term(&mut def.body);
     let body = std::mem::take(&mut def.body);
-    let tick = Term::Call(TICK, Vec::new());
+    let tick = Term::Call(if chains { CHAIN } else { TICK }, Vec::new());
     def.body = Term::BinOp(Box::new(tick), BinaryOp::Pipe(None), Box::new(body));
+}
+
+/// Whether a term calls a function of this name.
+fn calls(term: &Term<&str>, name: &str) -> bool {
+    let found = |term: &Term<&str>| calls(term, name);
+    match term {
+        Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => false,
+        Term::Str(_, parts) => {
+            parts.iter().any(|part| matches!(part, StrPart::Term(term) if found(term)))
+        }
+        Term::Arr(inner) => inner.as_deref().is_some_and(found),
+        Term::Obj(pairs) => {
+            pairs.iter().any(|(key, value)| found(key) || value.as_ref().is_some_and(found))
+        }
+        Term::Neg(inner) | Term::Label(_, inner) => found(inner),
+        Term::BinOp(left, _, right) => found(left) || found(right),
+        Term::Fold(_, over, _, rest) => found(over) || rest.iter().any(found),
+        Term::TryCatch(body, catch) => found(body) || catch.as_deref().is_some_and(found),
+        Term::IfThenElse(branches, otherwise) => {
+            branches.iter().any(|(condition, then)| found(condition) || found(then))
+                || otherwise.as_deref().is_some_and(found)
+        }
+        Term::Def(defs, body) => defs.iter().any(|def| found(&def.body)) || found(body),
+        Term::Call(called, arguments) => *called == name || arguments.iter().any(found),
+        Term::Path(head, path) => {
+            found(head)
+                || path.0.iter().any(|(part, _)| match part {
+                    Part::Index(index) => found(index),
+                    Part::Range(from, to) => from.iter().chain(to).any(found),
+                })
+        }
+    }
 }
 
 fn guard_pattern(pattern: &mut Pattern<&str>) {

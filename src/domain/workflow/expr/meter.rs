@@ -22,6 +22,10 @@ pub struct Limits {
     pub now: i64,
 }
 
+/// Calls of functions that call themselves with arguments, in one evaluation: as many can be taken
+/// apart on the stack that is kept back for it.
+const CHAINED_MAX: u64 = 100_000;
+
 impl Limits {
     /// For expressions that run on a runtime thread: a few milliseconds at most, and half of the
     /// 2 MiB that such a thread has.
@@ -72,12 +76,13 @@ struct Meter {
     fuel: u64,
     built: u64,
     bytes: u64,
+    chained: u64,
     floor: usize,
     now: i64,
 }
 
 const UNMETERED: Meter =
-    Meter { fuel: u64::MAX, built: u64::MAX, bytes: u64::MAX, floor: 0, now: 0 };
+    Meter { fuel: u64::MAX, built: u64::MAX, bytes: u64::MAX, chained: u64::MAX, floor: 0, now: 0 };
 
 thread_local! {
     static METER: Cell<Meter> = const { Cell::new(UNMETERED) };
@@ -87,7 +92,7 @@ thread_local! {
 pub fn metered<T>(limits: Limits, evaluate: impl FnOnce() -> T) -> Result<T, Overrun> {
     let floor = stack_address().saturating_sub(limits.stack);
     let Limits { fuel, built, bytes, now, .. } = limits;
-    METER.set(Meter { fuel, built, bytes, floor, now });
+    METER.set(Meter { fuel, built, bytes, chained: CHAINED_MAX, floor, now });
     let outcome = catch_unwind(AssertUnwindSafe(evaluate));
     METER.set(UNMETERED);
     outcome.or_else(|panic| match panic.downcast::<Overrun>() {
@@ -105,6 +110,17 @@ pub fn tick(cost: usize) {
     match meter.fuel.checked_sub(cost as u64) {
         Some(left) => meter.fuel = left,
         None => stop(Overrun::Fuel),
+    }
+    METER.set(meter);
+}
+
+/// Counts a call that makes its arguments longer.
+pub fn chain() {
+    tick(1);
+    let mut meter = METER.get();
+    match meter.chained.checked_sub(1) {
+        Some(left) => meter.chained = left,
+        None => stop(Overrun::Stack),
     }
     METER.set(meter);
 }

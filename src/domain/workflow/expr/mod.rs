@@ -330,7 +330,8 @@ fn compile_filter<'s>(
         .load(&arena, File { code: "__expression", path: () })
         .map_err(|_| no_expr("this is no jq expression", "write a jq filter", 0))?;
     let needed = natives().filter(|(name, arguments, _)| {
-        *name == guard::TICK || names.contains(&((*name).to_owned(), arguments.len()))
+        [guard::TICK, guard::CHAIN].contains(name)
+            || names.contains(&((*name).to_owned(), arguments.len()))
     });
     jaq_core::Compiler::default()
         .with_funs(needed)

@@ -6,9 +6,9 @@ use jaq_core::{RunPtr, ValR};
 use jaq_json::Val;
 
 use super::compare::{equal, order, print, walk};
-use super::guard::TICK;
+use super::guard::{CHAIN, TICK};
 use super::json;
-use super::meter::{grow, now, tick};
+use super::meter::{chain, grow, now, tick};
 use super::value::Value;
 
 /// What our filters run on: metered values and nothing else.
@@ -28,10 +28,14 @@ pub fn natives() -> impl Iterator<Item = Fun<Kind>> {
         .chain(over_json().into_iter().map(|filter| run::<Kind>(filter)))
 }
 
-fn over_json() -> [Filter<RunPtr<Kind>>; 9] {
+fn over_json() -> [Filter<RunPtr<Kind>>; 10] {
     [
         (TICK, v(0), |cv| {
             tick(1);
+            bome(Ok(cv.1))
+        }),
+        (CHAIN, v(0), |cv| {
+            chain();
             bome(Ok(cv.1))
         }),
         ("fromjson", v(0), |cv| bome(from_json(&cv.1))),

@@ -138,6 +138,12 @@ fn overruns(source: &str, limits: Limits) {
 #[test]
 fn nothing_escapes_its_bounds() {
     for source in [
+        "def f(x): f(x + 1); f(1)",
+        "def f(x): f(x | .a); f(.)",
+        "def f(x): f([x]); f(1)",
+        "def f(x): f(x, 1); f(1)",
+        "def f(x): def g: f(x + 1); g; f(1)",
+        "def f($x): f($x + 1); f(1)",
         "[range(1e12)]",
         "[range(1e12) | select(false)]",
         "last(range(1e12))",

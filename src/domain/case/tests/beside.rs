@@ -1,0 +1,113 @@
+//! Calls beside the flow: of branches that lost, of turns that began again with another item, of
+//! loops that were left.
+
+use serde_json::json;
+
+use super::ledger::{cancel, started};
+use super::world::{World, done, failed, unknown};
+use crate::domain::case::command::{Command, Outcome};
+use crate::domain::case::event::WaitKind;
+use crate::domain::case::phase::Phase;
+use crate::domain::case::problem::{Problem, Standard};
+
+/// Answers the oldest request, which must go there.
+fn answer(world: &mut World, url: &str, outcome: Outcome) {
+    assert_eq!(world.request(0).url, url);
+    world.answer_next(outcome);
+}
+
+#[test]
+fn a_loser_that_was_never_let_out_stays_in() {
+    let body = "do:
+  - race: {fork: {compete: true, branches: [{loser: {call: http, with: {method: post, endpoint: 'http://busy/x'}}}, {winner: {wait: PT1S}}]}}
+  - rest: {wait: PT30S}
+";
+    let mut world = super::world(body);
+    world.desk.full.insert("busy".into());
+    world.start(json!({}));
+    assert!(world.effects.is_empty());
+    world.pass(1000);
+    world.desk.full.clear();
+    world.tell(Command::Admit { service: "busy".into() });
+    assert!(world.effects.is_empty(), "{:#?}", world.effects);
+    world.tell(cancel());
+    assert_eq!(world.phase(), Phase::Cancelled);
+}
+
+#[test]
+fn a_turn_with_another_item_is_another_effect() {
+    for safe in ["", "idempotent: true, "] {
+        let mut world = started(&format!(
+            "do:
+  - again:
+      try:
+        - items: {{call: http, with: {{method: get, endpoint: 'http://a/items'}}}}
+        - each:
+            for: {{in: .items}}
+            do: [{{make: {{call: http, with: {{method: post, endpoint: 'http://b/'}}, metadata: {{{safe}compensate: {{call: http, with: {{method: delete, endpoint: 'http://b/{{id}}'}}}}}}}}}}]
+        - flaky: {{call: http, with: {{method: get, endpoint: 'http://c/'}}}}
+      catch: {{retry: {{delay: PT1S, limit: {{attempt: {{count: 3}}}}}}}}
+"
+        ));
+        answer(&mut world, "http://a/items", done(json!({"items": ["A", "B"]})));
+        let mut keys = vec![world.effects[0].key.clone()];
+        answer(&mut world, "http://b/", done(json!({"id": "A"})));
+        keys.push(world.effects[0].key.clone());
+        answer(&mut world, "http://b/", done(json!({"id": "B"})));
+        answer(&mut world, "http://c/", failed(400));
+        world.pass_to_next();
+        answer(&mut world, "http://a/items", done(json!({"items": ["C", "B"]})));
+        keys.push(world.effects[0].key.clone());
+        answer(&mut world, "http://b/", done(json!({"id": "C"})));
+        keys.dedup();
+        assert_eq!(keys.len(), 3, "{keys:?}");
+        world.tell(cancel());
+        let mut undone = Vec::new();
+        while let Some(effect) = world.effects.front() {
+            if let crate::domain::case::effect::Ask::Http(request) = &effect.ask {
+                undone.push(request.url.clone());
+            }
+            world.answer_next(done(json!(null)));
+        }
+        undone.retain(|url| url.starts_with("http://b/") && url.len() > "http://b/".len());
+        undone.sort();
+        assert_eq!(undone, ["http://b/A", "http://b/B", "http://b/C"]);
+        assert_eq!(world.phase(), Phase::Cancelled);
+    }
+}
+
+#[test]
+fn a_question_is_not_made_of_a_loop_that_was_left() {
+    let mut world = started(
+        "do:
+  - each:
+      for: {each: e, in: '[1, 2]'}
+      do: [{make: {call: http, with: {method: post, endpoint: 'http://a/'}, metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://a/{id}'}}, reconcile: {call: http, with: {method: get, endpoint: '${ \"http://a/\\($e)\" }'}, found: .found, output: .}}}}]
+",
+    );
+    world.answer_next(unknown());
+    assert_eq!(world.request(0).url, "http://a/1");
+    world.effects.clear();
+    world.tell(cancel());
+    world.tell(Command::Recover);
+    let asked = world.effects.iter().filter(
+        |e| matches!(&e.ask, crate::domain::case::effect::Ask::Http(r) if r.url.contains("null")),
+    );
+    assert_eq!(asked.count(), 0);
+    let wait = world.shown_wait().map(|wait| wait.kind);
+    assert_eq!(wait, Some(WaitKind::Person), "a person is asked instead");
+}
+
+#[test]
+fn an_undo_is_not_made_of_nothing() {
+    let mut world = started(
+        "do: [{p: {call: http, with: {method: post, endpoint: 'http://a/'}, metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://a/{id}'}}}}}, {w: {wait: PT1H}}]\n",
+    );
+    world
+        .answer_next(Outcome::Unusable { error: Problem::new(Standard::Communication, "no JSON") });
+    if !world.phase().ended() {
+        let _ = world.try_tell(cancel());
+    }
+    assert!(world.effects.is_empty(), "{:#?}", world.effects);
+    assert_eq!(world.phase(), Phase::Suspended);
+}

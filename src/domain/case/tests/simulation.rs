@@ -1,0 +1,404 @@
+//! One case among third parties that act without answering, answer late or twice, refuse and come
+//! back, while the process dies and persons come at the worst moment. The parties' books are the
+//! oracle: no key is acted upon twice unless that was asked for, what was done is undone once where
+//! the case was unwound, nothing stands still, no secret is told, and what is kept stays bounded.
+//!
+//! `make simulate SEEDS=…` runs as many as one likes; a failing one shrinks and prints itself.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::generated::definition;
+use super::world;
+use super::world::{World, done, failed, not_done, unknown};
+use crate::domain::case::command::{ChildOutcome, Command, Incoming, Outcome, Verdict};
+use crate::domain::case::derive;
+use crate::domain::case::effect::{Ask, Effect};
+use crate::domain::case::phase::Phase;
+use crate::domain::case::state::{Activation, Stage};
+use crate::domain::workflow::model::TaskId;
+
+/// What no event may ever hold.
+const CANARY: &str = "c4n4ry";
+
+/// Entries that a ledger of so small a definition may have.
+const LEDGER_MAX: usize = 200;
+
+/// Events that so small a case may have.
+const EVENTS_MAX: usize = 20_000;
+
+/// What a party did under a key.
+struct Act {
+    key: String,
+    place: (TaskId, u32),
+    /// Keys of the undos that it was undone under.
+    undone: BTreeSet<String>,
+}
+
+/// The third parties' books.
+#[derive(Default)]
+struct Books {
+    acts: Vec<Act>,
+    /// Keys that a service answered with an error of its own after it may have acted.
+    erred: BTreeSet<String>,
+    /// The last key that a task asked for something under.
+    keys: HashMap<(TaskId, u32), String>,
+}
+
+/// The act's output, by its place in the books.
+fn output(place: usize) -> Json {
+    json!({"id": format!("a{place}")})
+}
+
+impl Books {
+    /// What a party has of a key and has not undone.
+    fn standing(&self, key: &str) -> Option<usize> {
+        self.acts.iter().rposition(|act| act.key == key && act.undone.is_empty())
+    }
+
+    /// A party acts on a request. Where it knows the key it says what it said before.
+    fn act(&mut self, world: &World, effect: &Effect, method: &str) -> Json {
+        let safe = matches!(method, "PUT" | "GET");
+        let metadata = &world.definition.task(effect.task).metadata;
+        let repeatable = safe || metadata.idempotent || world.desk.honours_key;
+        if let Some(known) = self.standing(&effect.key) {
+            if repeatable {
+                return output(known);
+            }
+            assert!(
+                self.erred.contains(&effect.key),
+                "{} was acted upon twice\n{}",
+                effect.key,
+                world.told()
+            );
+        }
+        let place = (effect.task, effect.iteration);
+        let other = self
+            .acts
+            .iter()
+            .find(|act| act.place == place && act.key != effect.key && act.undone.is_empty());
+        if let Some(other) = other {
+            panic!("{} and {} both stand\n{}", other.key, effect.key, world.told());
+        }
+        self.acts.push(Act { key: effect.key.clone(), place, undone: BTreeSet::new() });
+        output(self.acts.len() - 1)
+    }
+
+    /// A party undoes what it did.
+    fn undo(&mut self, effect: &Effect, url: &str, world: &World) {
+        let id = url.rsplit("/a").next().and_then(|id| id.parse::<usize>().ok());
+        let act = id.and_then(|id| self.acts.get_mut(id));
+        let act = act.unwrap_or_else(|| panic!("{url} undoes what nobody did"));
+        act.undone.insert(effect.key.clone());
+        assert!(act.undone.len() == 1, "{} was undone twice\n{}", act.key, world.told());
+    }
+}
+
+/// How a party behaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Manner {
+    Well,
+    ActsAndIsSilent,
+    IsSilent,
+    Refuses,
+    Errs(i64),
+    ActsAndErrs,
+    AnswersLate,
+    AnswersTwice,
+}
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Send(Manner),
+    Late,
+    NextInstant,
+    Pass(i64),
+    Event(u64),
+    Open,
+    Close,
+    Suspend,
+    Resume,
+    Cancel,
+    Person,
+    Crash(bool),
+    Child(bool),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let manner = prop_oneof![
+        8 => Just(Manner::Well),
+        2 => Just(Manner::ActsAndIsSilent),
+        2 => Just(Manner::IsSilent),
+        2 => Just(Manner::Refuses),
+        1 => Just(Manner::Errs(418)),
+        1 => Just(Manner::Errs(500)),
+        1 => Just(Manner::ActsAndErrs),
+        2 => Just(Manner::AnswersLate),
+        1 => Just(Manner::AnswersTwice),
+    ];
+    prop_oneof![
+        12 => manner.prop_map(Happening::Send),
+        3 => Just(Happening::Late),
+        4 => Just(Happening::NextInstant),
+        1 => (0i64..40_000).prop_map(Happening::Pass),
+        1 => (1u64..20).prop_map(Happening::Event),
+        1 => Just(Happening::Open),
+        2 => Just(Happening::Close),
+        1 => Just(Happening::Suspend),
+        2 => Just(Happening::Resume),
+        1 => Just(Happening::Cancel),
+        2 => Just(Happening::Person),
+        2 => any::<bool>().prop_map(Happening::Crash),
+        2 => any::<bool>().prop_map(Happening::Child),
+    ]
+}
+
+/// A case, the parties, and answers that are on their way.
+struct Run {
+    world: World,
+    books: Books,
+    late: Vec<(Effect, Outcome)>,
+}
+
+impl Run {
+    fn begin(body: &str, honours_key: bool) -> Self {
+        let mut world = world(body);
+        world.desk.honours_key = honours_key;
+        world.desk.secrets.insert("shop".into(), Arc::new(json!({"token": CANARY})));
+        world.start(json!({"n": 0}));
+        Self { world, books: Books::default(), late: Vec::new() }
+    }
+
+    fn answer(&mut self, effect: &Effect, outcome: Outcome) {
+        let (task, iteration, attempt) = (effect.task, effect.iteration, effect.attempt);
+        let _ = self.world.try_tell(Command::Result { task, iteration, attempt, outcome });
+    }
+
+    /// What a party does with a request, as it sees it.
+    fn done_by_party(&mut self, effect: &Effect) -> Option<Json> {
+        let Ask::Http(request) = &effect.ask else { return Some(json!({"n": 1})) };
+        if request.url.ends_with("/act") {
+            let key = (effect.task, effect.iteration);
+            self.books.keys.insert(key, effect.key.clone());
+            return Some(self.books.act(&self.world, effect, &request.method));
+        }
+        if request.url.ends_with("/asked") {
+            let known = self.books.standing(&effect.key);
+            return Some(json!({"found": known.is_some(), "act": known.map(output)}));
+        }
+        self.books.undo(effect, &request.url, &self.world);
+        None
+    }
+
+    fn send(&mut self, manner: Manner) {
+        let Some(effect) = self.world.effects.pop_front() else { return };
+        if let Ask::Http(request) = &effect.ask
+            && request.url.ends_with("/act")
+        {
+            self.books.keys.insert((effect.task, effect.iteration), effect.key.clone());
+        }
+        let outside = matches!(effect.ask, Ask::Http(_));
+        let manner = if outside { manner } else { Manner::Well };
+        let acts = !matches!(manner, Manner::IsSilent | Manner::Refuses | Manner::Errs(_));
+        let answer =
+            if acts { self.done_by_party(&effect).unwrap_or_default() } else { json!(null) };
+        let outcome = match manner {
+            Manner::Well | Manner::AnswersLate | Manner::AnswersTwice => done(answer),
+            Manner::ActsAndIsSilent | Manner::IsSilent => unknown(),
+            Manner::Refuses => not_done(),
+            Manner::Errs(status) => failed(status),
+            Manner::ActsAndErrs => failed(500),
+        };
+        if matches!(manner, Manner::ActsAndErrs | Manner::Errs(500)) {
+            self.books.erred.insert(effect.key.clone());
+        }
+        match manner {
+            Manner::AnswersLate => self.late.push((effect, outcome)),
+            Manner::AnswersTwice => {
+                self.answer(&effect, outcome.clone());
+                self.late.push((effect, outcome));
+            }
+            _ => self.answer(&effect, outcome),
+        }
+    }
+
+    /// A person who has asked the parties says of each unknown attempt whether it was done, and has
+    /// all else tried again.
+    fn person(&mut self) {
+        let mut unknown = Vec::new();
+        self.world.state().walk(&mut |activation: &Activation| {
+            if activation.call().is_some_and(|call| matches!(call.stage, Stage::Person { .. })) {
+                unknown.push((activation.task, activation.iteration));
+            }
+        });
+        let reason = || "asked".to_owned();
+        for place in unknown {
+            let key = self.books.keys.get(&place);
+            let known = key.and_then(|key| self.books.standing(key));
+            let (outcome, output) = match known {
+                Some(act) => (Verdict::Done, Some(output(act).into())),
+                None => (Verdict::Repeat, None),
+            };
+            let task = Some(self.world.definition.task(place.0).reference.to_string());
+            let _ = self.world.try_tell(Command::Retry {
+                reason: reason(),
+                task,
+                outcome: Some(outcome),
+                output,
+            });
+        }
+        let (task, outcome, output) = (None, None, None);
+        let _ = self.world.try_tell(Command::Retry { reason: reason(), task, outcome, output });
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let reason = "because".to_owned();
+        let command = match happening {
+            Happening::Send(manner) => return self.send(manner),
+            Happening::Late => {
+                if let Some((effect, outcome)) = self.late.pop() {
+                    self.answer(&effect, outcome);
+                }
+                return;
+            }
+            Happening::Person => return self.person(),
+            Happening::NextInstant => {
+                let Some(due) = derive::next_due(self.world.state()) else { return };
+                self.world.now = self.world.now.max(due);
+                Command::Timer
+            }
+            Happening::Pass(millis) => {
+                self.world.now = self.world.now.plus(millis);
+                Command::Timer
+            }
+            Happening::Event(position) => {
+                let event = world::event("t", "", json!({"n": 3})).into();
+                Command::Deliver(Incoming { event, position }.into())
+            }
+            Happening::Open => {
+                self.world.desk.open.insert("bob".into());
+                return;
+            }
+            Happening::Close => {
+                self.world.desk.open.clear();
+                Command::Admit { service: "bob".into() }
+            }
+            Happening::Suspend => Command::Suspend { reason },
+            Happening::Resume => Command::Resume { reason },
+            Happening::Cancel => Command::Cancel { reason },
+            Happening::Crash(acted) => {
+                // what was on its way has arrived or not, and no answer comes any more
+                for effect in std::mem::take(&mut self.world.effects) {
+                    if acted && matches!(effect.ask, Ask::Http(_)) {
+                        self.done_by_party(&effect);
+                    }
+                }
+                self.late.clear();
+                let length = self.world.history.len();
+                self.world = self.world.replayed(length);
+                Command::Recover
+            }
+            Happening::Child(well) => {
+                let mut child = None;
+                self.world.state().walk(&mut |activation: &Activation| {
+                    if let Some(Stage::Child { case, .. }) = activation.call().map(|c| &c.stage) {
+                        child = Some(*case);
+                    }
+                });
+                let Some(child) = child else { return };
+                let outcome = match well {
+                    true => ChildOutcome::Completed(json!({"n": 4}).into()),
+                    false => ChildOutcome::Cancelled,
+                };
+                Command::ChildEnded { child, outcome }
+            }
+        };
+        let _ = self.world.try_tell(command);
+    }
+
+    /// All is healed, and every person does their part, until the case has come to its end.
+    fn finish(&mut self) {
+        self.world.desk.open.clear();
+        for round in 0..500 {
+            if self.world.phase().ended()
+                && !derive::owes(self.world.state())
+                && self.world.effects.is_empty()
+            {
+                return;
+            }
+            for happening in [
+                Happening::Close,
+                Happening::Send(Manner::Well),
+                Happening::Late,
+                Happening::NextInstant,
+                Happening::Resume,
+                Happening::Person,
+                Happening::Child(true),
+            ] {
+                self.happen(happening);
+            }
+            if round == 100 {
+                // what fails whatever one does is cancelled
+                self.happen(Happening::Cancel);
+            }
+            self.world.now = self.world.now.plus(60_000);
+            let position = self.world.state().version + 1000;
+            self.happen(Happening::Event(position));
+        }
+        panic!("it never ends: {:#?}\n{}", self.world.state(), self.world.told());
+    }
+
+    /// What the books have to say in the end.
+    fn check(&self) {
+        let state = self.world.state();
+        let mut standing: BTreeMap<&str, usize> = BTreeMap::new();
+        for act in self.books.acts.iter().filter(|act| act.undone.is_empty()) {
+            *standing.entry(&act.key).or_default() += 1;
+        }
+        if matches!(state.phase, Phase::Cancelled | Phase::Faulted) {
+            for act in self.books.acts.iter().filter(|act| act.undone.is_empty()) {
+                let can_be_undone =
+                    self.world.definition.task(act.place.0).metadata.compensate.is_some();
+                let erred = self.books.erred.contains(&act.key);
+                assert!(
+                    !can_be_undone || erred,
+                    "{} stands after all was undone\n{}",
+                    act.key,
+                    self.world.told()
+                );
+            }
+        }
+        let told = self.world.told();
+        assert!(!told.contains(CANARY), "a secret is told: {told}");
+        assert!(self.world.history.len() < EVENTS_MAX, "{} events", self.world.history.len());
+        assert!(state.ledger.iter().count() < LEDGER_MAX, "{:#?}", state.ledger);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        // `make simulate SEEDS=…` says how many
+        cases: std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2000),
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_books_agree(
+        body in definition(),
+        honours_key in prop::bool::weighted(0.2),
+        happenings in prop::collection::vec(happening(), 0..60),
+    ) {
+        let mut run = Run::begin(&body, honours_key);
+        for happening in happenings {
+            run.happen(happening);
+        }
+        run.finish();
+        run.check();
+    }
+}
