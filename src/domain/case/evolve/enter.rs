@@ -137,7 +137,9 @@ impl State {
         let known = || self.ledger.iter().filter(|entry| entry.task == task.id);
         let again = known().filter(|e| e.items == items && e.iteration > floor);
         let highest = known().map(|entry| entry.iteration).max().unwrap_or(0);
-        again.map(|e| e.iteration).min().unwrap_or_else(|| latest.max(highest) + 1)
+        let again = again.map(|entry| entry.iteration).min();
+        let free = self.ledger.get((task.id, latest + 1)).is_none().then_some(latest + 1);
+        again.or(free).unwrap_or_else(|| latest.max(highest) + 1)
     }
 }
 
