@@ -57,12 +57,14 @@ impl Office {
     /// # Errors
     /// When it cannot be noted.
     pub async fn release(&self, case: CaseId, by: By) -> Result<bool, String> {
-        if self.cases.quarantined(case).is_none() {
-            return Ok(false);
-        }
-        self.note_quarantine(case, "released", Rest::default(), by).await?;
+        let Some(reason) = self.cases.quarantined(case) else { return Ok(false) };
+        // before it is noted, or the views would show the mark that is about to go
         self.cases.release(case);
-        Ok(true)
+        let noted = self.note_quarantine(case, "released", Rest::default(), by).await;
+        if noted.is_err() {
+            self.cases.quarantine(case, reason);
+        }
+        noted.map(|()| true)
     }
 
     /// The quarantines that the journal holds.

@@ -74,11 +74,16 @@ impl Timers {
     fn next(&self) -> Timestamp {
         let near = self.lock();
         let refill = near.horizon.plus(-AHEAD / 2);
-        near.instants.first().map_or(refill, |(at, _)| (*at).min(refill))
+        match near.instants.first() {
+            Some((at, _)) if near.is_rather_full() => *at,
+            Some((at, _)) => (*at).min(refill),
+            None => refill,
+        }
     }
 
     fn wants_more(&self, now: Timestamp) -> bool {
-        self.lock().horizon <= now.plus(AHEAD / 2)
+        let near = self.lock();
+        near.horizon <= now.plus(AHEAD / 2) && !near.is_rather_full()
     }
 
     /// What the index holds up to the new horizon.
@@ -95,6 +100,11 @@ impl Timers {
 }
 
 impl Near {
+    /// Enough is here: the index is read again when half of it is gone.
+    fn is_rather_full(&self) -> bool {
+        self.instants.len() > KEPT / 2
+    }
+
     fn keep_bound(&mut self) {
         while self.instants.len() > KEPT
             && let Some((at, _)) = self.instants.pop_last()
