@@ -167,12 +167,12 @@ pub fn called_anew(task: &Task) -> bool {
 
 /// Whether a call that nobody waits for any more has something to settle: it is under way or may
 /// have been acted on, and that can do harm or be undone. What was never let out has nothing.
-pub fn is_to_be_settled(definition: &Definition, state: &State, key: Key) -> bool {
+pub fn is_to_be_settled(definition: &Definition, state: &State, key: Key, under_way: bool) -> bool {
     let task = definition.task(key.0);
     let Some(entry) = state.ledger.get(key) else { return false };
     let known = match entry.knowledge {
         Knowledge::Done(_) => true,
-        Knowledge::NotDone => entry.running.is_none(),
+        Knowledge::NotDone => !under_way,
         Knowledge::Unknown(_) => false,
     };
     let harmless = safe_by_definition(task) || entry.safe;

@@ -1,5 +1,6 @@
 //! A task ends: what it leaves to those around it.
 
+use super::call::goes_on;
 use super::effects;
 use super::stuck::settle_stuck;
 use super::task::open;
@@ -222,8 +223,9 @@ pub fn cancelled(
     let mut before = activation.before.clone();
     before.push((key.0, key.1 - u32::from(key.1 > 0)));
     let is_call = activation.call().is_some();
-    let goes_on =
-        is_call && (keep || unsettled && effects::is_to_be_settled(definition, state, key));
+    let under_way = goes_on(activation);
+    let settled = || effects::is_to_be_settled(definition, state, key, under_way);
+    let goes_on = is_call && (keep || unsettled && settled());
     if goes_on {
         let fate = if unsettled { Fate::Due } else { Fate::Detached };
         effects::detach(definition, state, key, fate);
