@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value as Json, json};
 
 use super::generated::definition;
@@ -379,10 +380,15 @@ impl Run {
     }
 }
 
+fn seeds() -> Option<u32> {
+    std::env::var("SEEDS").ok()?.parse().ok()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        // `make simulate SEEDS=…` says how many
-        cases: std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2000),
+        // `make simulate SEEDS=…` says how many, and each run looks elsewhere
+        cases: seeds().unwrap_or(2000),
+        rng_seed: seeds().map_or(RngSeed::Fixed(6), |_| RngSeed::Random),
         max_shrink_iters: 20_000,
         failure_persistence: None,
         ..ProptestConfig::default()
