@@ -51,7 +51,7 @@ pub fn table(head: &[&str], mut rows: Vec<Vec<String>>) {
 /// Cuts cells of the widest columns, ids last of all, until rows are no wider than the terminal.
 fn fit(head: &[&str], rows: &mut [Vec<String>], width: usize) {
     /// What every column keeps.
-    const LEAST: usize = 8;
+    const LEAST: usize = 5;
     let long = |text: &str| text.chars().count();
     let mut widths: Vec<usize> = (0..head.len())
         .map(|n| rows.iter().map(|row| long(&row[n])).max().unwrap_or(0).max(head[n].len()))
