@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use caseworker::domain::ids::{Bits, CaseId, Entity};
 use caseworker::domain::time::Timestamp;
-use caseworker::store::embedded::{Append, Journal};
+use caseworker::store::journal::{Append, Appended, Journal};
 use caseworker::store::note::Note;
 use caseworker::store::record::{self, By, Header, SCHEMA};
+use caseworker::store::{EngineFence, EngineJournal};
 
 const APPENDS: usize = 40_000;
 
-fn append(writer: usize, version: u64) -> Append<Note> {
+fn append(writer: usize, version: u64, fence: Option<EngineFence>) -> Append<EngineFence, Note> {
     let mut bits = [0; 16];
     bits[..8].copy_from_slice(&(writer as u64).to_be_bytes());
     let entity = Entity::from(CaseId(Bits(bits)));
@@ -25,8 +26,8 @@ fn append(writer: usize, version: u64) -> Append<Note> {
         command: None,
         by: By::engine(),
     };
-    let record = record::encode(&header, &[b' '; 200]);
-    Append { entity, expected: version - 1, count: 1, record, note: None }
+    let record = record::encode(&header, &[b' '; 200]).into();
+    Append { entity, fence, first: version, record, note: None }
 }
 
 fn main() {
@@ -34,8 +35,7 @@ fn main() {
     println!("{:>8} {:>12} {:>10}", "writers", "appends/s", "each");
     for writers in [1, 8, 64, 512] {
         let folder = tempfile::tempdir().unwrap();
-        let journal: Journal<Note> =
-            Journal::open(folder.path(), |error| panic!("{error}")).unwrap();
+        let journal = EngineJournal::open(folder.path(), |error| panic!("{error}")).unwrap();
         let each = APPENDS.min(writers * 2000) / writers;
         let begun = Instant::now();
         runtime.block_on(async {
@@ -43,8 +43,13 @@ fn main() {
             for writer in 0..writers {
                 let journal = journal.clone();
                 tasks.spawn(async move {
+                    let mut fence = None;
                     for version in 1..=each as u64 {
-                        journal.append(append(writer, version)).await.unwrap();
+                        let appended = journal.append(append(writer, version, fence)).await;
+                        let Appended::Committed(committed) = appended else {
+                            panic!("{appended:?}")
+                        };
+                        fence = Some(committed);
                     }
                 });
             }
@@ -56,6 +61,6 @@ fn main() {
         let rate = (each * writers) as f64 / took.as_secs_f64();
         let latency = took.as_secs_f64() * 1e6 / each as f64;
         println!("{writers:>8} {rate:>12.0} {latency:>7.0} µs");
-        journal.close();
+        runtime.block_on(journal.close());
     }
 }

@@ -19,7 +19,8 @@ use crate::domain::workflow::fault::Fault;
 use crate::domain::workflow::source::Format;
 use crate::effects::email::Post;
 use crate::effects::http::Http;
-use crate::store::embedded::Journal;
+use crate::store::embedded::EmbeddedJournal;
+use crate::store::journal::Journal;
 use crate::store::snapshots::Snapshots;
 use crate::store::views::Views;
 use crate::telemetry;
@@ -59,7 +60,7 @@ impl App {
         let listener = listener.map_err(|error| format!("server.listen: {listen}: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let (told, fatal) = mpsc::unbounded_channel();
-        let engine = Engine::build(parts(&config, services, clock, told)?).await?;
+        let engine = Engine::build(parts(&config, services, clock, told).await?).await?;
         let handle = engine.handle();
         let keys = config.api.keys.into_iter();
         let settings = api::Settings {
@@ -181,7 +182,7 @@ fn descriptors() -> usize {
     current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
 }
 
-fn parts(
+async fn parts(
     config: &Config,
     services: Services,
     clock: Clock,
@@ -191,13 +192,13 @@ fn parts(
     std::fs::create_dir_all(&folder)
         .map_err(|error| format!("data.dir: {}: {error}", folder.display()))?;
     close_to_others(&folder);
-    let journal = Journal::open(&folder.join("journal"), |error| {
+    let journal = EmbeddedJournal::open(&folder.join("journal"), |error| {
         // what the disk holds is not known any more; nothing is tried again
         tracing::error!(error, "the journal failed; the process ends");
         std::process::exit(1);
     });
     let journal = journal.map_err(|error| error.to_string())?;
-    let last = journal.last_position().map_err(|error| error.to_string())?;
+    let last = journal.end().await.map_err(|error| error.to_string())?;
     let views = Views::open(&folder.join("views"), &machine(), clock.now(), last);
     let views = views.map_err(|error| error.to_string())?;
     let snapshots = Snapshots::open(&folder.join("snapshots"));

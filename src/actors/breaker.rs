@@ -23,7 +23,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::OutputFormat;
 use crate::effects::SendBy;
 use crate::effects::http::{Sent, Way};
-use crate::store::embedded::Append;
+use crate::store::EngineFence;
+use crate::store::journal::{Append, Journal, LEFT_OPEN, Last, Settled, append_until_known};
 use crate::store::record::{self, By, Header, SCHEMA};
 use crate::store::transitions;
 
@@ -48,10 +49,17 @@ pub enum BreakerMsg {
 pub struct Live {
     office: Arc<Office>,
     served: Arc<Served>,
-    /// Version of the service's last record, and its hash.
+    last: Noted,
+    alarm: Option<JoinHandle<()>>,
+}
+
+/// The last record of a service.
+#[derive(Default)]
+struct Noted {
+    /// Its version; 0: there is none.
     version: u64,
     hash: record::Hash,
-    alarm: Option<JoinHandle<()>>,
+    fence: Option<EngineFence>,
 }
 
 impl Actor for BreakerActor {
@@ -65,14 +73,17 @@ impl Actor for BreakerActor {
         (office, served): Self::Arguments,
     ) -> Result<Live, ActorProcessingErr> {
         let entity = Entity::service(&served.settings.name);
-        let last = office.journal.last_of(entity)?;
-        let (version, hash) = match last {
-            Some(bytes) => (record::decode(&bytes)?.0.last_version(), record::hash(&bytes)),
-            None => (0, [0; 16]),
+        let last = match office.journal.last(entity).await? {
+            Some(Last { record, fence }) => Noted {
+                version: record::decode(&record)?.0.last_version(),
+                hash: record::hash(&record),
+                fence: Some(fence),
+            },
+            None => Noted::default(),
         };
         served.attach(myself.clone());
         myself.cast(BreakerMsg::Look)?;
-        Ok(Live { office, served, version, hash, alarm: None })
+        Ok(Live { office, served, last, alarm: None })
     }
 
     async fn handle(
@@ -188,19 +199,26 @@ impl Live {
         let header = Header {
             schema: SCHEMA,
             entity,
-            version: self.version + 1,
+            version: self.last.version + 1,
             count: 1,
             at,
-            previous: self.hash,
+            previous: self.last.hash,
             command: None,
             by,
         };
         let record = record::encode(&header, &transitions::encode(name, transition));
         let hash = record::hash(&record);
-        let append = Append { entity, expected: self.version, count: 1, record, note: None };
-        self.office.journal.append(append).await.map_err(|error| error.to_string())?;
-        (self.version, self.hash) = (self.version + 1, hash);
-        Ok(())
+        let (first, fence) = (header.version, self.last.fence);
+        let append = Append { entity, fence, first, record: record.into(), note: None };
+        match append_until_known(&self.office.journal, append).await {
+            Settled::Committed(fence) => {
+                self.last = Noted { version: first, hash, fence: Some(fence) };
+                Ok(())
+            }
+            Settled::Conflict => Err("somebody else wrote of this service".to_owned()),
+            Settled::Refused(refused) => Err(refused.to_string()),
+            Settled::LeftOpen => Err(LEFT_OPEN.to_owned()),
+        }
     }
 
     async fn isolate(&mut self, reason: String, until: Timestamp, by: By) -> Result<(), String> {

@@ -12,8 +12,8 @@ use crate::domain::workflow::fault::Fault;
 use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::domain::workflow::read::{Compiled, Surroundings, compile};
 use crate::domain::workflow::source::{Format, Place};
-use crate::store::embedded::{Append, AppendError, Journal, ReadError};
-use crate::store::note::Note;
+use crate::store::EngineJournal;
+use crate::store::journal::{Append, Journal, LEFT_OPEN, ReadError, Settled, append_until_known};
 use crate::store::record::{self, By, Header};
 
 /// Bytes of a definition's text.
@@ -41,7 +41,7 @@ type Versions = BTreeMap<(Arc<str>, Arc<str>), BTreeMap<semver::Version, Known>>
 
 /// All definitions.
 pub struct Definitions {
-    journal: Journal<Note>,
+    journal: EngineJournal,
     clock: Clock,
     around: Arc<Around>,
     versions: RwLock<Versions>,
@@ -85,12 +85,16 @@ impl Definitions {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub fn open(journal: Journal<Note>, clock: Clock, around: Around) -> Result<Self, ReadError> {
+    pub async fn open(
+        journal: EngineJournal,
+        clock: Clock,
+        around: Around,
+    ) -> Result<Self, ReadError> {
         let around = Arc::new(around);
         let mut versions = Versions::new();
-        for entity in journal.entities(EntityKind::Workflow)? {
-            let records = journal.read(entity, 1, 1)?;
-            let stored = records.first().and_then(|record| stored_in(record));
+        for entity in journal.entities(EntityKind::Workflow).await? {
+            let page = journal.read(entity, 1, 1).await?;
+            let stored = page.records.first().and_then(|record| stored_in(record));
             if let Some(stored) = stored {
                 insert(&mut versions, id_of(&stored), None, None);
             } else {
@@ -142,12 +146,13 @@ impl Definitions {
         let header = header.map_err(|e| Refused::Failed(e.to_string()))?;
         let events = serde_json::to_vec(&[("registered", stored)]);
         let events = events.map_err(|e| Refused::Failed(e.to_string()))?;
-        let record = record::encode(&header, &events);
-        let append = Append { entity, expected: 0, count: 1, record, note: None };
-        match self.journal.append(append).await {
-            Ok(_) => Ok(()),
-            Err(AppendError::Conflict) => Err(Refused::Other(id.clone())),
-            Err(error) => Err(Refused::Failed(error.to_string())),
+        let record = record::encode(&header, &events).into();
+        let append = Append { entity, fence: None, first: 1, record, note: None };
+        match append_until_known(&self.journal, append).await {
+            Settled::Committed(_) => Ok(()),
+            Settled::Conflict => Err(Refused::Other(id.clone())),
+            Settled::Refused(refused) => Err(Refused::Failed(refused.to_string())),
+            Settled::LeftOpen => Err(Refused::Failed(LEFT_OPEN.to_owned())),
         }
     }
 
@@ -157,8 +162,8 @@ impl Definitions {
             return Some(compiled);
         }
         let entity = Entity::workflow(&id.namespace, &id.name, &id.version);
-        let record = self.journal.read(entity, 1, 1).ok()?.into_iter().next()?;
-        let stored = stored_in(&record)?;
+        let page = self.journal.read(entity, 1, 1).await.ok()?;
+        let stored = stored_in(page.records.first()?)?;
         let format = if stored.format == "json" { Format::Json } else { Format::Yaml };
         let compiled = match self.compile(stored.text, format).await {
             Ok(compiled) => compiled.definition,

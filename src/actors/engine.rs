@@ -34,8 +34,8 @@ use crate::domain::service::circuit::Circuit;
 use crate::domain::service::settings::Settings;
 use crate::effects::email::Post;
 use crate::effects::http::Http;
-use crate::store::embedded::{Journal, ReadError};
-use crate::store::note::Note;
+use crate::store::EngineJournal;
+use crate::store::journal::{Journal, ReadError, RecordCursor};
 use crate::store::record;
 use crate::store::snapshots::Snapshots;
 use crate::store::transitions;
@@ -47,7 +47,7 @@ const DRAIN: Duration = Duration::from_millis(1200);
 /// What the engine is built of.
 pub struct Parts {
     pub clock: Clock,
-    pub journal: Journal<Note>,
+    pub journal: EngineJournal,
     pub views: Views,
     pub snapshots: Snapshots,
     pub services: Vec<Settings>,
@@ -89,7 +89,7 @@ impl Engine {
     /// Why it cannot start.
     pub async fn build(parts: Parts) -> Result<Self, String> {
         let Parts { clock, journal, views, snapshots, services, allow_unknown_hosts, .. } = parts;
-        let named = with_circuits(&journal, services).map_err(|e| e.to_string())?;
+        let named = with_circuits(&journal, services).await.map_err(|e| e.to_string())?;
         let lines = views.clone();
         let waits = move |name: &str| lines.line(name, 1).is_ok_and(|line| !line.is_empty());
         let (services, wanted) =
@@ -103,7 +103,7 @@ impl Engine {
                 secrets.as_deref().is_some_and(|folder| cabinet::secret(folder, name).is_some())
             }),
         };
-        let definitions = Definitions::open(journal.clone(), clock.clone(), around);
+        let definitions = Definitions::open(journal.clone(), clock.clone(), around).await;
         let seed = u64::from_le_bytes(random()[..8].try_into().unwrap_or_default());
         let office = Arc::new(Office {
             runtime: tokio::runtime::Handle::current(),
@@ -123,7 +123,7 @@ impl Engine {
             begun: clock.now(),
             started: AtomicBool::new(false),
             intake: Intake::new(parts.pending_max),
-            projected: watch::Sender::new(0),
+            projected: watch::Sender::new(RecordCursor::default()),
             seeds: AtomicU64::new(seed),
             clock,
         });
@@ -140,7 +140,7 @@ impl Engine {
     /// When the journal cannot be read or the views cannot be made.
     pub async fn fill(&self) -> Result<(), String> {
         let office = &self.office;
-        office.load_quarantines().map_err(|e| e.to_string())?;
+        office.load_quarantines().await.map_err(|e| e.to_string())?;
         let catching_up = {
             let (office, handle) = (office.clone(), tokio::runtime::Handle::current());
             tokio::task::spawn_blocking(move || projector::bring_up(&office, &handle))
@@ -193,10 +193,8 @@ impl Running {
         self.root.stop(None);
         let _ = tokio::time::timeout(Duration::from_millis(500), self.tree).await;
         let (journal, views) = (self.office.journal.clone(), self.office.views.clone());
-        let closing = tokio::task::spawn_blocking(move || {
-            journal.close();
-            views.close()
-        });
+        journal.close().await;
+        let closing = tokio::task::spawn_blocking(move || views.close());
         match closing.await {
             Ok(Ok(())) => {
                 let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,15 +209,15 @@ impl Running {
 }
 
 /// The services with their breakers in the states that the journal has of them.
-fn with_circuits(
-    journal: &Journal<Note>,
+async fn with_circuits(
+    journal: &EngineJournal,
     services: Vec<Settings>,
 ) -> Result<Vec<(Settings, Circuit)>, ReadError> {
     let mut named = Vec::new();
     for settings in services {
         let mut circuit = Circuit::Closed;
-        if let Some(bytes) = journal.last_of(Entity::service(&settings.name))?
-            && let Ok((header, events)) = record::decode(&bytes)
+        if let Some(last) = journal.last(Entity::service(&settings.name)).await?
+            && let Ok((header, events)) = record::decode(&last.record)
             && let Ok((_, transition)) = transitions::decode(events)
         {
             circuit = circuit.after(&transition, header.at, &settings.breaker);

@@ -1,5 +1,6 @@
 //! CloudEvents: stored once for each `source` and `id`, then matched by the projector.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::office::Office;
@@ -7,11 +8,17 @@ use crate::domain::case::command::{Health, Incoming, Outcome};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::cloud_event::CloudEvent;
 use crate::domain::data::Data;
-use crate::domain::ids::Entity;
-use crate::store::embedded::{Append, AppendError, ReadError};
+use crate::domain::ids::{Entity, EventCursor};
+use crate::store::EngineFence;
+use crate::store::journal::{Append, Appended, Journal, ReadError};
 use crate::store::note::Note;
 use crate::store::record::{self, By, Header};
 use crate::store::views::events::KEPT;
+
+/// Times that events are stored anew because somebody else stored one of them.
+const TRIES: usize = 5;
+
+type EventAppend = Append<EngineFence, Note>;
 
 impl Office {
     /// Stores events, all or none. How many were new: the same one within seven days is one event.
@@ -22,42 +29,52 @@ impl Office {
         if let Some(refusal) = self.intake.refusal() {
             return Err(refusal.to_owned());
         }
-        let mut appends = Vec::with_capacity(events.len());
-        for event in events {
-            appends.extend(self.append_of(event, by.clone()).map_err(|e| e.to_string())?);
-        }
-        let answers = self.journal.append_all(appends).await.map_err(|e| e.to_string())?;
-        let mut stored = 0;
-        for answer in answers {
-            match answer {
-                Ok(_) => stored += 1,
-                // somebody stored the same event just now
-                Err(AppendError::Conflict) => {}
-                Err(error) => return Err(error.to_string()),
+        for _ in 0..TRIES {
+            let mut appends: Vec<EventAppend> = Vec::with_capacity(events.len());
+            let mut among = HashSet::new();
+            for event in events {
+                if among.insert(event.id) {
+                    let append = self.append_of(event, by.clone()).await;
+                    appends.extend(append.map_err(|e| e.to_string())?);
+                }
+            }
+            if appends.is_empty() {
+                return Ok(0);
+            }
+            match self.journal.append_all_or_none(appends).await {
+                Appended::Committed(stored) => return Ok(stored.len()),
+                // somebody stored one of them just now; or we did, and were not told
+                Appended::Conflict | Appended::Unknown => {}
+                Appended::Refused(refused) => return Err(refused.to_string()),
             }
         }
-        Ok(stored)
+        Err("it is not known whether the events were stored; send them again".to_owned())
     }
 
     /// The append of an event; none: it is there already.
-    fn append_of(&self, event: &CloudEvent, by: By) -> Result<Option<Append<Note>>, ReadError> {
+    async fn append_of(
+        &self,
+        event: &CloudEvent,
+        by: By,
+    ) -> Result<Option<EventAppend>, ReadError> {
         let entity = Entity::from(event.id);
         let now = self.clock.now();
-        let last = self.journal.last_of(entity)?;
-        if let Some(Ok((known, _))) = last.as_deref().map(record::decode)
+        let last = self.journal.last(entity).await?;
+        let bytes = last.as_ref().map(|last| &last.record[..]);
+        if let Some(Ok((known, _))) = bytes.map(record::decode)
             && now.since(known.at) < KEPT
         {
             return Ok(None);
         }
         // one that cannot be read was there, whatever it said
-        let Ok(header) = Header::following(last.as_deref(), entity, now, by) else {
+        let Ok(header) = Header::following(bytes, entity, now, by) else {
             return Ok(None);
         };
-        let expected = header.version - 1;
         let words = ("event", &event.attributes);
         let events = serde_json::to_vec(&[words]).unwrap_or_default();
-        let record = record::encode(&header, &events);
-        Ok(Some(Append { entity, expected, count: 1, record, note: None }))
+        let record = record::encode(&header, &events).into();
+        let fence = last.map(|last| last.fence);
+        Ok(Some(Append { entity, fence, first: header.version, record, note: None }))
     }
 
     /// Stores an event that a case emits.
@@ -80,10 +97,23 @@ impl Office {
         }
     }
 
-    /// The event at a position, as cases take it.
-    pub fn incoming(&self, position: u64) -> Option<Incoming> {
-        let record = self.journal.at(position).ok().flatten()?;
-        Some(Incoming { event: event_in(&record)?.1, position })
+    /// The event at a place; none: there is none, or it is damaged.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn event_at(&self, place: EventCursor) -> Result<Option<Data>, ReadError> {
+        let tail = self.journal.events(place.before(), 1).await?;
+        let found = tail.records.first().filter(|(at, _)| *at == place);
+        Ok(found.and_then(|(_, record)| Some(event_in(record)?.1)))
+    }
+
+    /// The event at a place, as cases take it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn incoming(&self, place: EventCursor) -> Result<Option<Incoming>, ReadError> {
+        let event = self.event_at(place).await?;
+        Ok(event.map(|event| Incoming { event, position: place }))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::domain::case::summary::Summary;
 use crate::domain::ids::{CaseId, DeadId};
 use crate::domain::time::Timestamp;
+pub use crate::store::journal::RecordCursor;
 
 /// Changes kept.
 const KEPT: usize = 4096;
@@ -16,8 +17,8 @@ const KEPT: usize = 4096;
 /// A change.
 #[derive(Debug)]
 pub struct Change {
-    /// The journal's position up to which it is told.
-    pub position: u64,
+    /// The place in the journal up to which it is told.
+    pub at: RecordCursor,
     pub what: Changed,
 }
 
@@ -98,11 +99,11 @@ impl Feed {
         Place(self.lock().last)
     }
 
-    /// The place behind everything of a position, if that is still known.
-    pub fn after(&self, position: u64) -> Option<Place> {
+    /// The place behind everything up to there, if that is still known.
+    pub fn after(&self, at: RecordCursor) -> Option<Place> {
         let ring = self.lock();
-        let later = ring.changes.iter().filter(|change| change.position > position).count() as u64;
-        let complete = ring.changes.front().is_some_and(|first| first.position <= position);
+        let later = ring.changes.iter().filter(|change| change.at > at).count() as u64;
+        let complete = ring.changes.front().is_some_and(|first| first.at <= at);
         complete.then(|| Place(ring.last - later))
     }
 
@@ -135,7 +136,7 @@ mod tests {
     fn change(position: u64) -> Change {
         let what =
             Changed::Service { name: "x".into(), state: "open", at: Timestamp(position as i64) };
-        Change { position, what }
+        Change { at: RecordCursor(position), what }
     }
 
     #[test]
@@ -145,11 +146,13 @@ mod tests {
         feed.push((1..=10).map(change).collect());
         let Since::Changes(changes, place) = feed.since(start) else { panic!() };
         assert_eq!(changes.len(), 10);
-        let Since::Changes(changes, _) = feed.since(feed.after(7).unwrap()) else { panic!() };
-        assert_eq!(changes.iter().map(|c| c.position).collect::<Vec<_>>(), [8, 9, 10]);
-        assert!(feed.after(0).is_none());
+        let Since::Changes(changes, _) = feed.since(feed.after(RecordCursor(7)).unwrap()) else {
+            panic!()
+        };
+        assert_eq!(changes.iter().map(|c| c.at.0).collect::<Vec<_>>(), [8, 9, 10]);
+        assert!(feed.after(RecordCursor(0)).is_none());
         feed.push((11..=KEPT as u64 + 11).map(change).collect());
         assert!(matches!(feed.since(place), Since::Reset(_)));
-        assert!(feed.after(5).is_none());
+        assert!(feed.after(RecordCursor(5)).is_none());
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 pub use super::case::{Meta, TellError, Told};
 pub use super::definitions::{Listed, Refused, Registration, TEXT_MAX};
-pub use super::feed::{Change, Changed, Place as FeedPlace, Since};
+pub use super::feed::{Change, Changed, Place as FeedPlace, RecordCursor, Since};
 pub use super::intake::{SubmitError, Submitted, random};
 pub use super::services::Served;
 pub use super::watches::Watch;
@@ -24,6 +25,7 @@ use crate::domain::ids::{CaseId, CommandId, Entity};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::domain::workflow::source::Format;
+use crate::store::journal::Journal;
 use crate::store::record;
 use crate::store::upcast;
 use crate::store::views::Views;
@@ -73,6 +75,12 @@ pub struct History {
     from: u64,
 }
 
+/// How long a client waits for what becomes of what it asked for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+const NO_ANSWER: &str =
+    "it is not known yet what became of it; ask again with the same key, or read";
+
 /// Why the process takes nothing in now.
 pub type NotReady = &'static str;
 
@@ -96,6 +104,11 @@ impl Handle {
     /// The views.
     pub fn views(&self) -> &Views {
         &self.office.views
+    }
+
+    /// What an acknowledgement means here, in one word.
+    pub fn receipt(&self) -> &'static str {
+        self.office.journal.promise().name()
     }
 
     /// The live feed.
@@ -131,7 +144,12 @@ impl Handle {
     pub async fn submit(&self, submitted: Submitted, by: By) -> Result<Told, SubmitError> {
         let office = self.office.clone();
         let submitting = carry_through(async move { office.submit(submitted, by).await });
-        submitting.await.unwrap_or_else(|broken| Err(SubmitError::Unavailable(broken)))
+        match tokio::time::timeout(ANSWER_WITHIN, submitting).await {
+            Ok(submitted) => {
+                submitted.unwrap_or_else(|broken| Err(SubmitError::Unavailable(broken)))
+            }
+            Err(_) => Err(SubmitError::Unknown(NO_ANSWER)),
+        }
     }
 
     /// Watches a case from now on.
@@ -173,6 +191,17 @@ impl Handle {
         command: Command,
         meta: Meta,
     ) -> Result<Told, TellError> {
+        let carrying_out = self.carry_out(case, command, meta);
+        let told = tokio::time::timeout(ANSWER_WITHIN, carrying_out).await;
+        told.unwrap_or(Err(TellError::Unknown(NO_ANSWER)))
+    }
+
+    async fn carry_out(
+        &self,
+        case: CaseId,
+        command: Command,
+        meta: Meta,
+    ) -> Result<Told, TellError> {
         let retry = matches!(command, Command::Retry { .. });
         if !retry || self.office.cases.quarantined(case).is_none() {
             return self.office.tell(case, command, meta).await;
@@ -196,11 +225,8 @@ impl Handle {
         let fold = load_before(journal, definitions, case, snapshot, from).await;
         let fold = fold.map_err(case_error)?;
         if fold.state.is_none() {
-            let (journal, entity) = (office.journal.clone(), Entity::from(case));
-            let read = tokio::task::spawn_blocking(move || journal.read(entity, 1, 1));
-            let first =
-                read.await.map_err(|_| CaseError::Unavailable("the read broke off".into()))?;
-            if first.map_err(|e| CaseError::Unavailable(e.to_string()))?.is_empty() {
+            let first = office.journal.read(Entity::from(case), 1, 1).await;
+            if first.map_err(|e| CaseError::Unavailable(e.to_string()))?.records.is_empty() {
                 return Err(CaseError::NotFound);
             }
         }
@@ -334,14 +360,10 @@ impl History {
     /// When a record cannot be read.
     pub async fn next(&mut self) -> Result<Vec<Entry>, CaseError> {
         let Self { office, fold, from } = self;
-        let (journal, entity, first) =
-            (office.journal.clone(), Entity::from(fold.id), fold.next_version());
-        let read = tokio::task::spawn_blocking(move || journal.read(entity, first, PAGE));
-        let records =
-            read.await.map_err(|_| CaseError::Unavailable("the read broke off".into()))?;
-        let records = records.map_err(|e| CaseError::Unavailable(e.to_string()))?;
+        let page = office.journal.read(Entity::from(fold.id), fold.next_version(), PAGE).await;
+        let page = page.map_err(|e| CaseError::Unavailable(e.to_string()))?;
         let mut entries = Vec::new();
-        for bytes in records {
+        for bytes in page.records {
             let before = fold.state.clone();
             fold.record(&office.definitions, &bytes).await.map_err(case_error)?;
             let Some(definition) = &fold.definition else { continue };

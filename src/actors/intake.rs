@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::case::{Meta, TellError, Told, commit, make};
+use super::case::{Meta, TellError, Told, Uncommitted, commit, make};
 use super::office::Office;
 use crate::domain::case::command::{ChildOutcome, Command, Outcome, Rejection};
 use crate::domain::case::effect::Child;
@@ -19,7 +19,7 @@ use crate::domain::data::{Data, canonical};
 use crate::domain::ids::{Bits, CaseId, Fingerprint};
 use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::domain::workflow::schema::Violation;
-use crate::store::embedded::AppendError;
+use crate::store::journal::{Journal, LEFT_OPEN, Refused};
 use crate::store::record::By;
 
 /// How far the views may lag behind before nothing more is let in.
@@ -69,6 +69,9 @@ pub enum SubmitError {
     /// Later there may be room.
     #[error("{0}")]
     Busy(&'static str),
+    /// It may have been stored, or still be.
+    #[error("{0}")]
+    Unknown(&'static str),
     /// Nothing can be stored now.
     #[error("{0}")]
     Unavailable(String),
@@ -156,7 +159,7 @@ impl Office {
         if self.intake.pending() >= self.intake.pending_max {
             return Err(SubmitError::Busy("too many cases wait to be started"));
         }
-        let lag = self.journal.tail().waiting_since().map(|since| since.elapsed());
+        let lag = self.journal.notes().waiting_since().map(|since| since.elapsed());
         if lag.is_some_and(|lag| lag > LAG_MAX) {
             return Err(SubmitError::Busy("the views lag behind"));
         }
@@ -204,7 +207,7 @@ impl Office {
                 Ok(told)
             }
             // the id is taken: the case itself tells whether it is by the same submission
-            Err(AppendError::Conflict) => {
+            Err(Uncommitted::Conflict) => {
                 let command = match command {
                     Command::Accept(submission) => Command::Start(Some(submission)),
                     command => command,
@@ -212,12 +215,13 @@ impl Office {
                 drop(beginning);
                 Ok(self.tell_at(case, command, meta, place).await?)
             }
-            Err(AppendError::TooLarge) => {
+            Err(Uncommitted::Refused(Refused::TooLarge)) => {
                 Err(SubmitError::TooLarge("its first decision is too large".to_owned()))
             }
-            Err(AppendError::Closed) => {
+            Err(Uncommitted::Refused(Refused::Closed)) => {
                 Err(SubmitError::Unavailable("the process is ending".to_owned()))
             }
+            Err(Uncommitted::LeftOpen) => Err(SubmitError::Unknown(LEFT_OPEN)),
         }
     }
 
@@ -328,6 +332,7 @@ impl From<TellError> for SubmitError {
             TellError::Rejected(Rejection::TooLarge(detail)) => Self::TooLarge(detail),
             TellError::Other(_) => Self::Other,
             TellError::Busy(detail) => Self::Busy(detail),
+            TellError::Unknown(detail) => Self::Unknown(detail),
             error => Self::Unavailable(error.to_string()),
         }
     }

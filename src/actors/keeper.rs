@@ -3,6 +3,7 @@
 //!
 //! Parent: the root. Its mailbox holds its own message alone.
 
+use crate::store::journal::Journal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,7 @@ impl Actor for KeeperActor {
             .set(office.views.count_open_dead_letters() as f64);
         metrics::gauge!("caseworker_cases_pending").set(pending as f64);
         metrics::gauge!("caseworker_cases_live").set(office.cases.count() as f64);
-        let lag = office.journal.tail().waiting_since().map_or(0.0, |s| s.elapsed().as_secs_f64());
+        let lag = office.journal.notes().waiting_since().map_or(0.0, |s| s.elapsed().as_secs_f64());
         metrics::gauge!("caseworker_projector_lag_seconds").set(lag);
         metrics::gauge!("caseworker_expression_threads_abandoned")
             .set(office.evaluator.abandoned() as f64);

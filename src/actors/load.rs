@@ -10,11 +10,10 @@ use crate::domain::case::evolve::{self, CorruptHistory};
 use crate::domain::case::state::State;
 use crate::domain::ids::{CaseId, Entity};
 use crate::domain::workflow::model::{Definition, DefinitionId};
-use crate::store::embedded::{Journal, ReadError};
-use crate::store::note::Note;
+use crate::store::journal::{Journal, ReadError};
 use crate::store::record::{self, BadRecord, Hash};
 use crate::store::snapshots::Snapshot;
-use crate::store::upcast;
+use crate::store::{EngineFence, EngineJournal, upcast};
 
 /// Records read in one go.
 const PAGE: usize = 256;
@@ -26,6 +25,8 @@ pub struct Loaded {
     pub state: State,
     /// Hash of the last record.
     pub hash: Hash,
+    /// What the next append has to bring.
+    pub fence: Option<EngineFence>,
 }
 
 /// Why a case cannot be loaded.
@@ -43,8 +44,6 @@ pub enum LoadError {
     /// It is the disk's.
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("the read broke off")]
-    BrokeOff,
 }
 
 impl LoadError {
@@ -54,7 +53,7 @@ impl LoadError {
             Self::Record { .. } | Self::History { .. } | Self::Definition(_) => true,
             // one damaged block is the fault of nobody else's case
             Self::Read(error) => error.damaged,
-            Self::NotFound | Self::BrokeOff => false,
+            Self::NotFound => false,
         }
     }
 }
@@ -64,7 +63,7 @@ impl LoadError {
 /// # Errors
 /// When there is no such case, or it cannot be read.
 pub async fn load(
-    journal: &Journal<Note>,
+    journal: &EngineJournal,
     definitions: &Definitions,
     id: CaseId,
     snapshot: Option<Snapshot>,
@@ -73,8 +72,8 @@ pub async fn load(
         Some(snapshot) => {
             match load_before(journal, definitions, id, Some(snapshot), u64::MAX).await {
                 // a snapshot that the records do not bear out is as good as none
-                Ok(fold) if fold.is_borne_out(journal).await => Some(fold),
-                Ok(_) | Err(LoadError::Record { .. } | LoadError::History { .. }) => None,
+                Ok(fold) => fold.borne_out(journal).await?,
+                Err(LoadError::Record { .. } | LoadError::History { .. }) => None,
                 Err(error) => return Err(error),
             }
         }
@@ -87,7 +86,7 @@ pub async fn load(
     let (Some(definition), Some(state)) = (fold.definition, fold.state) else {
         return Err(LoadError::NotFound);
     };
-    Ok(Loaded { definition, state, hash: fold.hash })
+    Ok(Loaded { definition, state, hash: fold.hash, fence: fold.fence })
 }
 
 /// Folds the records of a case that come before a version.
@@ -95,7 +94,7 @@ pub async fn load(
 /// # Errors
 /// When they cannot be read.
 pub async fn load_before(
-    journal: &Journal<Note>,
+    journal: &EngineJournal,
     definitions: &Definitions,
     id: CaseId,
     snapshot: Option<Snapshot>,
@@ -104,22 +103,14 @@ pub async fn load_before(
     let mut fold = match snapshot.filter(|snapshot| snapshot.state.version < before) {
         Some(Snapshot { state, hash }) => {
             let definition = definition_of(definitions, &state.definition).await?;
-            Fold { id, definition: Some(definition), state: Some(state), hash }
+            Fold { id, definition: Some(definition), state: Some(state), hash, fence: None }
         }
         None => Fold::new(id),
     };
     loop {
         let from = fold.next_version();
-        let page = {
-            let journal = journal.clone();
-            let read = move || journal.read(Entity::from(id), from, PAGE);
-            match tokio::task::spawn_blocking(read).await {
-                Ok(read) => read?,
-                Err(_) => return Err(LoadError::BrokeOff),
-            }
-        };
-        let last = page.len() < PAGE;
-        for bytes in page {
+        let page = journal.read(Entity::from(id), from, PAGE).await?;
+        for bytes in page.records {
             // a record that reaches the version is folded by whoever shows its events one by one
             let reaches = record::decode(&bytes)
                 .is_ok_and(|(header, _)| header.version + header.count > before);
@@ -128,7 +119,8 @@ pub async fn load_before(
             }
             fold.record(definitions, &bytes).await?;
         }
-        if last {
+        fold.fence = page.fence.or(fold.fence);
+        if page.all {
             return Ok(fold);
         }
     }
@@ -147,19 +139,21 @@ pub struct Fold {
     pub definition: Option<Arc<Definition>>,
     pub state: Option<State>,
     pub hash: Hash,
+    /// What an append behind the last record has to bring, where that is known.
+    pub fence: Option<EngineFence>,
 }
 
 impl Fold {
     /// Before the first record.
     pub fn new(id: CaseId) -> Self {
-        Self { id, definition: None, state: None, hash: [0; 16] }
+        Self { id, definition: None, state: None, hash: [0; 16], fence: None }
     }
 
-    /// Whether the entity's last record is the one that was folded last.
-    async fn is_borne_out(&self, journal: &Journal<Note>) -> bool {
-        let (journal, entity) = (journal.clone(), Entity::from(self.id));
-        let last = tokio::task::spawn_blocking(move || journal.last_of(entity)).await;
-        matches!(last, Ok(Ok(Some(bytes))) if record::hash(&bytes) == self.hash)
+    /// The fold, where the entity's last record is the one that was folded last.
+    async fn borne_out(self, journal: &EngineJournal) -> Result<Option<Self>, LoadError> {
+        let last = journal.last(Entity::from(self.id)).await?;
+        let last = last.filter(|last| record::hash(&last.record) == self.hash);
+        Ok(last.map(|last| Self { fence: Some(last.fence), ..self }))
     }
 
     /// Version of the next event.

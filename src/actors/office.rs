@@ -26,8 +26,8 @@ use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::Summary;
 use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
-use crate::store::embedded::Journal;
-use crate::store::note::Note;
+use crate::store::EngineJournal;
+use crate::store::journal::RecordCursor;
 use crate::store::snapshots::{Snapshot, Snapshots};
 use crate::store::views::Views;
 
@@ -36,7 +36,7 @@ pub struct Office {
     pub clock: Clock,
     /// Where actors and effects run; the API has a runtime of its own.
     pub runtime: tokio::runtime::Handle,
-    pub journal: Journal<Note>,
+    pub journal: EngineJournal,
     pub views: Views,
     pub snapshots: Snapshots,
     pub definitions: Definitions,
@@ -54,8 +54,8 @@ pub struct Office {
     /// Set once the views are filled and the actors run; until then nobody is let in.
     pub started: AtomicBool,
     pub intake: Intake,
-    /// The journal's position up to which the views are complete.
-    pub projected: watch::Sender<u64>,
+    /// The place in the journal up to which the views are complete.
+    pub projected: watch::Sender<RecordCursor>,
     pub seeds: AtomicU64,
 }
 

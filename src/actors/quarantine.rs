@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::office::Office;
 use crate::domain::ids::{CaseId, Entity, EntityKind};
-use crate::store::embedded::{Append, ReadError};
+use crate::store::journal::{Append, Journal, LEFT_OPEN, ReadError, Settled, append_until_known};
 use crate::store::record::{self, By, Header};
 
 /// What a record of a quarantine says.
@@ -71,10 +71,10 @@ impl Office {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub fn load_quarantines(&self) -> Result<(), ReadError> {
-        for entity in self.journal.entities(EntityKind::Quarantine)? {
-            let last = self.journal.last_of(entity)?;
-            let said = last.and_then(|bytes| read(record::decode(&bytes).ok()?.1));
+    pub async fn load_quarantines(&self) -> Result<(), ReadError> {
+        for entity in self.journal.entities(EntityKind::Quarantine).await? {
+            let last = self.journal.last(entity).await?;
+            let said = last.and_then(|last| read(record::decode(&last.record).ok()?.1));
             if let Some(Quarantined::Taken(reason)) = said {
                 self.cases.quarantine(CaseId(entity.bits), reason.into());
             }
@@ -90,14 +90,19 @@ impl Office {
         by: By,
     ) -> Result<(), String> {
         let entity = Entity::quarantine(case);
-        let last = self.journal.last_of(entity).map_err(|e| e.to_string())?;
-        let header = Header::following(last.as_deref(), entity, self.clock.now(), by);
+        let last = self.journal.last(entity).await.map_err(|e| e.to_string())?;
+        let bytes = last.as_ref().map(|last| &last.record[..]);
+        let header = Header::following(bytes, entity, self.clock.now(), by);
         let header = header.map_err(|e| e.to_string())?;
-        let expected = header.version - 1;
         let events = serde_json::to_vec(&[(word, rest)]).map_err(|e| e.to_string())?;
-        let record = record::encode(&header, &events);
-        let append = Append { entity, expected, count: 1, record, note: None };
-        self.journal.append(append).await.map_err(|e| e.to_string())?;
-        Ok(())
+        let record = record::encode(&header, &events).into();
+        let fence = last.map(|last| last.fence);
+        let append = Append { entity, fence, first: header.version, record, note: None };
+        match append_until_known(&self.journal, append).await {
+            Settled::Committed(_) => Ok(()),
+            Settled::Conflict => Err("somebody else noted something of it just now".to_owned()),
+            Settled::Refused(refused) => Err(refused.to_string()),
+            Settled::LeftOpen => Err(LEFT_OPEN.to_owned()),
+        }
     }
 }

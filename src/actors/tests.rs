@@ -16,7 +16,8 @@ use crate::domain::ids::CaseId;
 use crate::domain::workflow::model::TaskId;
 use crate::domain::workflow::source::Format;
 use crate::effects::http::Http;
-use crate::store::embedded::Journal;
+use crate::store::embedded::EmbeddedJournal;
+use crate::store::journal::Journal;
 use crate::store::snapshots::Snapshots;
 use crate::store::views::Views;
 
@@ -35,9 +36,9 @@ struct World {
 async fn world(folder: &Path) -> World {
     // an error means that it is there already
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let journal =
-        Journal::open(&folder.join("journal"), |error| panic!("{error}")).expect("a journal");
-    let last = journal.last_position().expect("a position");
+    let journal = EmbeddedJournal::open(&folder.join("journal"), |error| panic!("{error}"))
+        .expect("a journal");
+    let last = journal.end().await.expect("a place");
     let views =
         Views::open(&folder.join("views"), "machine", Clock::engine().now(), last).expect("views");
     let (told, fatal) = mpsc::unbounded_channel();

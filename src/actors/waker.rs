@@ -14,6 +14,7 @@ use super::case::{Meta, TellError};
 use super::office::Office;
 use crate::domain::case::command::Command;
 use crate::domain::ids::CaseId;
+use crate::store::journal::ReadError;
 use crate::store::views::wakes::{News, Wake};
 
 /// Rows read in one go.
@@ -82,8 +83,12 @@ fn by_case(wakes: Vec<Wake>) -> Vec<Vec<Wake>> {
 async fn tell(office: Arc<Office>, wakes: Vec<Wake>) {
     for wake in wakes {
         let done = match command(&office, wake.news).await {
-            Some(command) => was_told(office.wake(wake.case, command).await.err()),
-            None => true,
+            Ok(Some(command)) => was_told(office.wake(wake.case, command).await.err()),
+            Ok(None) => true,
+            Err(error) => {
+                tracing::error!(case.id = %wake.case, %error, "what a case is to be told");
+                false
+            }
         };
         if done && let Err(error) = office.views.remove_wake(&wake) {
             tracing::error!(%error, "a wake cannot be removed");
@@ -91,14 +96,15 @@ async fn tell(office: Arc<Office>, wakes: Vec<Wake>) {
     }
 }
 
-async fn command(office: &Arc<Office>, news: News) -> Option<Command> {
+async fn command(office: &Arc<Office>, news: News) -> Result<Option<Command>, ReadError> {
     match news {
-        News::Event(position) => {
-            office.incoming(position).map(|incoming| Command::Deliver(Arc::new(incoming)))
+        News::Event(place) => {
+            let incoming = office.incoming(place).await?;
+            Ok(incoming.map(|incoming| Command::Deliver(Arc::new(incoming))))
         }
         News::Child(child) => {
-            let outcome = office.child_outcome(child).await?;
-            Some(Command::ChildEnded { child, outcome })
+            let outcome = office.child_outcome(child).await;
+            Ok(outcome.map(|outcome| Command::ChildEnded { child, outcome }))
         }
     }
 }
@@ -106,7 +112,7 @@ async fn command(office: &Arc<Office>, news: News) -> Option<Command> {
 /// Whether there is nothing left to tell: the case has heard it, or does not want to. One that is
 /// out of service is told of everything when it comes back.
 fn was_told(error: Option<TellError>) -> bool {
-    !matches!(error, Some(TellError::Unavailable(_) | TellError::Busy(_)))
+    !matches!(error, Some(TellError::Unavailable(_) | TellError::Unknown(_) | TellError::Busy(_)))
 }
 
 /// The starter: starts cases that were accepted when there was no place for them.

@@ -23,9 +23,6 @@ use crate::domain::case::command::{Command, Verdict};
 use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
 
-/// How far what was acknowledged is durable.
-const RECEIPT: &str = "journaled";
-
 /// Seconds that a submission may wait for its case to end.
 const WAIT_MAX: u64 = 60;
 
@@ -60,10 +57,10 @@ pub async fn submit(
     let told = api.handle.submit(submitted, client.by("")).await?;
     let status = if told.replayed { StatusCode::OK } else { StatusCode::CREATED };
     let mut response = match wait {
-        None => (status, Json(acknowledgement(&told))).into_response(),
+        None => (status, Json(acknowledgement(&api, &told))).into_response(),
         Some(wait) => {
             let (mut case, revision) = until_ended(&api, &turn, told.id, wait).await?;
-            case["receipt"] = json!(RECEIPT);
+            case["receipt"] = json!(api.handle.receipt());
             let mut response = (status, Json(case)).into_response();
             response.headers_mut().insert(ETAG, etag(revision));
             if let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs())) {
@@ -115,13 +112,13 @@ fn submitted(body: Submission, key: Option<String>, client: &Client) -> Result<S
     })
 }
 
-fn acknowledgement(told: &Told) -> Json_ {
+fn acknowledgement(api: &Api, told: &Told) -> Json_ {
     let itself = format!("/v1/cases/{}", told.id);
     json!({
         "id": told.id.to_string(),
         "phase": told.phase.name(),
         "status": told.status,
-        "receipt": RECEIPT,
+        "receipt": api.handle.receipt(),
         "revision": told.version,
         "links": {"self": itself, "events": format!("{itself}/events")},
     })
@@ -332,5 +329,5 @@ pub async fn tell(
         key.map(|key| api.handle.command_id(&client.0, &format!("{}/{key}", command.verb())));
     let meta = Meta { command: command_id, by: client.by(&reason), if_match: if_match(headers)? };
     let told = api.handle.command(id, command, meta).await?;
-    Ok(([(ETAG, etag(told.version))], Json(acknowledgement(&told))).into_response())
+    Ok(([(ETAG, etag(told.version))], Json(acknowledgement(api, &told))).into_response())
 }

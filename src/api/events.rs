@@ -32,7 +32,8 @@ pub async fn take(
     };
     let stored = api.handle.store_events(&events, client.by("")).await;
     let stored = stored.map_err(Problem::unavailable)?;
-    let answer = json!({"accepted": events.len(), "stored": stored, "receipt": "journaled"});
+    let answer =
+        json!({"accepted": events.len(), "stored": stored, "receipt": api.handle.receipt()});
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }
 

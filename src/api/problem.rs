@@ -87,6 +87,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(5)
     }
 
+    /// It may have been done, or still be.
+    pub fn outcome_unknown(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, detail).retry_after(1)
+    }
+
     /// There is too much of it.
     pub fn too_many(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1)
@@ -183,6 +188,7 @@ impl From<SubmitError> for Problem {
                     .of_kind("key-reused")
             }
             SubmitError::Busy(detail) => Self::too_many(detail),
+            SubmitError::Unknown(detail) => Self::outcome_unknown(detail),
             SubmitError::Unavailable(detail) => Self::unavailable(detail),
         }
     }
@@ -218,6 +224,7 @@ impl From<TellError> for Problem {
                 Self::conflict(format!("the case cannot be loaded: {reason}"), &[])
             }
             TellError::Busy(detail) => Self::too_many(detail),
+            TellError::Unknown(detail) => Self::outcome_unknown(detail),
             TellError::Unavailable(detail) => Self::unavailable(detail),
         }
     }

@@ -19,7 +19,7 @@ pub struct Kind {
 }
 
 /// All kinds; the first of a status is the one that is meant where nothing else is said.
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 19] = [
     Kind {
         name: "malformed",
         status: 400,
@@ -127,6 +127,12 @@ const KINDS: [Kind; 18] = [
         status: 503,
         title: "The lists are being made anew",
         page: "Submissions, commands and single cases are served. Lists answer once the views have caught up; `/readyz` says how far they are.",
+    },
+    Kind {
+        name: "outcome-unknown",
+        status: 504,
+        title: "It is not known yet what became of it",
+        page: "It may have been stored, or still be. Repeat it with the same Idempotency-Key, or read the case.",
     },
 ];
 

@@ -16,7 +16,7 @@ use super::history::{PING, last_event_id};
 use super::problem::Problem;
 use super::query::{CASE_FILTERS, Query};
 use super::show;
-use crate::actors::handles::{Change, Changed, FeedPlace, Handle, Since};
+use crate::actors::handles::{Change, Changed, FeedPlace, Handle, RecordCursor, Since};
 use crate::store::views::lists::CaseFilter;
 
 /// The feed while it is followed.
@@ -39,7 +39,7 @@ pub async fn follow(
     let filter = Query::read(query.as_deref(), &CASE_FILTERS)?.cases()?;
     let feed = api.handle.feed();
     let asked = last_event_id(&headers);
-    let found = asked.map(|position| feed.after(position));
+    let found = asked.map(|position| feed.after(RecordCursor(position)));
     let reset = matches!(found, Some(None));
     let place = found.flatten().unwrap_or_else(|| feed.now());
     let following = Following {
@@ -128,7 +128,7 @@ impl Following {
                 ("dead-letter", data)
             }
         };
-        let event = Event::default().id(change.position.to_string()).event(kind);
+        let event = Event::default().id(change.at.0.to_string()).event(kind);
         Some(event.data(data.to_string()))
     }
 }

@@ -217,6 +217,21 @@ pub enum EntityKind {
     Quarantine = 5,
 }
 
+/// Where an event from outside stands in the order of all of them, as the journal counts it: a case
+/// takes each place once.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct EventCursor(pub u64);
+
+impl EventCursor {
+    /// The place right before this one, to begin reading at it.
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
 impl EntityKind {
     /// The kind of a stored number, or nothing for one that a later version wrote.
     pub fn of(number: u8) -> Option<Self> {

@@ -39,6 +39,11 @@ pub fn entity_version(of: Entity, first: u64) -> [u8; ENTITY_LEN + 8] {
     key
 }
 
+/// The version that such a key ends with.
+pub fn version_of(key: &[u8]) -> Option<u64> {
+    position_of(key.get(ENTITY_LEN..)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +55,7 @@ mod tests {
             let of = Entity { kind: EntityKind::Case, bits: Bits(bits) };
             prop_assert_eq!(entity_version(of, a).cmp(&entity_version(of, b)), a.cmp(&b));
             prop_assert_eq!(entity_of(&entity_version(of, a)), Some(of));
+            prop_assert_eq!(version_of(&entity_version(of, a)), Some(a));
             prop_assert_eq!(position_of(&position(a)), Some(a));
         }
     }

@@ -4,13 +4,19 @@
 pub mod codec;
 pub mod embedded;
 pub mod events;
+pub mod journal;
 mod keys;
 pub mod lock;
-mod mark;
 pub mod note;
+pub mod notes;
 pub mod record;
 pub mod snapshots;
-pub mod tail;
 pub mod transitions;
 pub mod upcast;
 pub mod views;
+
+/// The journal that the engine keeps its cases in.
+pub type EngineJournal = embedded::EmbeddedJournal<note::Note>;
+
+/// Its fences.
+pub type EngineFence = <EngineJournal as journal::Journal>::Fence;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::tail::Absorb;
+use super::notes::Absorb;
 use crate::domain::case::summary::{Answered, Summary};
 
 /// A note about one append of a case.

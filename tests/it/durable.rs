@@ -163,14 +163,14 @@ do: [ { pause: { wait: P30D } } ]
 /// Appends a record that does not follow the one before it.
 async fn forge(server: &Server, case: caseworker::domain::ids::CaseId) {
     use caseworker::domain::ids::Entity;
-    use caseworker::store::embedded::{Append, Journal};
-    use caseworker::store::note::Note;
+    use caseworker::store::EngineJournal;
+    use caseworker::store::journal::{Append, Appended, Journal};
     use caseworker::store::record::{self, By, Header, SCHEMA};
-    let journal: Journal<Note> =
-        Journal::open(&server.data().join("journal"), |error| panic!("{error}")).unwrap();
+    let folder = server.data().join("journal");
+    let journal = EngineJournal::open(&folder, |error| panic!("{error}")).unwrap();
     let entity = Entity::from(case);
-    let last = journal.last_of(entity).unwrap().unwrap();
-    let (last, _) = record::decode(&last).unwrap();
+    let there = journal.last(entity).await.unwrap().unwrap();
+    let (last, _) = record::decode(&there.record).unwrap();
     let header = Header {
         schema: SCHEMA,
         entity,
@@ -181,19 +181,19 @@ async fn forge(server: &Server, case: caseworker::domain::ids::CaseId) {
         command: None,
         by: By::engine(),
     };
-    let record = record::encode(&header, b"[[\"unwound\"]]");
-    let expected = last.last_version();
-    let append = Append { entity, expected, count: 1, record, note: None };
-    journal.append(append).await.unwrap();
-    journal.close();
+    let record = record::encode(&header, b"[[\"unwound\"]]").into();
+    let (fence, first) = (Some(there.fence), header.version);
+    let appended = journal.append(Append { entity, fence, first, record, note: None }).await;
+    assert!(matches!(appended, Appended::Committed(_)), "{appended:?}");
+    journal.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_poll_writes_two_small_records() {
     use caseworker::domain::ids::Entity;
     use caseworker::sim::{bobs_post::BobsPost, crm};
-    use caseworker::store::embedded::Journal;
-    use caseworker::store::note::Note;
+    use caseworker::store::EngineJournal;
+    use caseworker::store::journal::Journal;
     caseworker::prepare_process();
     let (post_port, crm_port) = (free_port(), free_port());
     let post = BobsPost::new(Duration::from_secs(3600), None);
@@ -217,10 +217,10 @@ async fn a_poll_writes_two_small_records() {
     })
     .await;
     server.stop().await;
-    let journal: Journal<Note> =
-        Journal::open(&server.data().join("journal"), |error| panic!("{error}")).unwrap();
+    let folder = server.data().join("journal");
+    let journal = EngineJournal::open(&folder, |error| panic!("{error}")).unwrap();
     let entity = Entity::from(id.parse::<caseworker::domain::ids::CaseId>().unwrap());
-    let records = journal.read(entity, 1, 100).unwrap();
+    let records = journal.read(entity, 1, 100).await.unwrap().records;
     // the last two are the second poll: the call starts, and its answer begins the next wait
     let poll: usize = records[records.len() - 2..].iter().map(Vec::len).sum();
     println!("a poll takes {poll} bytes");

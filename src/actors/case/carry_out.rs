@@ -24,8 +24,8 @@ use crate::domain::case::summary::{Summary, answered};
 use crate::domain::ids::{CaseId, Entity};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::Definition;
-use crate::store::embedded::{Append, AppendError};
 use crate::store::events;
+use crate::store::journal::{Append, LEFT_OPEN, Refused, Settled, append_until_known};
 use crate::store::note::Note;
 use crate::store::record::{self, Hash, Header, SCHEMA};
 use crate::store::snapshots::Snapshot;
@@ -205,13 +205,14 @@ impl Live {
         let committed =
             match commit(&self.office, definition, before, made, meta, self.snapshot).await {
                 Ok(committed) => committed,
-                Err(AppendError::Conflict) => return Ok(Tried::Conflict),
-                Err(AppendError::TooLarge) => {
+                Err(Uncommitted::Conflict) => return Ok(Tried::Conflict),
+                Err(Uncommitted::Refused(Refused::TooLarge)) => {
                     return Err(TellError::Broken("a decision is larger than a record".to_owned()));
                 }
-                Err(AppendError::Closed) => {
+                Err(Uncommitted::Refused(Refused::Closed)) => {
                     return Err(TellError::Unavailable("the process is ending".to_owned()));
                 }
+                Err(Uncommitted::LeftOpen) => return Err(TellError::Unknown(LEFT_OPEN)),
             };
         self.take_up(me, committed);
         self.told(false).map(Tried::Told)
@@ -305,6 +306,16 @@ impl Committed {
     }
 }
 
+/// Why a decision was not committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uncommitted {
+    /// Somebody else wrote first.
+    Conflict,
+    Refused(Refused),
+    /// The process ends, and it is not known.
+    LeftOpen,
+}
+
 /// Commits a decision over a case as it was before; `snapshot` is the version of its last one.
 ///
 /// # Errors
@@ -316,13 +327,14 @@ pub async fn commit(
     made: Made,
     meta: &Meta,
     snapshot: u64,
-) -> Result<Committed, AppendError> {
+) -> Result<Committed, Uncommitted> {
     let Made { mut decided, permits, at } = made;
     if let Some(command) = meta.command {
         remember(&mut decided.state, command);
     }
     let (record, hash) = compose(&decided, before.map_or([0; 16], |case| case.hash), at, meta);
     let Decided { state, events, effects, more } = decided;
+    let fence = before.and_then(|case| case.fence);
     let before = before.map(|case| &case.state);
     let count = events.len() as u64;
     let summary = Summary::of(&definition, &state);
@@ -339,9 +351,9 @@ pub async fn commit(
     let note = Note { answered, summary: Box::new(summary), snapshot };
     let append = Append {
         entity: Entity::from(state.id),
-        expected: state.version - count,
-        count,
-        record,
+        fence,
+        first: state.version - count + 1,
+        record: record.into(),
         note: Some(note),
     };
     let attempts = effects.iter().filter_map(attempt_of);
@@ -349,10 +361,15 @@ pub async fn commit(
         attempts.filter(|attempt| office.under_way.begin(*attempt)).collect();
     // what is sent late counts from before it was written
     let at = Instant::now();
-    if let Err(error) = office.journal.append(append).await {
+    let settled = append_until_known(&office.journal, append).await;
+    let Settled::Committed(fence) = settled else {
         attempts.iter().for_each(|attempt| office.under_way.end(*attempt));
-        return Err(error);
-    }
+        return Err(match settled {
+            Settled::Refused(refused) => Uncommitted::Refused(refused),
+            Settled::LeftOpen => Uncommitted::LeftOpen,
+            Settled::Conflict | Settled::Committed(_) => Uncommitted::Conflict,
+        });
+    };
     let reached = Reached { version: state.version, ended: state.phase.ended() };
     office.count_phase(before.map(|s| s.phase), state.phase);
     if let Some(alerted) = &alerted {
@@ -362,7 +379,7 @@ pub async fn commit(
     if let Some(due) = due {
         office.timers.note(due, state.id);
     }
-    let case = Loaded { definition, state, hash };
+    let case = Loaded { definition, state, hash, fence: Some(fence) };
     Ok(Committed { case, effects, permits, more, snapshot: snapshot_taken, at })
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-pub use carry_out::{Committed, commit, make};
+pub use carry_out::{Committed, Uncommitted, commit, make};
 pub use told::{Meta, TellError, Told};
 
 use super::load::Loaded;
@@ -163,7 +163,9 @@ impl Live {
                 let fetched = matches!(*outcome, Outcome::Prepared);
                 let command = Command::Result { task, iteration, attempt, outcome: *outcome };
                 let told = self.carry_out(me, &command, &Meta::engine()).await;
-                if !fetched && !matches!(told, Err(TellError::Unavailable(_))) {
+                if !fetched
+                    && !matches!(told, Err(TellError::Unavailable(_) | TellError::Unknown(_)))
+                {
                     self.office.under_way.end((self.id, task, iteration, attempt));
                 }
                 broken(&told)

@@ -51,6 +51,9 @@ pub enum TellError {
     Quarantined(Arc<str>),
     #[error("the case cannot be loaded: {0}")]
     Broken(String),
+    /// It may have been carried out, or still be.
+    #[error("{0}")]
+    Unknown(&'static str),
     /// Later there may be room.
     #[error("{0}")]
     Busy(&'static str),

@@ -14,6 +14,7 @@ use crate::actors::load::{Fold, LoadError, load_before};
 use crate::actors::office::Office;
 use crate::domain::case::summary::{Answered, Summary, answered};
 use crate::domain::ids::{CaseId, EntityKind};
+use crate::store::journal::{Journal, RecordCursor};
 use crate::store::note::Note;
 use crate::store::record;
 use crate::store::snapshots::Snapshot;
@@ -34,8 +35,8 @@ const SNAPSHOT_AT_REST: u64 = 16;
 /// A case while its records pass by.
 struct Passing {
     fold: Fold,
-    /// Position of its last record in this page; none: it has none.
-    position: Option<u64>,
+    /// Where its last record in this page stands; none: it has none.
+    at: Option<RecordCursor>,
     answered: Vec<(Arc<str>, Answered)>,
 }
 
@@ -49,9 +50,14 @@ pub fn catch_up(office: &Arc<Office>, views: &Views, handle: &Handle) -> Result<
     let mut told = Instant::now();
     loop {
         let after = views.position()?;
-        let page = office.journal.tail_from(after, PAGE)?;
-        let Some((through, _)) = page.last() else { return Ok(()) };
-        let through = *through;
+        let page = handle.block_on(office.journal.tail(after, PAGE))?;
+        if page.next == after {
+            return Ok(());
+        }
+        if let (Some(first), Some(last)) = (page.lost.first(), page.lost.last()) {
+            let lost = page.lost.len();
+            tracing::error!(first = first.0, last = last.0, lost, "records cannot be read");
+        }
         if told.elapsed() > TELL
             && let Some((done, all)) = views.progress()
         {
@@ -59,24 +65,24 @@ pub fn catch_up(office: &Arc<Office>, views: &Views, handle: &Handle) -> Result<
             told = Instant::now();
         }
         let mut rows = Rows::new(office, views, handle, &mut shapes);
-        for (position, bytes) in &page {
+        for (at, bytes) in &page.records {
             let Some(case) = case_of(bytes) else {
-                rows.record(*position, bytes)?;
+                rows.record(*at, bytes)?;
                 continue;
             };
-            if let Err(error) = pass(office, handle, &mut cases, case, *position, bytes) {
+            if let Err(error) = pass(office, handle, &mut cases, case, *at, bytes) {
                 cases.remove(&case);
                 handle.block_on(found_broken(office, case, &error));
             }
         }
         for passing in cases.values_mut() {
-            let Some(position) = passing.position.take() else { continue };
+            let Some(at) = passing.at.take() else { continue };
             let answered = std::mem::take(&mut passing.answered);
             if let Some(note) = note_of(&passing.fold, answered) {
-                rows.case(position, note)?;
+                rows.case(at, note)?;
             }
         }
-        rows.finish(through)?;
+        rows.finish(page.next)?;
         cases.retain(|_, p| p.fold.state.as_ref().is_some_and(|s| !s.phase.ended()));
         if cases.len() > KEPT {
             cases.clear();
@@ -94,7 +100,7 @@ fn pass(
     handle: &Handle,
     cases: &mut HashMap<CaseId, Passing>,
     case: CaseId,
-    position: u64,
+    at: RecordCursor,
     bytes: &[u8],
 ) -> Result<(), LoadError> {
     if office.cases.quarantined(case).is_some() {
@@ -112,12 +118,12 @@ fn pass(
                     handle.block_on(load_before(journal, definitions, case, snapshot, version))?
                 }
             };
-            free.insert(Passing { fold, position: None, answered: Vec::new() })
+            free.insert(Passing { fold, at: None, answered: Vec::new() })
         }
     };
     let before = passing.fold.state.clone();
     let events = handle.block_on(passing.fold.record(&office.definitions, bytes))?;
-    passing.position = Some(position);
+    passing.at = Some(at);
     if let Some(definition) = &passing.fold.definition {
         passing.answered.extend(answered(definition, before.as_ref(), &events));
     }

@@ -7,10 +7,9 @@ use serde_json::Value as Json;
 
 use super::ProjectError;
 use super::rows::Rows;
-use crate::actors::events::event_in;
 use crate::domain::case::summary::Summary;
 use crate::domain::data::Data;
-use crate::domain::ids::CaseId;
+use crate::domain::ids::{CaseId, EventCursor};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::meter::Limits;
 use crate::domain::workflow::model::Kind;
@@ -38,7 +37,7 @@ impl Rows<'_> {
     /// An event: kept, and whoever listens for it is told.
     pub(super) fn event(
         &mut self,
-        position: u64,
+        place: EventCursor,
         at: Timestamp,
         event: &Data,
     ) -> Result<(), ProjectError> {
@@ -50,9 +49,9 @@ impl Rows<'_> {
         let subject = subject.and_then(|s| s.parse::<CaseId>().ok());
         let row = EventRow { at, kind: kind.to_owned(), subject, values };
         let views = self.views;
-        views.put_event(position, &row)?;
+        views.put_event(place, &row)?;
         for case in views.listeners_of(kind, &row)? {
-            views.put_wake(&Wake { case, news: News::Event(position) })?;
+            views.put_wake(&Wake { case, news: News::Event(place) })?;
         }
         Ok(())
     }
@@ -81,8 +80,8 @@ impl Rows<'_> {
         let since = summary.created_at.max(now.plus(-KEPT));
         let views = self.views;
         for listener in listeners {
-            for position in views.events_for(listener, since, EARLIER)? {
-                views.put_wake(&Wake { case: summary.id, news: News::Event(position) })?;
+            for place in views.events_for(listener, since, EARLIER)? {
+                views.put_wake(&Wake { case: summary.id, news: News::Event(place) })?;
             }
         }
         Ok(())
@@ -94,17 +93,13 @@ impl Rows<'_> {
         if self.shapes.0.contains_key(&key) {
             return Ok(());
         }
-        let (views, journal) = (self.views, &self.office.journal);
-        for position in views.events_of_type(shape.event_type.as_deref(), EARLIER_SHAPED)? {
-            let (Some(mut row), Some(record)) = (views.event(position)?, journal.at(position)?)
-            else {
-                continue;
-            };
-            if let Some((_, event)) = event_in(&record)
-                && !row.values.iter().any(|(known, _)| *known == key)
-            {
+        let views = self.views;
+        for place in views.events_of_type(shape.event_type.as_deref(), EARLIER_SHAPED)? {
+            let read = self.handle.block_on(self.office.event_at(place))?;
+            let (Some(mut row), Some(event)) = (views.event(place)?, read) else { continue };
+            if !row.values.iter().any(|(known, _)| *known == key) {
                 row.values.push((key, self.value(&shape, &event)));
-                views.put_event(position, &row)?;
+                views.put_event(place, &row)?;
             }
         }
         views.put_shape(&shape)?;

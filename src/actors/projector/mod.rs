@@ -20,8 +20,9 @@ use catch_up::catch_up;
 
 use super::office::Office;
 use crate::domain::ids::EntityKind;
+use crate::store::journal::Journal;
 use crate::store::note::Note;
-use crate::store::tail::{Content, Taken};
+use crate::store::notes::{Content, Taken};
 use crate::store::views::events::KEPT;
 use crate::store::views::{TableError, Views};
 use matching::Shapes;
@@ -49,7 +50,7 @@ pub enum ProjectError {
     #[error(transparent)]
     Views(#[from] TableError),
     #[error(transparent)]
-    Journal(#[from] crate::store::embedded::ReadError),
+    Journal(#[from] crate::store::journal::ReadError),
 }
 
 impl Actor for ProjectorActor {
@@ -98,7 +99,7 @@ fn run(
     handle: &Handle,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<(), ProjectError> {
-    let tail = office.journal.tail();
+    let notes = office.journal.notes();
     let mut writer = office.views.writer()?;
     loop {
         if office.views.are_damaged() {
@@ -106,7 +107,7 @@ fn run(
         }
         let next = async {
             tokio::select! {
-                taken = tail.take() => Next::Taken(taken),
+                taken = notes.take() => Next::Taken(taken),
                 // somebody else may have met damage
                 () = tokio::time::sleep(LOOK) => Next::Look,
                 _ = &mut stopped => Next::Stop,
@@ -147,7 +148,7 @@ fn make_anew(office: &Arc<Office>, handle: &Handle) -> Result<Views, ProjectErro
 /// When the journal cannot be read or the views cannot be written even anew.
 pub fn bring_up(office: &Arc<Office>, handle: &Handle) -> Result<(), ProjectError> {
     for _ in 0..2 {
-        office.views.fill_up_to(office.journal.last_position()?);
+        office.views.fill_up_to(handle.block_on(office.journal.end())?);
         let writer = office.views.writer()?;
         let (from, to) = office.views.progress().unwrap_or_default();
         match catch_up(office, &writer, handle) {
@@ -187,9 +188,9 @@ fn project(
     let mut rows = Rows::new(office, views, handle, &mut shapes);
     for item in items {
         match item.content {
-            Content::Note(note) => rows.case(item.position, note)?,
+            Content::Note(note) => rows.case(item.at, note)?,
             Content::Record(record) if item.entity.kind != EntityKind::Case => {
-                rows.record(item.position, &record)?;
+                rows.record(item.at, &record)?;
             }
             Content::Record(_) => {}
         }

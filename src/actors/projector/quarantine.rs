@@ -10,6 +10,7 @@ use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::{DeadLetter, ShownWait, Summary};
 use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, DeadId};
+use crate::store::journal::RecordCursor;
 use crate::store::note::Note;
 use crate::store::record::Header;
 use crate::store::views::dead_letters::DeadState;
@@ -36,7 +37,7 @@ impl Rows<'_> {
     /// A case was taken out of service, or back.
     pub(super) fn quarantine(
         &mut self,
-        position: u64,
+        at: RecordCursor,
         header: &Header,
         events: &[u8],
     ) -> Result<(), ProjectError> {
@@ -56,8 +57,8 @@ impl Rows<'_> {
                     input: Data::null(),
                     attempts: Vec::new(),
                 };
-                self.put_dead(position, &summary, &dead)?;
-                self.change(position, summary);
+                self.put_dead(at, &summary, &dead)?;
+                self.change(at, summary);
             }
             Some(Quarantined::Released) => {
                 let taken = dead_id(case, header.version.saturating_sub(1));
@@ -71,10 +72,10 @@ impl Rows<'_> {
                 }
                 if let Ok(loaded) = self.handle.block_on(self.office.load(case)) {
                     let summary = Box::new(Summary::of(&loaded.definition, &loaded.state));
-                    self.case(position, Note { summary, answered: Vec::new(), snapshot: None })?;
+                    self.case(at, Note { summary, answered: Vec::new(), snapshot: None })?;
                 }
             }
-            None => tracing::error!(position, "a record of a quarantine cannot be read"),
+            None => tracing::error!(at = at.0, "a record of a quarantine cannot be read"),
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use crate::actors::events::event_in;
 use crate::actors::feed::{Change, Changed};
 use crate::actors::office::Office;
 use crate::domain::case::summary::{DeadLetter, Summary};
-use crate::domain::ids::{CaseId, EntityKind};
+use crate::domain::ids::{CaseId, EntityKind, EventCursor};
+use crate::store::journal::RecordCursor;
 use crate::store::note::Note;
 use crate::store::record;
 use crate::store::transitions;
@@ -50,7 +51,7 @@ impl<'a> Rows<'a> {
     }
 
     /// A case has come so far.
-    pub fn case(&mut self, position: u64, note: Note) -> Result<(), ProjectError> {
+    pub fn case(&mut self, at: RecordCursor, note: Note) -> Result<(), ProjectError> {
         let Note { summary, answered, snapshot } = note;
         let mut summary = *summary;
         let views = self.views;
@@ -77,31 +78,27 @@ impl<'a> Rows<'a> {
                 served.shown(summary.id);
             }
         }
-        self.dead_letter(position, &summary, before)?;
+        self.dead_letter(at, &summary, before)?;
         if let Some(due) = summary.due {
             self.office.timers.note(due, summary.id);
         }
         if !summary.phase.ended() && summary.at_rest() {
             self.resting.push((summary.id, summary.version));
         }
-        self.change(position, summary);
+        self.change(at, summary);
         Ok(())
     }
 
     /// Anything but a case.
-    pub fn record(&mut self, position: u64, bytes: &[u8]) -> Result<(), ProjectError> {
-        if bytes.is_empty() {
-            // a place of the journal that cannot be read; it was named where it was met
-            return Ok(());
-        }
+    pub fn record(&mut self, at: RecordCursor, bytes: &[u8]) -> Result<(), ProjectError> {
         let Ok((header, events)) = record::decode(bytes) else {
-            tracing::error!(position, "a record in the journal is damaged");
+            tracing::error!(at = at.0, "a record in the journal is damaged");
             return Ok(());
         };
         match header.entity.kind {
             EntityKind::CloudEvent => {
                 if let Some((header, event)) = event_in(bytes) {
-                    self.event(position, header.at, &event)?;
+                    self.event(EventCursor(at.0), header.at, &event)?;
                 }
             }
             EntityKind::Service => {
@@ -110,17 +107,17 @@ impl<'a> Rows<'a> {
                 {
                     let state = served.gate().circuit().name();
                     let what = Changed::Service { name, state, at: header.at };
-                    self.changes.push(Change { position, what });
+                    self.changes.push(Change { at, what });
                 }
             }
-            EntityKind::Quarantine => self.quarantine(position, &header, events)?,
+            EntityKind::Quarantine => self.quarantine(at, &header, events)?,
             EntityKind::Case | EntityKind::Workflow => {}
         }
         Ok(())
     }
 
     /// Writes the batch, and tells everybody.
-    pub fn finish(self, through: u64) -> Result<(), ProjectError> {
+    pub fn finish(self, through: RecordCursor) -> Result<(), ProjectError> {
         for (service, calls) in &self.calls {
             self.views.put_calls(service, *calls)?;
         }
@@ -161,7 +158,7 @@ impl<'a> Rows<'a> {
 
     fn dead_letter(
         &mut self,
-        position: u64,
+        at: RecordCursor,
         summary: &Summary,
         before: Option<&Summary>,
     ) -> Result<(), TableError> {
@@ -177,14 +174,14 @@ impl<'a> Rows<'a> {
             views.settle_dead_letter(old, state)?;
         }
         if let Some(dead) = &summary.dead {
-            self.put_dead(position, summary, dead)?;
+            self.put_dead(at, summary, dead)?;
         }
         Ok(())
     }
 
     pub(super) fn put_dead(
         &mut self,
-        position: u64,
+        at: RecordCursor,
         summary: &Summary,
         dead: &DeadLetter,
     ) -> Result<(), TableError> {
@@ -203,16 +200,17 @@ impl<'a> Rows<'a> {
             state: DeadState::Open,
         };
         self.views.put_dead_letter(&row)?;
-        let (id, case, at) = (dead.id, summary.id, dead.since);
-        let what = Changed::DeadLetter { id, case, workflow, state: row.state.name(), at };
-        self.changes.push(Change { position, what });
+        let state = row.state.name();
+        let what =
+            Changed::DeadLetter { id: dead.id, case: summary.id, workflow, state, at: dead.since };
+        self.changes.push(Change { at, what });
         Ok(())
     }
 
-    pub(super) fn change(&mut self, position: u64, mut summary: Summary) {
+    pub(super) fn change(&mut self, at: RecordCursor, mut summary: Summary) {
         summary.dead = None;
         summary.listening = Vec::new();
         summary.children = Vec::new();
-        self.changes.push(Change { position, what: Changed::Case(Box::new(summary)) });
+        self.changes.push(Change { at, what: Changed::Case(Box::new(summary)) });
     }
 }

@@ -6,7 +6,7 @@ use super::event::Submission;
 use super::phase::Phase;
 use super::problem::Problem;
 use crate::domain::data::Data;
-use crate::domain::ids::CaseId;
+use crate::domain::ids::{CaseId, EventCursor};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::TaskId;
 
@@ -120,7 +120,7 @@ pub struct Incoming {
     /// All attributes, `data` among them.
     pub event: Data,
     /// Where it stands in the journal.
-    pub position: u64,
+    pub position: EventCursor,
 }
 
 /// How a child ended.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use crate::domain::data::Data;
-use crate::domain::ids::{CaseId, Fingerprint};
+use crate::domain::ids::{CaseId, EventCursor, Fingerprint};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{DefinitionId, TaskId, Then};
 
@@ -335,7 +335,7 @@ pub struct Received {
     pub id: Arc<str>,
     pub kind: Arc<str>,
     /// Where the event stands in the journal; a case takes each position once.
-    pub position: u64,
+    pub position: EventCursor,
     /// What the listening task reads of it.
     pub value: Data,
     /// What each correlation of the filter found, by name; the other events must have the same.

@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::phase::Phase;
 use super::problem::Problem;
 use crate::domain::data::Data;
-use crate::domain::ids::{CaseId, CommandId, Fingerprint};
+use crate::domain::ids::{CaseId, CommandId, EventCursor, Fingerprint};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{DefinitionId, TaskId};
 
@@ -290,23 +290,23 @@ pub struct Alert {
     pub at: Timestamp,
 }
 
-/// Positions of the events that the case took.
+/// Places of the events that the case took.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Taken {
-    /// At and below this position everything counts as taken.
-    pub floor: u64,
+    /// At and below this place everything counts as taken.
+    pub floor: EventCursor,
     /// Above it, sorted.
-    pub positions: Vec<u64>,
+    pub positions: Vec<EventCursor>,
 }
 
 impl Taken {
     /// Whether the event at this position was taken.
-    pub fn contains(&self, position: u64) -> bool {
+    pub fn contains(&self, position: EventCursor) -> bool {
         position <= self.floor || self.positions.binary_search(&position).is_ok()
     }
 
     /// Remembers a position; the oldest fall below the floor once there are too many.
-    pub fn insert(&mut self, position: u64) {
+    pub fn insert(&mut self, position: EventCursor) {
         if let Err(place) = self.positions.binary_search(&position) {
             self.positions.insert(place, position);
         }

@@ -1,137 +1,91 @@
-//! The journal's contract: what is acknowledged is there, in order, and a stale writer is refused.
+//! What the embedded journal promises beside the contract: what its files look like after a crash.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Append, AppendError, Journal, OpenError, check_chain};
-use crate::domain::ids::{Bits, Entity, EntityKind};
-use crate::domain::time::Timestamp;
-use crate::store::record::{self, BadRecord, By, Header, SCHEMA};
+use tempfile::TempDir;
 
-/// The positions of the notes that were taken in.
-type Note = Vec<u64>;
+use super::{EmbeddedJournal, OpenError};
+use crate::store::journal::suite::{World, append, entity, run};
+use crate::store::journal::{Appended, Journal, RecordCursor};
 
-fn open(folder: &Path) -> Journal<Note> {
-    Journal::open(folder, |error| panic!("{error}")).unwrap()
+type Embedded = EmbeddedJournal<Vec<u64>>;
+
+fn open(folder: &Path) -> Embedded {
+    EmbeddedJournal::open(folder, |error| panic!("{error}")).unwrap()
 }
 
-fn entity(n: u8) -> Entity {
-    Entity { kind: EntityKind::Case, bits: Bits([n; 16]) }
+fn refused(folder: &Path) -> OpenError {
+    let opened = Embedded::open(folder, |error| panic!("{error}"));
+    opened.err().expect("it cannot be opened")
 }
 
-fn record_of(of: Entity, version: u64, previous: record::Hash) -> Vec<u8> {
-    let header = Header {
-        schema: SCHEMA,
-        entity: of,
-        version,
-        count: 1,
-        at: Timestamp(1),
-        previous,
-        command: None,
-        by: By::engine(),
-    };
-    record::encode(&header, br#"[["unwound"]]"#)
-}
+struct OnDisk(TempDir);
 
-fn append(of: Entity, expected: u64) -> Append<Note> {
-    let record = record_of(of, expected + 1, [0; 16]);
-    Append { entity: of, expected, count: 1, record, note: Some(vec![expected]) }
-}
+impl World for OnDisk {
+    type Journal = Embedded;
 
-#[tokio::test]
-async fn what_is_acknowledged_is_there_in_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(folder.path());
-    assert_eq!(journal.append(append(entity(1), 0)).await, Ok(1));
-    assert_eq!(journal.append(append(entity(2), 0)).await, Ok(2));
-    assert_eq!(journal.append(append(entity(1), 1)).await, Ok(3));
-    assert_eq!(journal.read(entity(1), 1, 10).unwrap().len(), 2);
-    assert_eq!(journal.read(entity(1), 2, 10).unwrap().len(), 1);
-    let positions: Vec<u64> = journal.tail_from(1, 10).unwrap().iter().map(|(p, _)| *p).collect();
-    assert_eq!(positions, [2, 3]);
-    let taken = journal.tail().take().await;
-    assert_eq!((taken.after, taken.through), (0, 3));
-    let positions: Vec<u64> = taken.items.iter().map(|c| c.position).collect();
-    assert_eq!(positions, [2, 3], "the first is part of the third, of the same entity");
-    journal.close();
-    assert_eq!(journal.append(append(entity(1), 2)).await, Err(AppendError::Closed));
-    drop(journal);
-    let again = open(folder.path());
-    assert_eq!(again.last_position().unwrap(), 3);
-    assert_eq!(again.append(append(entity(1), 2)).await, Ok(4));
-}
-
-#[tokio::test]
-async fn a_stale_writer_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(folder.path());
-    journal.append(append(entity(1), 0)).await.unwrap();
-    assert_eq!(journal.append(append(entity(1), 0)).await, Err(AppendError::Conflict));
-    journal.append(append(entity(1), 1)).await.unwrap();
-    journal.close();
-    drop(journal);
-    // also when nothing of it is in memory any more
-    let again = open(folder.path());
-    assert_eq!(again.append(append(entity(1), 0)).await, Err(AppendError::Conflict));
-    assert_eq!(again.append(append(entity(1), 1)).await, Err(AppendError::Conflict));
-    assert_eq!(again.append(append(entity(1), 2)).await, Ok(3));
-}
-
-#[tokio::test]
-async fn several_records_go_in_together() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(folder.path());
-    journal.append(append(entity(2), 0)).await.unwrap();
-    let all = (1..=3).map(|n| append(entity(n), 0)).collect();
-    let answers = journal.append_all(all).await.unwrap();
-    assert_eq!(answers, [Ok(2), Err(AppendError::Conflict), Ok(3)]);
-    let mut all: Vec<_> = (4..=5).map(|n| append(entity(n), 0)).collect();
-    all[1].record = vec![0; record::RECORD_MAX + 1];
-    assert_eq!(journal.append_all(all).await, Err(AppendError::TooLarge));
-    assert_eq!(journal.last_position().unwrap(), 3);
-    assert_eq!(journal.at(3).unwrap(), Some(record_of(entity(3), 1, [0; 16])));
-}
-
-#[tokio::test]
-async fn of_many_writers_at_one_version_one_succeeds() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = open(folder.path());
-    let mut writers = tokio::task::JoinSet::new();
-    for _ in 0..64 {
-        let journal = journal.clone();
-        writers.spawn(async move { journal.append(append(entity(1), 0)).await });
+    fn open(&self) -> Embedded {
+        open(self.0.path())
     }
-    let results = writers.join_all().await;
-    assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1);
-    assert_eq!(journal.read(entity(1), 1, 100).unwrap().len(), 1);
+
+    async fn reopen(&self, old: Embedded) -> Embedded {
+        old.close().await;
+        drop(old);
+        open(self.0.path())
+    }
 }
 
 #[tokio::test]
-async fn a_record_beyond_the_bound_is_refused() {
+async fn it_keeps_the_contract() {
+    run(|| OnDisk(tempfile::tempdir().unwrap())).await;
+}
+
+#[tokio::test]
+async fn reads_do_not_hold_up_the_thread_that_asks() {
     let folder = tempfile::tempdir().unwrap();
     let journal = open(folder.path());
-    let mut large = append(entity(1), 0);
-    large.record = vec![0; record::RECORD_MAX + 1];
-    assert_eq!(journal.append(large).await, Err(AppendError::TooLarge));
+    // on this thread nothing else runs: what is ready at once was done on it
+    assert!(futures_util::poll!(Box::pin(journal.read(entity(1), 1, 1))).is_pending());
+    assert!(futures_util::poll!(Box::pin(journal.last(entity(1)))).is_pending());
+    assert!(futures_util::poll!(Box::pin(journal.tail(RecordCursor(0), 1))).is_pending());
+    assert!(futures_util::poll!(Box::pin(journal.end())).is_pending());
+}
+
+#[tokio::test]
+async fn notes_of_an_entity_take_in_the_earlier_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    for (n, behind) in [(1, 0), (2, 0), (1, 1)] {
+        journal.append(append(&journal, entity(n), behind).await).await;
+    }
+    let taken = journal.notes().take().await;
+    assert_eq!((taken.after, taken.through), (RecordCursor(0), RecordCursor(3)));
+    let places: Vec<u64> = taken.items.iter().map(|one| one.at.0).collect();
+    assert_eq!(places, [2, 3], "the first is part of the third, of the same entity");
 }
 
 #[test]
 fn a_second_opener_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let _held = open(folder.path());
-    let refused = Journal::<Note>::open(folder.path(), |_| {});
-    assert!(matches!(refused, Err(OpenError::Locked(_))), "{:?}", refused.err());
+    assert!(matches!(refused(folder.path()), OpenError::Locked(_)));
 }
 
 async fn filled(folder: &Path, records: u64) {
     let journal = open(folder);
-    for version in 0..records {
-        journal.append(append(entity(1), version)).await.unwrap();
+    for behind in 0..records {
+        let appended = journal.append(append(&journal, entity(1), behind).await).await;
+        assert!(matches!(appended, Appended::Committed(_)), "{appended:?}");
     }
-    journal.close();
+    journal.close().await;
+}
+
+async fn end(journal: &Embedded) -> u64 {
+    journal.end().await.unwrap().0
 }
 
 /// fjall's own journal file, in which the last commits lie.
-fn newest_file(folder: &Path) -> std::path::PathBuf {
+fn newest_file(folder: &Path) -> PathBuf {
     let files = std::fs::read_dir(folder.join("fjall")).unwrap().map(|e| e.unwrap().path());
     let mut journals: Vec<_> =
         files.filter(|p| p.extension().is_some_and(|e| e == "jnl")).collect();
@@ -147,18 +101,88 @@ fn written(path: &Path) -> Vec<u8> {
     bytes
 }
 
+fn copied_aside(folder: &Path) -> usize {
+    let files = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|e| e == "torn")).count()
+}
+
+/// A journal of five records, and one commit of three behind them: the bytes of its file, where the
+/// commit begins in them, and the mark from before it.
+async fn with_a_commit_of_three(folder: &Path) -> (PathBuf, Vec<u8>, usize, Vec<u8>) {
+    filled(folder, 5).await;
+    let path = newest_file(folder);
+    let begins = written(&path).len();
+    let mark = std::fs::read(folder.join("mark")).unwrap();
+    let journal = open(folder);
+    let mut three = Vec::new();
+    for n in 2..5 {
+        let mut one = append(&journal, entity(n), 0).await;
+        one.record = [&one.record[..], &[b' '; 3000][..]].concat().into();
+        three.push(one);
+    }
+    assert!(matches!(journal.append_all_or_none(three).await, Appended::Committed(_)));
+    journal.close().await;
+    drop(journal);
+    let bytes = written(&path);
+    (path, bytes, begins, mark)
+}
+
 #[tokio::test]
-async fn a_torn_write_that_nobody_was_told_of_is_dropped() {
+async fn a_commit_cut_at_any_byte_is_there_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
-    filled(folder.path(), 5).await;
-    // a commit that was cut off: its bytes are incomplete, and the mark does not cover it
-    let path = newest_file(folder.path());
-    let mut bytes = written(&path);
-    bytes.extend_from_slice(&bytes.clone()[..40]);
-    std::fs::write(&path, &bytes).unwrap();
-    let journal = open(folder.path());
-    assert_eq!(journal.last_position().unwrap(), 5);
-    journal.append(append(entity(1), 5)).await.unwrap();
+    let (path, bytes, begins, mark) = with_a_commit_of_three(folder.path()).await;
+    // what nobody was told of
+    let cuts = (begins..bytes.len()).step_by(911).chain([bytes.len() - 1]);
+    for cut in cuts {
+        std::fs::write(folder.path().join("mark"), &mark).unwrap();
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        let journal = open(folder.path());
+        assert_eq!(end(&journal).await, 5, "cut at {cut}");
+        for n in 2..5 {
+            assert_eq!(journal.last(entity(n)).await.unwrap(), None);
+        }
+        journal.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_with_a_hole_that_nobody_was_told_of_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, bytes, begins, mark) = with_a_commit_of_three(folder.path()).await;
+    let mut aside = 0;
+    for hole in (begins..bytes.len()).step_by(1024) {
+        let mut torn = bytes.clone();
+        let until = torn.len().min(hole + 512);
+        torn[hole..until].fill(0);
+        std::fs::write(folder.path().join("mark"), &mark).unwrap();
+        std::fs::write(&path, &torn).unwrap();
+        let journal = open(folder.path());
+        assert_eq!(end(&journal).await, 5, "hole at {hole}");
+        let next = append(&journal, entity(1), 5).await;
+        assert!(matches!(journal.append(next).await, Appended::Committed(_)));
+        journal.close().await;
+        drop(journal);
+        let again = open(folder.path());
+        assert_eq!(end(&again).await, 6);
+        again.close().await;
+        aside = aside.max(copied_aside(folder.path()));
+    }
+    assert!(aside > 0, "fjall took every hole for the end");
+}
+
+#[tokio::test]
+async fn a_hole_in_what_was_promised_stops_every_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, bytes, begins, _) = with_a_commit_of_three(folder.path()).await;
+    let mut torn = bytes.clone();
+    torn[begins + 1500..begins + 2000].fill(0);
+    std::fs::write(&path, &torn).unwrap();
+    for _ in 0..2 {
+        let text = refused(folder.path()).to_string();
+        assert!(text.contains("3 records are missing") && text.contains("backup"), "{text}");
+        assert_eq!(written(&path), torn, "it is left as it was");
+        assert_eq!(copied_aside(folder.path()), 0);
+    }
 }
 
 #[tokio::test]
@@ -169,10 +193,25 @@ async fn a_journal_that_lost_what_was_acknowledged_stops_the_start() {
     let bytes = written(&path);
     std::fs::write(&path, &bytes[..bytes.len() - 30]).unwrap();
     for _ in 0..2 {
-        let refused = Journal::<Note>::open(folder.path(), |_| {}).err().expect("it is short");
-        let text = refused.to_string();
+        let text = refused(folder.path()).to_string();
         assert!(text.contains("missing") && text.contains("backup"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn another_journal_than_the_one_that_was_used_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 3).await;
+    let other = tempfile::tempdir().unwrap();
+    let journal = open(other.path());
+    for n in 2..8 {
+        journal.append(append(&journal, entity(n), 0).await).await;
+    }
+    journal.close().await;
+    drop(journal);
+    std::fs::copy(folder.path().join("mark"), other.path().join("mark")).unwrap();
+    let text = refused(other.path()).to_string();
+    assert!(text.contains("another record at position 3") && text.contains("mark"), "{text}");
 }
 
 #[tokio::test]
@@ -186,21 +225,6 @@ async fn a_damaged_journal_stops_the_start() {
         *byte ^= 0x55;
     }
     std::fs::write(&path, &bytes).unwrap();
-    let refused = Journal::<Note>::open(folder.path(), |_| {}).err().expect("it is damaged");
-    assert!(refused.to_string().contains("backup"), "{refused}");
-}
-
-#[test]
-fn chains_are_checked() {
-    let first = record_of(entity(1), 1, [0; 16]);
-    let second = record_of(entity(1), 2, record::hash(&first));
-    let chain = vec![first.clone(), second.clone()];
-    assert_eq!(check_chain(&chain, [0; 16], 0), Ok(record::hash(&second)));
-    let swapped = vec![second.clone(), first.clone()];
-    assert_eq!(check_chain(&swapped, [0; 16], 0), Err((0, BadRecord::Chain)));
-    let forged = vec![record_of(entity(1), 1, [1; 16]), second];
-    assert!(check_chain(&forged, [0; 16], 0).is_err());
-    let mut flipped = chain;
-    flipped[1][40] ^= 1;
-    assert_eq!(check_chain(&flipped, [0; 16], 0), Err((1, BadRecord::Checksum)));
+    let text = refused(folder.path()).to_string();
+    assert!(text.contains("backup"), "{text}");
 }

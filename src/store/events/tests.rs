@@ -11,7 +11,7 @@ use crate::domain::case::event::{
 };
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
-use crate::domain::ids::{Bits, CaseId, Fingerprint};
+use crate::domain::ids::{Bits, CaseId, EventCursor, Fingerprint};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{DefinitionId, TaskId, Then};
 
@@ -75,7 +75,7 @@ pub fn one_of_each() -> Vec<(&'static str, Event)> {
         source: "https://bobs-post".into(),
         id: "e1".into(),
         kind: "shipped".into(),
-        position: 77,
+        position: EventCursor(77),
         value: Data::from(json!({"tracking": "T1"})),
         correlated: vec![("shipment".into(), Data::from(json!("s1")))],
     };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::keys::{ListenerKey, Short};
 use super::{TableError, Views, keys};
-use crate::domain::ids::CaseId;
+use crate::domain::ids::{CaseId, EventCursor};
 use crate::domain::time::{DAY, Timestamp};
 use crate::domain::workflow::model::{DefinitionId, TaskId};
 use crate::store::codec;
@@ -68,17 +68,17 @@ impl Views {
     }
 
     /// Keeps an event, under everything that it is looked up by.
-    pub fn put_event(&self, position: u64, row: &EventRow) -> Result<(), TableError> {
-        for key in keys_of(position, row) {
+    pub fn put_event(&self, place: EventCursor, row: &EventRow) -> Result<(), TableError> {
+        for key in keys_of(place, row) {
             self.table.put(&key, &[])?;
         }
-        let key = keys::key(keys::EVENT, &[&position.to_be_bytes()]);
+        let key = keys::key(keys::EVENT, &[&place.0.to_be_bytes()]);
         self.table.put(&key, &codec::encode(row))
     }
 
     /// An event's row.
-    pub fn event(&self, position: u64) -> Result<Option<EventRow>, TableError> {
-        self.decoded(self.table.get(&keys::key(keys::EVENT, &[&position.to_be_bytes()]))?)
+    pub fn event(&self, place: EventCursor) -> Result<Option<EventRow>, TableError> {
+        self.decoded(self.table.get(&keys::key(keys::EVENT, &[&place.0.to_be_bytes()]))?)
     }
 
     /// Forgets events that are older than an instant, at most so many. How many were.
@@ -86,15 +86,15 @@ impl Views {
         let mut forgotten = 0;
         for entry in self.table.scan(&[keys::EVENT], Bound::Unbounded).take(most) {
             let (key, value) = entry?;
-            let (Some(position), Some(row)) =
-                (keys::number_at(&key, 1), self.decoded::<EventRow>(Some(value))?)
+            let (Some(place), Some(row)) =
+                (place_at(&key, 1), self.decoded::<EventRow>(Some(value))?)
             else {
                 continue;
             };
             if row.at >= before {
                 break;
             }
-            for key in keys_of(position, &row) {
+            for key in keys_of(place, &row) {
                 self.table.remove(&key)?;
             }
             self.table.remove(&key)?;
@@ -103,13 +103,13 @@ impl Views {
         Ok(forgotten)
     }
 
-    /// Positions of events since an instant that this listener may take, the newest first.
+    /// Places of events since an instant that this listener may take, the newest first.
     pub fn events_for(
         &self,
         listener: &ListenerKey,
         since: Timestamp,
         most: usize,
-    ) -> Result<Vec<u64>, TableError> {
+    ) -> Result<Vec<EventCursor>, TableError> {
         let any_value = listener.values == [0; 8];
         let prefix = match (any_value, listener.event_type == [0; 8]) {
             (true, true) => vec![keys::EVENT],
@@ -117,37 +117,41 @@ impl Views {
             (false, _) => keys::key(keys::EVENT_VALUE, &[&listener.shape, &listener.values]),
         };
         let addressed = keys::key(keys::EVENT_SUBJECT, &[&listener.case.0.0]);
-        let mut found = self.positions_since(&prefix, since, most)?;
-        found.extend(self.positions_since(&addressed, since, most)?);
+        let mut found = self.places_since(&prefix, since, most)?;
+        found.extend(self.places_since(&addressed, since, most)?);
         found.sort_unstable();
         found.dedup();
         Ok(found)
     }
 
-    /// Positions of events of a type (none: all), the newest first.
-    pub fn events_of_type(&self, kind: Option<&str>, most: usize) -> Result<Vec<u64>, TableError> {
+    /// Places of events of a type (none: all), the newest first.
+    pub fn events_of_type(
+        &self,
+        kind: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<EventCursor>, TableError> {
         let prefix = match kind {
             Some(_) => keys::key(keys::EVENT_TYPE, &[&keys::event_type(kind)]),
             None => vec![keys::EVENT],
         };
-        self.positions_since(&prefix, Timestamp(0), most)
+        self.places_since(&prefix, Timestamp(0), most)
     }
 
-    fn positions_since(
+    fn places_since(
         &self,
         prefix: &[u8],
         since: Timestamp,
         most: usize,
-    ) -> Result<Vec<u64>, TableError> {
+    ) -> Result<Vec<EventCursor>, TableError> {
         let mut found = Vec::new();
         for entry in self.table.backwards(prefix).take(most) {
             let (key, _) = entry?;
-            let Some(position) = keys::number_at(&key, prefix.len()) else { continue };
+            let Some(place) = place_at(&key, prefix.len()) else { continue };
             // times may go backwards where a clock was set: each is looked at
-            if self.event(position)?.is_none_or(|row| row.at < since) {
+            if self.event(place)?.is_none_or(|row| row.at < since) {
                 continue;
             }
-            found.push(position);
+            found.push(place);
         }
         Ok(found)
     }
@@ -171,16 +175,20 @@ impl Views {
     }
 }
 
-/// Everything that an event is looked up by, apart from its position.
-fn keys_of(position: u64, row: &EventRow) -> Vec<Vec<u8>> {
-    let position = position.to_be_bytes();
+fn place_at(key: &[u8], from: usize) -> Option<EventCursor> {
+    keys::number_at(key, from).map(EventCursor)
+}
+
+/// Everything that an event is looked up by, apart from its place.
+fn keys_of(place: EventCursor, row: &EventRow) -> Vec<Vec<u8>> {
+    let place = place.0.to_be_bytes();
     let kind = keys::event_type(Some(&row.kind));
-    let mut all = vec![keys::key(keys::EVENT_TYPE, &[&kind, &position])];
+    let mut all = vec![keys::key(keys::EVENT_TYPE, &[&kind, &place])];
     if let Some(case) = row.subject {
-        all.push(keys::key(keys::EVENT_SUBJECT, &[&case.0.0, &position]));
+        all.push(keys::key(keys::EVENT_SUBJECT, &[&case.0.0, &place]));
     }
     for (shape, values) in &row.values {
-        all.push(keys::key(keys::EVENT_VALUE, &[shape, values, &position]));
+        all.push(keys::key(keys::EVENT_VALUE, &[shape, values, &place]));
     }
     all
 }

@@ -28,6 +28,7 @@ use table::Table;
 pub use table::TableError;
 
 use super::codec;
+use super::journal::RecordCursor;
 use crate::domain::time::Timestamp;
 
 const POSITION_KEY: [u8; 2] = [keys::META, b'p'];
@@ -54,7 +55,12 @@ impl Views {
     ///
     /// # Errors
     /// When not even new views can be made.
-    pub fn open(folder: &Path, boot: &str, now: Timestamp, last: u64) -> Result<Self, TableError> {
+    pub fn open(
+        folder: &Path,
+        boot: &str,
+        now: Timestamp,
+        last: RecordCursor,
+    ) -> Result<Self, TableError> {
         let (place, why) = Place::open(folder, boot, now)?;
         if let Some(why) = why {
             tracing::warn!("the views are made anew: {why}");
@@ -70,7 +76,7 @@ impl Views {
         let shared = Shared {
             place: Mutex::new(place),
             filling: AtomicBool::new(false),
-            goal: AtomicU64::new(last),
+            goal: AtomicU64::new(last.0),
         };
         let views = Self { table, counts: Counts::default(), shared: Arc::new(shared) };
         match views.position() {
@@ -112,8 +118,8 @@ impl Views {
     }
 
     /// They have to be filled up to there before anybody concludes from them that there is none.
-    pub fn fill_up_to(&self, goal: u64) {
-        self.shared.goal.store(goal, Ordering::Release);
+    pub fn fill_up_to(&self, goal: RecordCursor) {
+        self.shared.goal.store(goal.0, Ordering::Release);
         self.shared.filling.store(true, Ordering::Release);
     }
 
@@ -126,7 +132,7 @@ impl Views {
     pub fn progress(&self) -> Option<(u64, u64)> {
         let filling = self.shared.filling.load(Ordering::Acquire) || self.are_damaged();
         let goal = self.shared.goal.load(Ordering::Acquire);
-        filling.then(|| (self.position().unwrap_or(0).min(goal), goal))
+        filling.then(|| (self.position().unwrap_or_default().0.min(goal), goal))
     }
 
     /// Whether something was met, wherever it was, that cannot be: they have to be made anew.
@@ -158,22 +164,23 @@ impl Views {
         }
     }
 
-    /// The journal's position up to which the views are complete.
+    /// The place in the journal up to which the views are complete.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn position(&self) -> Result<u64, TableError> {
+    pub fn position(&self) -> Result<RecordCursor, TableError> {
         let bytes = self.table.get(&POSITION_KEY)?;
-        Ok(bytes.and_then(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?))).unwrap_or(0))
+        let place = bytes.and_then(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?)));
+        Ok(RecordCursor(place.unwrap_or(0)))
     }
 
     /// Ends a batch: rows, keys, counts and position are written together.
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn commit(&self, position: u64) -> Result<(), TableError> {
+    pub fn commit(&self, position: RecordCursor) -> Result<(), TableError> {
         self.counts.put(&self.table)?;
-        self.table.put(&POSITION_KEY, &position.to_be_bytes())?;
+        self.table.put(&POSITION_KEY, &position.0.to_be_bytes())?;
         self.table.commit()
     }
 }

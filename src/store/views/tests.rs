@@ -13,6 +13,7 @@ use crate::domain::ids::{Bits, CaseId};
 use crate::domain::service::line::Ticket;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::DefinitionId;
+use crate::store::journal::RecordCursor;
 
 const SERVICES: [&str; 2] = ["bobs-post", "crm"];
 
@@ -108,17 +109,17 @@ proptest! {
         until in 0i64..120,
     ) {
         let home = tempfile::tempdir().unwrap();
-        let views = Views::open(home.path(), "machine", Timestamp(0), 0).unwrap();
+        let views = Views::open(home.path(), "machine", Timestamp(0), RecordCursor(0)).unwrap();
         let writer = views.writer().unwrap();
         let mut rows: BTreeMap<CaseId, Summary> = BTreeMap::new();
         for summary in puts {
             writer.put_case(&summary).unwrap();
             rows.insert(summary.id, summary);
             if rows.len().is_multiple_of(3) {
-                writer.commit(1).unwrap();
+                writer.commit(RecordCursor(1)).unwrap();
             }
         }
-        writer.commit(1).unwrap();
+        writer.commit(RecordCursor(1)).unwrap();
         // a running row that only moved on keeps its version
         for (id, row) in &mut rows {
             let stored = views.case(*id).unwrap().unwrap();
@@ -170,10 +171,11 @@ proptest! {
 fn views_of_another_run_or_journal_are_made_anew() {
     let home = tempfile::tempdir().unwrap();
     let open = |boot: &str, minute: i64, last: u64| {
-        let views = Views::open(home.path(), boot, Timestamp(minute * 60_000), last).unwrap();
-        (views.position().unwrap(), views)
+        let views =
+            Views::open(home.path(), boot, Timestamp(minute * 60_000), RecordCursor(last)).unwrap();
+        (views.position().unwrap().0, views)
     };
-    let commit = |views: &Views, position| views.writer().unwrap().commit(position).unwrap();
+    let commit = |views: &Views, at| views.writer().unwrap().commit(RecordCursor(at)).unwrap();
     let (position, views) = open("monday", 0, 9);
     assert_eq!(position, 0);
     commit(&views, 7);
@@ -195,7 +197,7 @@ fn views_of_another_run_or_journal_are_made_anew() {
 #[test]
 fn a_row_that_cannot_be_read_is_damage_wherever_it_is_met() {
     let home = tempfile::tempdir().unwrap();
-    let views = Views::open(home.path(), "machine", Timestamp(0), 0).unwrap();
+    let views = Views::open(home.path(), "machine", Timestamp(0), RecordCursor(0)).unwrap();
     let case = CaseId(Bits([7; 16]));
     views.table.put(&super::keys::of_case(super::keys::CASE, case), b"nonsense").unwrap();
     assert!(views.case(case).is_err());

@@ -4,13 +4,13 @@
 use std::ops::Bound;
 
 use super::{TableError, Views, keys};
-use crate::domain::ids::{Bits, CaseId};
+use crate::domain::ids::{Bits, CaseId, EventCursor};
 
 /// What a case has to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
-    /// An event stands at this position.
-    Event(u64),
+    /// An event stands there.
+    Event(EventCursor),
     /// A child has ended.
     Child(CaseId),
 }
@@ -25,8 +25,8 @@ pub struct Wake {
 impl Wake {
     fn key(&self) -> Vec<u8> {
         match self.news {
-            News::Event(position) => {
-                keys::key(keys::WAKE, &[&self.case.0.0, b"e", &position.to_be_bytes()])
+            News::Event(place) => {
+                keys::key(keys::WAKE, &[&self.case.0.0, b"e", &place.0.to_be_bytes()])
             }
             News::Child(child) => keys::key(keys::WAKE, &[&self.case.0.0, b"c", &child.0.0]),
         }
@@ -36,7 +36,7 @@ impl Wake {
         let case = CaseId(Bits(key.get(1..17)?.try_into().ok()?));
         let rest = key.get(18..)?;
         let news = match key.get(17)? {
-            b'e' => News::Event(u64::from_be_bytes(rest.try_into().ok()?)),
+            b'e' => News::Event(EventCursor(u64::from_be_bytes(rest.try_into().ok()?))),
             _ => News::Child(CaseId(Bits(rest.try_into().ok()?))),
         };
         Some(Self { case, news })

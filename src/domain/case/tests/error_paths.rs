@@ -7,6 +7,7 @@ use super::world;
 use super::world::{World, done, failed};
 use crate::domain::case::command::Command;
 use crate::domain::case::phase::Phase;
+use crate::domain::ids::EventCursor;
 
 #[test]
 fn swallowed_errors_leave_nothing_behind() {
@@ -127,7 +128,8 @@ fn early_events_are_not_lost_behind_many_others() {
     );
     let deliver = |world: &mut World, kind: &str, position: u64| {
         let event = super::world::event(kind, "", json!({"n": position})).into();
-        let incoming = crate::domain::case::command::Incoming { event, position };
+        let incoming =
+            crate::domain::case::command::Incoming { event, position: EventCursor(position) };
         world.tell(Command::Deliver(incoming.into()));
     };
     deliver(&mut world, "early", 1);

@@ -7,10 +7,11 @@ use super::world::{World, event};
 use crate::domain::case::command::{Command, Incoming};
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
+use crate::domain::ids::EventCursor;
 
 #[track_caller]
 fn deliver(world: &mut World, position: u64, event: Json) {
-    let incoming = Incoming { event: event.into(), position };
+    let incoming = Incoming { event: event.into(), position: EventCursor(position) };
     world.tell(Command::Deliver(incoming.into()));
 }
 

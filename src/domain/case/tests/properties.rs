@@ -10,6 +10,7 @@ use super::world::{World, done, event, failed, not_done, unknown};
 use crate::domain::case::command::{Command, Incoming, Verdict};
 use crate::domain::case::derive;
 use crate::domain::case::phase::Phase;
+use crate::domain::ids::EventCursor;
 
 /// A task of a generated definition, as flow YAML.
 fn task(depth: u32) -> BoxedStrategy<String> {
@@ -143,7 +144,7 @@ fn happen(world: &mut World, happening: Happening) {
         }
         Happening::Event(position) => {
             let event = event("t", "", json!({"n": 3})).into();
-            Command::Deliver(Incoming { event, position }.into())
+            Command::Deliver(Incoming { event, position: EventCursor(position) }.into())
         }
         Happening::Open => {
             world.desk.open.insert("bob".into());

@@ -20,6 +20,7 @@ use crate::domain::case::derive;
 use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::state::{Activation, Stage};
+use crate::domain::ids::EventCursor;
 use crate::domain::workflow::model::TaskId;
 
 /// What no event may ever hold.
@@ -278,7 +279,7 @@ impl Run {
             }
             Happening::Event(position) => {
                 let event = world::event("t", "", json!({"n": 3})).into();
-                Command::Deliver(Incoming { event, position }.into())
+                Command::Deliver(Incoming { event, position: EventCursor(position) }.into())
             }
             Happening::Open => {
                 self.world.desk.open.insert("bob".into());

@@ -9,8 +9,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::journal::RecordCursor;
 use crate::domain::ids::Entity;
 
 /// Entities that wait at the most.
@@ -25,7 +27,7 @@ pub trait Absorb {
 /// A committed record.
 #[derive(Debug)]
 pub struct Committed<N> {
-    pub position: u64,
+    pub at: RecordCursor,
     pub entity: Entity,
     pub content: Content<N>,
 }
@@ -36,22 +38,22 @@ pub enum Content<N> {
     /// What whoever appended it has to say, so that nothing is folded twice.
     Note(N),
     /// The record itself.
-    Record(Vec<u8>),
+    Record(Bytes),
 }
 
 /// What the reader takes: all that was committed after one position up to another.
 #[derive(Debug)]
 pub struct Taken<N> {
-    pub after: u64,
-    pub through: u64,
+    pub after: RecordCursor,
+    pub through: RecordCursor,
     /// Since when the oldest of it waited.
     pub since: Instant,
-    /// By position.
+    /// By place.
     pub items: Vec<Committed<N>>,
 }
 
 /// The queue between committer and reader.
-pub struct Tail<N> {
+pub struct Notes<N> {
     queue: Mutex<Queue<N>>,
     arrived: Notify,
 }
@@ -59,19 +61,19 @@ pub struct Tail<N> {
 struct Queue<N> {
     items: Vec<Committed<N>>,
     noted: HashMap<Entity, usize>,
-    after: u64,
-    through: u64,
+    after: RecordCursor,
+    through: RecordCursor,
     since: Option<Instant>,
 }
 
-impl<N: Absorb> Tail<N> {
-    /// An empty queue behind a position.
-    pub fn behind(position: u64) -> Self {
+impl<N: Absorb> Notes<N> {
+    /// An empty queue behind a place.
+    pub fn behind(place: RecordCursor) -> Self {
         let queue = Queue {
             items: Vec::new(),
             noted: HashMap::new(),
-            after: position,
-            through: position,
+            after: place,
+            through: place,
             since: None,
         };
         Self { queue: Mutex::new(queue), arrived: Notify::new() }
@@ -112,7 +114,7 @@ impl<N: Absorb> Tail<N> {
         let (after, through) = (queue.after, queue.through);
         queue.after = through;
         drop(queue);
-        items.sort_unstable_by_key(|one| one.position);
+        items.sort_unstable_by_key(|one| one.at);
         Some(Taken { after, through, since, items })
     }
 
@@ -128,7 +130,7 @@ impl<N: Absorb> Tail<N> {
 
 impl<N: Absorb> Queue<N> {
     fn add(&mut self, mut one: Committed<N>) {
-        self.through = one.position;
+        self.through = one.at;
         if matches!(one.content, Content::Record(_)) {
             self.items.push(one);
             return;
@@ -159,38 +161,39 @@ mod tests {
 
     fn noted(position: u64, entity: u8) -> Committed<Vec<u64>> {
         let entity = Entity { kind: EntityKind::Case, bits: Bits([entity; 16]) };
-        Committed { position, entity, content: Content::Note(vec![position]) }
+        Committed { at: RecordCursor(position), entity, content: Content::Note(vec![position]) }
     }
 
     #[test]
     fn the_latest_note_of_an_entity_takes_in_the_older_ones() {
-        let tail = Tail::behind(10);
-        tail.push(vec![noted(11, 1), noted(12, 2)]);
-        tail.push(vec![noted(13, 1)]);
-        let taken = tail.try_take().unwrap();
-        assert_eq!((taken.after, taken.through), (10, 13));
-        let notes: Vec<_> = taken
+        let notes = Notes::behind(RecordCursor(10));
+        notes.push(vec![noted(11, 1), noted(12, 2)]);
+        notes.push(vec![noted(13, 1)]);
+        let taken = notes.try_take().unwrap();
+        assert_eq!((taken.after, taken.through), (RecordCursor(10), RecordCursor(13)));
+        let told: Vec<_> = taken
             .items
             .into_iter()
             .map(|one| match one.content {
-                Content::Note(note) => (one.position, note),
+                Content::Note(note) => (one.at.0, note),
                 Content::Record(_) => unreachable!(),
             })
             .collect();
-        assert_eq!(notes, [(12, vec![12]), (13, vec![11, 13])]);
-        assert!(tail.try_take().is_none());
+        assert_eq!(told, [(12, vec![12]), (13, vec![11, 13])]);
+        assert!(notes.try_take().is_none());
     }
 
     #[test]
     fn too_much_is_dropped_and_the_reader_can_tell() {
-        let tail = Tail::behind(0);
+        let notes = Notes::behind(RecordCursor(0));
         for position in 1..=QUEUE_MAX as u64 + 1 {
             let mut one = noted(position, 0);
             one.entity.bits.0[..8].copy_from_slice(&position.to_be_bytes());
-            tail.push(vec![one]);
+            notes.push(vec![one]);
         }
-        let taken = tail.try_take().unwrap();
-        assert_eq!((taken.after, taken.through), (QUEUE_MAX as u64, QUEUE_MAX as u64 + 1));
+        let taken = notes.try_take().unwrap();
+        let (after, through) = (taken.after.0, taken.through.0);
+        assert_eq!((after, through), (QUEUE_MAX as u64, QUEUE_MAX as u64 + 1));
         assert_eq!(taken.items.len(), 1);
     }
 }
