@@ -2,8 +2,8 @@
 //! stops it again in order.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ractor::{ActorRef, ActorRuntime};
@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::cabinet::{self, Cabinet};
+use super::care::Care;
 use super::cases::Cases;
 use super::courier::Courier;
 use super::definitions::{Around, Definitions};
@@ -79,7 +80,6 @@ pub struct Running {
     office: Arc<Office>,
     root: ActorRef<RootMsg>,
     tree: tokio::task::JoinHandle<()>,
-    run: Arc<Mutex<RunFile>>,
 }
 
 impl Engine {
@@ -120,6 +120,7 @@ impl Engine {
             feed: Feed::default(),
             cases: Arc::new(Cases::new(parts.live_max)),
             under_way: UnderWay::default(),
+            care: Care::default(),
             begun: clock.now(),
             started: AtomicBool::new(false),
             intake: Intake::new(parts.pending_max),
@@ -172,12 +173,12 @@ impl Engine {
             let reason = "it was being woken when the process ended uncleanly, twice";
             office.quarantine(case, reason.into()).await;
         }
-        let run = Arc::new(Mutex::new(run));
-        let args = RootArgs { keeper: parts, wanted, fatal, run: run.clone(), careful };
+        office.care.begin(run, careful).await;
+        let args = RootArgs { keeper: parts, wanted, fatal };
         let spawned = ActorRuntime::spawn(Some("root".to_owned()), RootActor, args).await;
         let (root, tree) = spawned.map_err(|e| e.to_string())?;
         office.started.store(true, Ordering::Release);
-        Ok(Running { office, root, tree, run })
+        Ok(Running { office, root, tree })
     }
 }
 
@@ -197,8 +198,7 @@ impl Running {
         let closing = tokio::task::spawn_blocking(move || views.close());
         match closing.await {
             Ok(Ok(())) => {
-                let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Err(error) = run.end() {
+                if let Err(error) = self.office.care.end().await {
                     tracing::warn!(%error, "the end of the run cannot be noted");
                 }
             }

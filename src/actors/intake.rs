@@ -213,7 +213,7 @@ impl Office {
                     command => command,
                 };
                 drop(beginning);
-                Ok(self.tell_at(case, command, meta, place).await?)
+                Ok(self.tell(case, command, meta).await?)
             }
             Err(Uncommitted::Refused(Refused::TooLarge)) => {
                 Err(SubmitError::TooLarge("its first decision is too large".to_owned()))

@@ -30,6 +30,7 @@
 
 mod breaker;
 pub mod cabinet;
+mod care;
 mod case;
 mod cases;
 mod courier;

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{oneshot, watch};
 
 use super::cabinet::Cabinet;
+use super::care::{self, Care};
 use super::case::{CaseMsg, Meta, Tell, TellError, Told};
-use super::cases::{Cases, Place};
+use super::cases::{Cases, Place, Turn};
 use super::courier::Courier;
 use super::definitions::Definitions;
 use super::evaluator::Evaluator;
@@ -49,6 +50,7 @@ pub struct Office {
     pub feed: Feed,
     pub cases: Arc<Cases>,
     pub under_way: UnderWay,
+    pub care: Care,
     /// Since when this process has its cases.
     pub begun: Timestamp,
     /// Set once the views are filled and the actors run; until then nobody is let in.
@@ -90,10 +92,11 @@ impl Office {
         command: Command,
         meta: Meta,
     ) -> Result<Told, TellError> {
-        self.ask(case, command, meta, || None).await
+        let make = |reply, turn| message(command.clone(), meta.clone(), Some(reply), turn);
+        self.answered(case, |reply| self.cases.ask(self, case, |turn| make(reply, turn))).await
     }
 
-    /// Tells a case something, with a place that was got before.
+    /// Tells a case something of our own, with a place that was got before.
     ///
     /// # Errors
     /// When the case does not carry it out.
@@ -104,7 +107,12 @@ impl Office {
         meta: Meta,
         mut place: Option<Place>,
     ) -> Result<Told, TellError> {
-        self.ask(case, command, meta, || place.take()).await
+        let make = |reply| message(command.clone(), meta.clone(), Some(reply), None);
+        let hand = |reply| {
+            self.cases.tell(self, case, place.take(), make(reply));
+            true
+        };
+        self.answered(case, hand).await
     }
 
     /// Tells a case something of our own, as soon as there is a place for it, and waits until it
@@ -114,15 +122,27 @@ impl Office {
     /// When the case does not carry it out.
     pub async fn wake(self: &Arc<Self>, case: CaseId, command: Command) -> Result<Told, TellError> {
         let place = self.cases.place().await;
-        self.tell_at(case, command, Meta::engine(), place).await
+        let Some(noted) = self.care.note(case).await else {
+            return self.tell_at(case, command, Meta::engine(), place).await;
+        };
+        let telling = self.tell_at(case, command, Meta::engine(), place);
+        let told = tokio::time::timeout(care::PATIENCE, telling).await;
+        noted.has_woken();
+        told.unwrap_or(Err(TellError::Busy("it takes long to wake")))
     }
 
-    /// The same, without waiting for more than a place. False: the case is out of service.
+    /// The same, without waiting for more than a place, unless the start is careful. False: the case
+    /// is out of service.
     pub async fn wake_soon(self: &Arc<Self>, case: CaseId, command: Command) -> bool {
         if self.cases.quarantined(case).is_some() {
             return false;
         }
-        let message = message(command, Meta::engine(), None);
+        if self.care.is_taken() {
+            // a "no" means that it came too late
+            let _ = self.wake(case, command).await;
+            return true;
+        }
+        let message = message(command, Meta::engine(), None, None);
         if let Err(message) = self.cases.tell_live(case, message) {
             let place = self.cases.place().await;
             self.cases.tell(self, case, place, message);
@@ -130,12 +150,11 @@ impl Office {
         true
     }
 
-    async fn ask(
+    /// Hands a case a message and waits for the answer; false from `hand`: there are too many already.
+    async fn answered(
         self: &Arc<Self>,
         case: CaseId,
-        command: Command,
-        meta: Meta,
-        mut place: impl FnMut() -> Option<Place>,
+        mut hand: impl FnMut(Reply) -> bool,
     ) -> Result<Told, TellError> {
         // who meets an actor that has just crashed asks once more
         for _ in 0..2 {
@@ -143,8 +162,7 @@ impl Office {
                 return Err(TellError::Quarantined(reason));
             }
             let (reply, answer) = oneshot::channel();
-            let message = message(command.clone(), meta.clone(), Some(reply));
-            if !self.cases.tell(self, case, place(), message) {
+            if !hand(reply) {
                 return Err(TellError::Busy("too many ask for the case at the same time"));
             }
             if let Ok(told) = answer.await {
@@ -183,10 +201,9 @@ impl Office {
     }
 }
 
-fn message(
-    command: Command,
-    meta: Meta,
-    reply: Option<oneshot::Sender<Result<Told, TellError>>>,
-) -> CaseMsg {
-    CaseMsg::Tell(Box::new(Tell { command, meta, reply }))
+/// Who waits for what a case says.
+type Reply = oneshot::Sender<Result<Told, TellError>>;
+
+fn message(command: Command, meta: Meta, reply: Option<Reply>, turn: Option<Turn>) -> CaseMsg {
+    CaseMsg::Tell(Box::new(Tell { command, meta, reply, turn }))
 }

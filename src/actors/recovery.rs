@@ -1,11 +1,12 @@
 //! What is owed from before the start: every case that owes something is woken once. After two
-//! unclean ends within a minute they are woken one at a time, each noted durably before; one that
-//! was the noted one at two unclean ends is taken out of service.
+//! unclean ends within a minute the start is careful (see [`super::care`]); a case that was the noted
+//! one at two unclean ends is taken out of service.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +96,11 @@ impl RunFile {
         self.write()
     }
 
-    fn note(&mut self, case: Option<CaseId>) -> io::Result<()> {
+    /// Notes the case that is being woken; none: it has been.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn note(&mut self, case: Option<CaseId>) -> io::Result<()> {
         self.runs.noted = case;
         self.write()
     }
@@ -109,14 +114,11 @@ impl RunFile {
     }
 }
 
-/// Wakes every case that owes something.
-pub async fn recover(office: Arc<Office>, run: Arc<std::sync::Mutex<RunFile>>, careful: bool) {
-    let note = |case| {
-        let mut run = run.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Err(error) = run.note(case) {
-            tracing::error!(%error, "the case that is woken cannot be noted");
-        }
-    };
+/// Wakes every case that owes something; a careful start is over when that is done and a while has
+/// passed.
+pub async fn recover(office: Arc<Office>) {
+    let careful = office.care.is_taken();
+    let over = tokio::time::Instant::now() + Duration::from_millis(CLOSE.unsigned_abs());
     let mut last = None;
     let mut woken = 0;
     loop {
@@ -131,19 +133,16 @@ pub async fn recover(office: Arc<Office>, run: Arc<std::sync::Mutex<RunFile>>, c
         last = Some(*newest);
         for case in page {
             woken += 1;
-            if careful {
-                note(Some(case));
-                let _ = office.wake(case, Command::Recover).await;
-            } else {
-                office.wake_soon(case, Command::Recover).await;
-            }
+            office.wake_soon(case, Command::Recover).await;
         }
-    }
-    if careful {
-        note(None);
     }
     if woken > 0 {
         tracing::info!(cases = woken, careful, "cases that owed something are woken");
+    }
+    if careful {
+        tokio::time::sleep_until(over).await;
+        office.care.is_over();
+        tracing::info!("the careful start is over");
     }
 }
 

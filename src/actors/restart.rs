@@ -3,13 +3,13 @@
 
 use crate::domain::time::Timestamp;
 
-/// Crashes within the window after which it is given up.
-const ATTEMPTS: usize = 5;
+/// Crashes within the window at which it is given up.
+const CRASHES: usize = 5;
 
 /// Milliseconds after which a crash is forgotten.
-const WINDOW: i64 = 10 * 60 * 1000;
+const WINDOW: i64 = 60 * 1000;
 
-/// Milliseconds before the first restart; each further one waits four times as long.
+/// Milliseconds before the first restart; each further one waits twice as long.
 const FIRST: i64 = 100;
 
 /// The crashes of one thing.
@@ -33,8 +33,8 @@ impl Crashes {
         self.at.retain(|at| now.since(*at) < WINDOW);
         self.at.push(now);
         match self.at.len() {
-            n if n > ATTEMPTS => Verdict::GiveUp,
-            n => Verdict::Again(FIRST * 4i64.pow(n as u32 - 1)),
+            n if n >= CRASHES => Verdict::GiveUp,
+            n => Verdict::Again(FIRST << (n - 1)),
         }
     }
 }
@@ -46,15 +46,14 @@ mod tests {
     #[test]
     fn delays_grow_until_it_is_given_up() {
         let mut crashes = Crashes::default();
-        let verdicts: Vec<_> = (0..6).map(|n| crashes.crashed(Timestamp(n))).collect();
+        let verdicts: Vec<_> = (0..5).map(|n| crashes.crashed(Timestamp(n))).collect();
         assert_eq!(
             verdicts,
             [
                 Verdict::Again(100),
+                Verdict::Again(200),
                 Verdict::Again(400),
-                Verdict::Again(1600),
-                Verdict::Again(6400),
-                Verdict::Again(25_600),
+                Verdict::Again(800),
                 Verdict::GiveUp
             ]
         );

@@ -15,7 +15,7 @@ use super::breaker::BreakerActor;
 use super::keeper::{KeeperActor, KeeperArgs};
 use super::office::Office;
 use super::projector::ProjectorActor;
-use super::recovery::{self, RunFile};
+use super::recovery;
 use super::restart::{Crashes, Verdict};
 use super::router::RouterActor;
 use super::services::Served;
@@ -32,9 +32,6 @@ pub struct RootArgs {
     pub wanted: mpsc::UnboundedReceiver<Arc<Served>>,
     /// Told when the process has to end, and why.
     pub fatal: mpsc::UnboundedSender<String>,
-    pub run: Arc<std::sync::Mutex<RunFile>>,
-    /// Whether what is owed is taken up one at a time.
-    pub careful: bool,
 }
 
 /// What it is told.
@@ -74,8 +71,6 @@ pub struct Live {
     office: Arc<Office>,
     keeper: KeeperArgs,
     fatal: mpsc::UnboundedSender<String>,
-    run: Arc<std::sync::Mutex<RunFile>>,
-    careful: bool,
     running: HashMap<ActorId, Shared>,
     crashes: HashMap<String, Crashes>,
 }
@@ -90,10 +85,10 @@ impl Actor for RootActor {
         myself: ActorRef<RootMsg>,
         args: RootArgs,
     ) -> Result<Live, ActorProcessingErr> {
-        let RootArgs { keeper, mut wanted, fatal, run, careful } = args;
+        let RootArgs { keeper, mut wanted, fatal } = args;
         let office = keeper.office.clone();
         let (running, crashes) = (HashMap::new(), HashMap::new());
-        let mut live = Live { office, keeper, fatal, run, careful, running, crashes };
+        let mut live = Live { office, keeper, fatal, running, crashes };
         for shared in [Shared::Projector, Shared::Router, Shared::Keeper, Shared::Timers] {
             live.start(&myself, shared).await?;
         }
@@ -155,8 +150,7 @@ impl Live {
             Shared::Router => {
                 let id = spawn(RouterActor, office.clone(), over).await?;
                 // cases that were live under another router are gone; what they owe is not
-                let (run, careful) = (self.run.clone(), self.careful);
-                tokio::spawn(recovery::recover(office, run, careful));
+                tokio::spawn(recovery::recover(office));
                 id
             }
             Shared::Projector => spawn(ProjectorActor, office, over).await?,

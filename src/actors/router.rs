@@ -1,6 +1,6 @@
 //! The router: parent of all case actors. Finding and starting them needs no message to it (see
 //! [`super::cases`]); it hears of crashes, and has the case begin again after a while, or takes it
-//! out of service when it crashed too often.
+//! out of service when it crashed too often. Whoever comes meanwhile queues.
 //!
 //! Parent: the root. Its mailbox holds one message for each crash.
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
+use super::cases::Place;
 use super::office::Office;
 use super::restart::{Crashes, Verdict};
 use crate::domain::case::command::Command;
@@ -51,16 +52,16 @@ impl Actor for RouterActor {
         live: &mut Live,
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(actor, error) = event
-            && let Some(case) = live.office.cases.forget(actor.get_id())
+            && let Some((case, place)) = live.office.cases.crashed(actor.get_id())
         {
-            live.crashed(case, &error.to_string()).await;
+            live.crashed(case, place, &error.to_string()).await;
         }
         Ok(())
     }
 }
 
 impl Live {
-    async fn crashed(&mut self, case: CaseId, error: &str) {
+    async fn crashed(&mut self, case: CaseId, place: Option<Place>, error: &str) {
         metrics::counter!("caseworker_actor_restarts_total", "actor" => "case").increment(1);
         let now = self.office.clock.now();
         if self.crashes.len() >= REMEMBERED {
@@ -72,6 +73,11 @@ impl Live {
                 let office = self.office.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(delay.unsigned_abs())).await;
+                    if office.cases.quarantined(case).is_some() {
+                        office.cases.end_here(case);
+                        return;
+                    }
+                    office.cases.begin_again(&office, case, place);
                     office.wake_soon(case, Command::Recover).await;
                 });
             }
@@ -79,6 +85,7 @@ impl Live {
                 self.crashes.remove(&case);
                 let reason = format!("its actor crashed too often: {error}");
                 self.office.quarantine(case, reason.into()).await;
+                self.office.cases.end_here(case);
             }
         }
     }

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::case::{Meta, TellError};
+use super::case::TellError;
 use super::office::Office;
 use crate::domain::case::command::Command;
 use crate::domain::ids::CaseId;
@@ -151,10 +151,8 @@ impl Actor for StarterActor {
                 let office = office.clone();
                 async move {
                     if office.cases.quarantined(case).is_none() {
-                        let place = office.cases.place().await;
                         // a "no" means that it was started or cancelled meanwhile
-                        let _ =
-                            office.tell_at(case, Command::Start(None), Meta::engine(), place).await;
+                        let _ = office.wake(case, Command::Start(None)).await;
                     }
                 }
             })

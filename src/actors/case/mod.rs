@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 pub use carry_out::{Committed, Uncommitted, commit, make};
 pub use told::{Meta, TellError, Told};
 
+use super::cases::Turn;
 use super::load::Loaded;
 use super::office::Office;
 use crate::domain::case::command::{Command, Outcome};
@@ -56,6 +57,8 @@ pub struct Tell {
     pub command: Command,
     pub meta: Meta,
     pub reply: Option<oneshot::Sender<Result<Told, TellError>>>,
+    /// A client's, among those that wait for the case; none for one of ours.
+    pub turn: Option<Turn>,
 }
 
 /// The actor's address, as couriers know it.
@@ -150,7 +153,7 @@ impl Live {
         match message {
             CaseMsg::Tell(tell) => {
                 self.handled += 1;
-                let Tell { command, meta, reply } = *tell;
+                let Tell { command, meta, reply, turn: _waiting } = *tell;
                 let told = self.carry_out(me, &command, &meta).await;
                 let broken = broken(&told);
                 if let Some(reply) = reply {

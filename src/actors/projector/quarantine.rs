@@ -63,20 +63,33 @@ impl Rows<'_> {
             Some(Quarantined::Released) => {
                 let taken = dead_id(case, header.version.saturating_sub(1));
                 views.settle_dead_letter(taken, DeadState::Redriven)?;
-                // what came while it was out of service has to find it
-                if let Some(mut summary) = views.case(case)? {
-                    summary.listening.clear();
-                    summary.children.clear();
-                    summary.parked.clear();
-                    views.put_case(&summary)?;
-                }
-                if let Ok(loaded) = self.handle.block_on(self.office.load(case)) {
-                    let summary = Box::new(Summary::of(&loaded.definition, &loaded.state));
-                    self.case(at, Note { summary, answered: Vec::new(), snapshot: None })?;
-                }
+                self.rearm(at, case)?;
             }
             None => tracing::error!(at = at.0, "a record of a quarantine cannot be read"),
         }
         Ok(())
+    }
+
+    /// Puts everything that may wake a case where it is looked for, from its state in the journal:
+    /// what came while nobody told it (events, ends of children, room at a service, instants) finds
+    /// it again. What it finds twice does no harm.
+    fn rearm(&mut self, at: RecordCursor, case: CaseId) -> Result<(), ProjectError> {
+        // as if its row were new
+        if let Some(mut summary) = self.views.case(case)? {
+            summary.listening.clear();
+            summary.children.clear();
+            summary.parked.clear();
+            self.views.put_case(&summary)?;
+        }
+        match self.handle.block_on(self.office.load(case)) {
+            Ok(loaded) => {
+                let summary = Box::new(Summary::of(&loaded.definition, &loaded.state));
+                self.case(at, Note { summary, answered: Vec::new(), snapshot: None })
+            }
+            Err(error) => {
+                tracing::error!(case.id = %case, %error, "a case cannot be read");
+                Ok(())
+            }
+        }
     }
 }

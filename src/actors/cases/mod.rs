@@ -4,11 +4,16 @@
 //! An actor that has nothing to do leaves by a handshake: it says how many messages it has handled,
 //! and goes only if no more were sent. So no message ever falls between two actors of a case.
 
+mod slot;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use ractor::{ActorCell, ActorId, ActorRef, ActorRuntime};
+use ractor::{ActorCell, ActorId, ActorRuntime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use slot::Turn;
+use slot::{At, Live, Queue, Slot};
 
 use super::case::{CaseActor, CaseArgs, CaseMsg, Committed};
 use super::office::Office;
@@ -18,23 +23,6 @@ const SHARDS: usize = 16;
 
 /// A place among the live cases.
 pub type Place = OwnedSemaphorePermit;
-
-/// Commands that queue behind the beginning of a case at the most.
-const QUEUED: usize = 64;
-
-struct Live {
-    actor: ActorRef<CaseMsg>,
-    /// Messages sent to it from here.
-    sent: u64,
-    _place: Option<Place>,
-}
-
-/// What a case is at. One that is not here belongs to nobody.
-enum Slot {
-    /// It is being begun: whoever comes meanwhile queues, in order.
-    Beginning(Vec<CaseMsg>),
-    Live(Live),
-}
 
 /// The live cases.
 pub struct Cases {
@@ -81,48 +69,70 @@ impl Cases {
 
     /// Hands a message to a case that has an owner; gives it back where it has none.
     pub fn tell_live(&self, case: CaseId, message: CaseMsg) -> Result<(), CaseMsg> {
-        let mut shard = self.shard(case);
-        match shard.get_mut(&case) {
-            Some(Slot::Live(live)) => live.cast(message),
-            // our own messages come from what is bounded: calls under way, timers, the waker
-            Some(Slot::Beginning(queue)) => {
-                queue.push(message);
-                Ok(())
-            }
+        match self.shard(case).get_mut(&case) {
+            Some(slot) => slot.hand(message),
             None => Err(message),
         }
     }
 
-    /// Hands a message to a case, starting its actor if it has no owner. False: too many queue behind
-    /// its beginning.
-    pub fn tell(
+    /// Hands a message of our own to a case, starting its actor if it has no owner.
+    pub fn tell(&self, office: &Arc<Office>, case: CaseId, place: Option<Place>, message: CaseMsg) {
+        self.hand(&mut self.shard(case), office, case, place, message);
+    }
+
+    /// Hands a client's message to a case; `message` is made with the client's turn. False: too many
+    /// clients wait for the case.
+    pub fn ask(
         &self,
+        office: &Arc<Office>,
+        case: CaseId,
+        message: impl FnOnce(Option<Turn>) -> CaseMsg,
+    ) -> bool {
+        let mut shard = self.shard(case);
+        let turn = match shard.get(&case) {
+            Some(slot) => match slot.turn() {
+                Some(turn) => Some(turn),
+                None => return false,
+            },
+            // the first one
+            None => None,
+        };
+        self.hand(&mut shard, office, case, None, message(turn));
+        true
+    }
+
+    fn hand(
+        &self,
+        shard: &mut HashMap<CaseId, Slot>,
         office: &Arc<Office>,
         case: CaseId,
         place: Option<Place>,
         message: CaseMsg,
-    ) -> bool {
-        let mut shard = self.shard(case);
-        let message = match shard.get_mut(&case) {
-            Some(Slot::Live(live)) => match live.cast(message) {
-                Ok(()) => return true,
-                // it has crashed, and nobody has noticed yet
-                Err(message) => message,
-            },
-            Some(Slot::Beginning(queue)) => {
-                let room = queue.len() < QUEUED;
-                if room {
-                    queue.push(message);
-                }
-                return room;
-            }
-            None => message,
+    ) {
+        let handed = match shard.get_mut(&case) {
+            Some(slot) => slot.hand(message),
+            None => Err(message),
         };
-        if let Some(mut live) = self.spawn(office, case, place, None) {
-            let _ = live.cast(message);
-            shard.insert(case, Slot::Live(live));
+        // nobody has it, or an actor that has crashed and whose end nobody has noticed yet
+        if let Err(message) = handed {
+            self.live(shard, office, case, place, vec![message]);
         }
-        true
+    }
+
+    /// An actor takes the case, and these messages in order.
+    fn live(
+        &self,
+        shard: &mut HashMap<CaseId, Slot>,
+        office: &Arc<Office>,
+        case: CaseId,
+        place: Option<Place>,
+        messages: Vec<CaseMsg>,
+    ) {
+        let Some(mut live) = self.spawn(office, case, place, None) else { return };
+        for message in messages {
+            let _ = live.cast(message);
+        }
+        shard.insert(case, Slot::new(At::Live(live)));
     }
 
     /// Takes the slot of a case that is about to begin, before anything of it is decided: whoever
@@ -132,24 +142,23 @@ impl Cases {
         if shard.contains_key(&case) {
             return None;
         }
-        shard.insert(case, Slot::Beginning(Vec::new()));
+        shard.insert(case, Slot::new(At::Held(Queue::default())));
         Some(Beginning { cases: self.clone(), office: office.clone(), case, ended: false })
     }
 
     /// The actor of a case that has just begun takes over, and all who queued, in order.
     fn begun(&self, office: &Arc<Office>, case: CaseId, place: Place, begun: Committed) {
         let mut shard = self.shard(case);
-        let queue = match shard.remove(&case) {
-            Some(Slot::Beginning(queue)) => queue,
-            Some(Slot::Live(_)) | None => Vec::new(),
+        let Some(mut live) = self.spawn(office, case, Some(place), Some(Box::new(begun))) else {
+            return;
         };
-        if let Some(mut live) = self.spawn(office, case, Some(place), Some(Box::new(begun))) {
-            // the message that it sends to itself
-            live.sent = 1;
-            for message in queue {
-                let _ = live.cast(message);
+        // the message that it sends to itself
+        live.sent = 1;
+        let Some(slot) = shard.get_mut(&case) else { return };
+        if let At::Held(queue) = std::mem::replace(&mut slot.at, At::Live(live)) {
+            for message in queue.into_messages() {
+                let _ = slot.hand(message);
             }
-            shard.insert(case, Slot::Live(live));
         }
     }
 
@@ -157,16 +166,22 @@ impl Cases {
     /// finds that there is none.
     fn give_up(&self, office: &Arc<Office>, case: CaseId) {
         let mut shard = self.shard(case);
-        let Some(Slot::Beginning(queue)) = shard.remove(&case) else { return };
-        if queue.is_empty() {
-            return;
+        let messages = take_queue(&mut shard, case);
+        if !messages.is_empty() {
+            self.live(&mut shard, office, case, None, messages);
         }
-        if let Some(mut live) = self.spawn(office, case, None, None) {
-            for message in queue {
-                let _ = live.cast(message);
-            }
-            shard.insert(case, Slot::Live(live));
-        }
+    }
+
+    /// A crashed case begins again, with whoever has queued meanwhile.
+    pub fn begin_again(&self, office: &Arc<Office>, case: CaseId, place: Option<Place>) {
+        let mut shard = self.shard(case);
+        let messages = take_queue(&mut shard, case);
+        self.live(&mut shard, office, case, place, messages);
+    }
+
+    /// A crashed case does not begin again: who has queued finds out why.
+    pub fn end_here(&self, case: CaseId) {
+        take_queue(&mut self.shard(case), case);
     }
 
     fn spawn(
@@ -181,7 +196,7 @@ impl Cases {
         // whoever asks may be of another runtime; cases live in the one of the engine
         let _engine = office.runtime.enter();
         match ActorRuntime::spawn_linked_instant(None, CaseActor, args, router) {
-            Ok((actor, _starting)) => Some(Live { actor, sent: 0, _place: place }),
+            Ok((actor, _starting)) => Some(Live { actor, sent: 0, place }),
             Err(error) => {
                 tracing::error!(case.id = %case, %error, "no actor for a case");
                 None
@@ -193,15 +208,15 @@ impl Cases {
     /// and has to stop.
     pub fn retire(&self, case: CaseId, actor: ActorId, handled: u64) -> bool {
         let mut shard = self.shard(case);
-        match shard.get(&case) {
-            Some(Slot::Live(live)) if live.actor.get_id() == actor => {
+        match shard.get(&case).map(|slot| &slot.at) {
+            Some(At::Live(live)) if live.actor.get_id() == actor => {
                 let all = live.sent == handled;
                 if all {
                     shard.remove(&case);
                 }
                 all
             }
-            Some(Slot::Live(_) | Slot::Beginning(_)) | None => true,
+            Some(At::Live(_) | At::Held(_)) | None => true,
         }
     }
 
@@ -213,15 +228,18 @@ impl Cases {
         }
     }
 
-    /// Forgets a crashed actor. The case that it was of.
-    pub fn forget(&self, actor: ActorId) -> Option<CaseId> {
+    /// An actor has crashed: whoever comes to its case queues until it begins again. The case that it
+    /// was of, and the place that it had.
+    pub fn crashed(&self, actor: ActorId) -> Option<(CaseId, Option<Place>)> {
         // crashes are rare enough to look everywhere
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = shard.iter().find(|(_, slot)| slot.is_of(actor));
-            if let Some(case) = found.map(|(case, _)| *case) {
-                shard.remove(&case);
-                return Some(case);
+            if let Some((case, slot)) = shard.iter_mut().find(|(_, slot)| slot.is_of(actor)) {
+                let place = match std::mem::replace(&mut slot.at, At::Held(Queue::default())) {
+                    At::Live(live) => live.place,
+                    At::Held(_) => None,
+                };
+                return Some((*case, place));
             }
         }
         None
@@ -253,12 +271,15 @@ impl Cases {
     }
 }
 
-impl Slot {
-    fn is_of(&self, actor: ActorId) -> bool {
-        match self {
-            Self::Live(live) => live.actor.get_id() == actor,
-            Self::Beginning(_) => false,
+/// Takes what has queued for a case, which is nobody's then.
+fn take_queue(shard: &mut HashMap<CaseId, Slot>, case: CaseId) -> Vec<CaseMsg> {
+    match shard.remove(&case) {
+        Some(Slot { at: At::Held(queue), .. }) => queue.into_messages(),
+        Some(live) => {
+            shard.insert(case, live);
+            Vec::new()
         }
+        None => Vec::new(),
     }
 }
 
@@ -283,19 +304,6 @@ impl Drop for Beginning {
     fn drop(&mut self) {
         if !self.ended {
             self.cases.give_up(&self.office, self.case);
-        }
-    }
-}
-
-impl Live {
-    fn cast(&mut self, message: CaseMsg) -> Result<(), CaseMsg> {
-        match self.actor.cast(message) {
-            Ok(()) => {
-                self.sent += 1;
-                Ok(())
-            }
-            Err(ractor::MessagingErr::SendErr(message)) => Err(message),
-            Err(_) => Ok(()),
         }
     }
 }

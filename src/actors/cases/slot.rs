@@ -1,0 +1,160 @@
+//! What one case is at, and who waits for it.
+
+use std::sync::Arc;
+
+use ractor::{ActorId, ActorRef};
+
+use super::Place;
+use crate::actors::case::{CaseMsg, Tell};
+use crate::domain::case::command::Command;
+
+/// Clients that wait for one case at the most.
+const CLIENTS: usize = 64;
+
+/// A client that waits for a case, for as long as this lives.
+pub struct Turn {
+    _waits: Arc<()>,
+}
+
+/// The slot of a case that has an owner.
+pub struct Slot {
+    pub at: At,
+    /// Shared by every client that waits.
+    clients: Arc<()>,
+}
+
+/// Who has the case.
+pub enum At {
+    /// No actor: it is being begun, or begins again after a crash. Whoever comes queues, in order.
+    Held(Queue),
+    /// Its actor. One with an append whose outcome is unknown handles nothing before that is known,
+    /// and messages wait in its mailbox.
+    Live(Live),
+}
+
+/// A case's actor.
+pub struct Live {
+    pub actor: ActorRef<CaseMsg>,
+    /// Messages sent to it from here.
+    pub sent: u64,
+    pub place: Option<Place>,
+}
+
+/// What queues where no actor is. Clients are bounded by their turns, wakes that wait for an answer by
+/// the places they hold, results by the calls under way; all other messages of our own are in it
+/// once, however often they come.
+#[derive(Default)]
+pub struct Queue(Vec<CaseMsg>);
+
+impl Slot {
+    /// A slot that nobody waits for yet.
+    pub fn new(at: At) -> Self {
+        Self { at, clients: Arc::new(()) }
+    }
+
+    /// A turn for another client, if not too many wait already.
+    pub fn turn(&self) -> Option<Turn> {
+        let waiting = Arc::strong_count(&self.clients) - 1;
+        (waiting < CLIENTS).then(|| Turn { _waits: self.clients.clone() })
+    }
+
+    /// Whether this actor has the case.
+    pub fn is_of(&self, actor: ActorId) -> bool {
+        match &self.at {
+            At::Live(live) => live.actor.get_id() == actor,
+            At::Held(_) => false,
+        }
+    }
+
+    /// Hands a message to whoever has the case. Given back where that is an actor that has crashed.
+    pub fn hand(&mut self, message: CaseMsg) -> Result<(), CaseMsg> {
+        match &mut self.at {
+            At::Live(live) => live.cast(message),
+            At::Held(queue) => {
+                queue.push(message);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, message: CaseMsg) {
+        let known = self.0.iter_mut().find_map(|known| match (known, &message) {
+            (CaseMsg::Projected(known), CaseMsg::Projected(version)) => {
+                *known = (*known).max(*version);
+                Some(())
+            }
+            (CaseMsg::Tell(known), CaseMsg::Tell(tell)) => is_same_wake(known, tell).then_some(()),
+            _ => None,
+        });
+        if known.is_none() {
+            self.0.push(message);
+        }
+    }
+
+    /// Everything in it, in order.
+    pub fn into_messages(self) -> Vec<CaseMsg> {
+        self.0
+    }
+}
+
+/// Whether two wakes that nobody waits for come to the same.
+fn is_same_wake(one: &Tell, other: &Tell) -> bool {
+    let unasked = one.reply.is_none() && other.reply.is_none();
+    unasked
+        && match (&one.command, &other.command) {
+            (Command::Timer, Command::Timer) | (Command::Recover, Command::Recover) => true,
+            (Command::Admit { service: one }, Command::Admit { service: other }) => one == other,
+            _ => false,
+        }
+}
+
+impl Live {
+    /// Sends it a message.
+    pub fn cast(&mut self, message: CaseMsg) -> Result<(), CaseMsg> {
+        match self.actor.cast(message) {
+            Ok(()) => {
+                self.sent += 1;
+                Ok(())
+            }
+            Err(ractor::MessagingErr::SendErr(message)) => Err(message),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::case::Meta;
+
+    fn wake(command: Command) -> CaseMsg {
+        CaseMsg::Tell(Box::new(Tell { command, meta: Meta::engine(), reply: None, turn: None }))
+    }
+
+    #[test]
+    fn wakes_queue_once_however_often_they_come() {
+        let mut queue = Queue::default();
+        for n in 0..1000 {
+            queue.push(wake(Command::Timer));
+            queue.push(wake(Command::Recover));
+            queue.push(CaseMsg::Projected(n));
+            let service = if n % 2 == 0 { "a" } else { "b" };
+            queue.push(wake(Command::Admit { service: service.into() }));
+        }
+        let messages = queue.into_messages();
+        assert_eq!(messages.len(), 5);
+        assert!(messages.iter().any(|m| matches!(m, CaseMsg::Projected(999))));
+    }
+
+    #[test]
+    fn clients_are_bounded_by_their_turns() {
+        let slot = Slot::new(At::Held(Queue::default()));
+        let mut turns: Vec<Turn> = (0..CLIENTS).map_while(|_| slot.turn()).collect();
+        assert_eq!(turns.len(), CLIENTS);
+        assert!(slot.turn().is_none());
+        turns.pop();
+        assert!(slot.turn().is_some());
+    }
+}
