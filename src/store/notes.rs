@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::journal::RecordCursor;
+use super::record::Hash;
 use crate::domain::ids::Entity;
 
 /// Entities that wait at the most.
@@ -46,6 +47,8 @@ pub enum Content<N> {
 pub struct Taken<N> {
     pub after: RecordCursor,
     pub through: RecordCursor,
+    /// Of the record there.
+    pub hash: Hash,
     /// Since when the oldest of it waited.
     pub since: Instant,
     /// By place.
@@ -63,6 +66,7 @@ struct Queue<N> {
     noted: HashMap<Entity, usize>,
     after: RecordCursor,
     through: RecordCursor,
+    hash: Hash,
     since: Option<Instant>,
 }
 
@@ -74,13 +78,14 @@ impl<N: Absorb> Notes<N> {
             noted: HashMap::new(),
             after: place,
             through: place,
+            hash: [0; 16],
             since: None,
         };
         Self { queue: Mutex::new(queue), arrived: Notify::new() }
     }
 
-    /// Adds what one commit brought.
-    pub fn push(&self, committed: Vec<Committed<N>>) {
+    /// Adds what one commit brought; `hash` is of its last record.
+    pub fn push(&self, committed: Vec<Committed<N>>, hash: Hash) {
         let mut queue = self.lock();
         if queue.items.len() + committed.len() > QUEUE_MAX {
             queue.items.clear();
@@ -91,6 +96,7 @@ impl<N: Absorb> Notes<N> {
         for one in committed {
             queue.add(one);
         }
+        queue.hash = hash;
         drop(queue);
         self.arrived.notify_one();
     }
@@ -111,11 +117,11 @@ impl<N: Absorb> Notes<N> {
         let since = queue.since.take()?;
         queue.noted.clear();
         let mut items = std::mem::take(&mut queue.items);
-        let (after, through) = (queue.after, queue.through);
+        let (after, through, hash) = (queue.after, queue.through, queue.hash);
         queue.after = through;
         drop(queue);
         items.sort_unstable_by_key(|one| one.at);
-        Some(Taken { after, through, since, items })
+        Some(Taken { after, through, hash, since, items })
     }
 
     /// Since when the oldest record waits, if one does.
@@ -167,10 +173,11 @@ mod tests {
     #[test]
     fn the_latest_note_of_an_entity_takes_in_the_older_ones() {
         let notes = Notes::behind(RecordCursor(10));
-        notes.push(vec![noted(11, 1), noted(12, 2)]);
-        notes.push(vec![noted(13, 1)]);
+        notes.push(vec![noted(11, 1), noted(12, 2)], [2; 16]);
+        notes.push(vec![noted(13, 1)], [3; 16]);
         let taken = notes.try_take().unwrap();
         assert_eq!((taken.after, taken.through), (RecordCursor(10), RecordCursor(13)));
+        assert_eq!(taken.hash, [3; 16]);
         let told: Vec<_> = taken
             .items
             .into_iter()
@@ -189,7 +196,7 @@ mod tests {
         for position in 1..=QUEUE_MAX as u64 + 1 {
             let mut one = noted(position, 0);
             one.entity.bits.0[..8].copy_from_slice(&position.to_be_bytes());
-            notes.push(vec![one]);
+            notes.push(vec![one], [0; 16]);
         }
         let taken = notes.try_take().unwrap();
         let (after, through) = (taken.after.0, taken.through.0);

@@ -82,7 +82,8 @@ pub fn catch_up(office: &Arc<Office>, views: &Views, handle: &Handle) -> Result<
                 rows.case(at, note)?;
             }
         }
-        rows.finish(page.next)?;
+        let last = page.records.last().filter(|(at, _)| *at == page.next);
+        rows.finish(page.next, last.map(|(_, bytes)| record::hash(bytes)))?;
         cases.retain(|_, p| p.fold.state.as_ref().is_some_and(|s| !s.phase.ended()));
         if cases.len() > KEPT {
             cases.clear();

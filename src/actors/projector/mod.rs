@@ -20,9 +20,10 @@ use catch_up::catch_up;
 
 use super::office::Office;
 use crate::domain::ids::EntityKind;
-use crate::store::journal::Journal;
+use crate::store::journal::{Journal, RecordCursor};
 use crate::store::note::Note;
 use crate::store::notes::{Content, Taken};
+use crate::store::record;
 use crate::store::views::events::KEPT;
 use crate::store::views::{TableError, Views};
 use matching::Shapes;
@@ -149,6 +150,10 @@ fn make_anew(office: &Arc<Office>, handle: &Handle) -> Result<Views, ProjectErro
 pub fn bring_up(office: &Arc<Office>, handle: &Handle) -> Result<(), ProjectError> {
     for _ in 0..2 {
         office.views.fill_up_to(handle.block_on(office.journal.end())?);
+        if !are_of_this_journal(office, handle)? {
+            tracing::warn!("the views are of another journal, and are made anew");
+            office.views.begin_anew()?;
+        }
         let writer = office.views.writer()?;
         let (from, to) = office.views.progress().unwrap_or_default();
         match catch_up(office, &writer, handle) {
@@ -167,6 +172,19 @@ pub fn bring_up(office: &Arc<Office>, handle: &Handle) -> Result<(), ProjectErro
     Err(TableError::new("they cannot be filled").into())
 }
 
+/// Whether the record up to which the views go is the one that the journal has there: it may be an older
+/// copy that was written on.
+fn are_of_this_journal(office: &Office, handle: &Handle) -> Result<bool, ProjectError> {
+    let (Ok(place), Ok(Some(known))) = (office.views.position(), office.views.hash()) else {
+        // damage is met again by whoever reads next
+        return Ok(true);
+    };
+    let before = RecordCursor(place.0.saturating_sub(1));
+    let tail = handle.block_on(office.journal.tail(before, 1))?;
+    let there = tail.records.first().filter(|(at, _)| *at == place);
+    Ok(there.is_none_or(|(_, bytes)| record::hash(bytes) == known))
+}
+
 /// Brings the views up to what was taken.
 fn project(
     office: &Arc<Office>,
@@ -174,7 +192,7 @@ fn project(
     handle: &Handle,
     taken: Taken<Note>,
 ) -> Result<(), ProjectError> {
-    let Taken { after, through, items, .. } = taken;
+    let Taken { after, through, hash, items, .. } = taken;
     let position = views.position()?;
     if position >= through {
         // it was read from the journal while the views were filled
@@ -197,5 +215,5 @@ fn project(
     }
     let old = office.clock.now().plus(-KEPT);
     views.forget_events(old, FORGOTTEN)?;
-    rows.finish(through)
+    rows.finish(through, Some(hash))
 }

@@ -15,7 +15,7 @@ use crate::domain::case::summary::{DeadLetter, Summary};
 use crate::domain::ids::{CaseId, EntityKind, EventCursor};
 use crate::store::journal::RecordCursor;
 use crate::store::note::Note;
-use crate::store::record;
+use crate::store::record::{self, Hash};
 use crate::store::transitions;
 use crate::store::views::dead_letters::{DeadRow, DeadState, group};
 use crate::store::views::services::Calls;
@@ -117,11 +117,11 @@ impl<'a> Rows<'a> {
     }
 
     /// Writes the batch, and tells everybody.
-    pub fn finish(self, through: RecordCursor) -> Result<(), ProjectError> {
+    pub fn finish(self, through: RecordCursor, hash: Option<Hash>) -> Result<(), ProjectError> {
         for (service, calls) in &self.calls {
             self.views.put_calls(service, *calls)?;
         }
-        self.views.commit(through)?;
+        self.views.commit(through, hash)?;
         self.office.projected.send_replace(through);
         for (case, version) in self.resting {
             // most are not live any more

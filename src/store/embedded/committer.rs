@@ -100,7 +100,7 @@ impl<N: Absorb> Committer<N> {
             writes.commit().map_err(|e| format!("a commit failed: {e}"))?;
             self.mark.set(last, &hash).map_err(|e| format!("the mark cannot be written: {e}"))?;
             // noted before anyone is answered: who has an answer finds its record there
-            self.notes.push(committed);
+            self.notes.push(committed, hash);
         }
         for one in waiting {
             // who has gone away does not want to know

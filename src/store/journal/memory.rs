@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::ids::{Entity, EntityKind};
 use crate::store::notes::{Committed, Content, Notes};
-use crate::store::record::RECORD_MAX;
+use crate::store::record::{self, RECORD_MAX};
 
 /// What happens to an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +87,9 @@ impl Memory {
             shared.records.push((entity, first, record.to_vec()));
             let at = shared.records.len() as u64;
             fences.push(Fence(at));
+            let hash = record::hash(&record);
             let content = note.map_or(Content::Record(record), Content::Note);
-            self.notes.push(vec![Committed { at: RecordCursor(at), entity, content }]);
+            self.notes.push(vec![Committed { at: RecordCursor(at), entity, content }], hash);
         }
         match trouble {
             Some(_) => Appended::Unknown,

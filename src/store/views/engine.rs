@@ -95,6 +95,38 @@ impl Engine {
         rows.map(|row| row.map(owned).map_err(TableError::from)).collect()
     }
 
+    /// How many rows there are, as the engine counts them.
+    pub fn len(&self) -> Result<u64, TableError> {
+        let txn = self.env.read_txn()?;
+        Ok(self.rows.len(&txn)?)
+    }
+
+    /// Looks at every row: in order, as many as the engine counts, each as `whole` wants it. The engine
+    /// has no checksums of its own, and a damaged page may hide what lies below it.
+    ///
+    /// # Errors
+    /// What cannot be.
+    pub fn check(&self, whole: impl Fn(&[u8], &[u8]) -> bool) -> Result<(), TableError> {
+        let txn = self.env.read_txn()?;
+        let (mut found, mut before) = (0u64, Vec::new());
+        for row in self.rows.iter(&txn)? {
+            let (key, value) = row?;
+            if !whole(key, value) {
+                return Err(TableError::new("a row is damaged"));
+            }
+            if found > 0 && key <= &before[..] {
+                return Err(TableError::new("rows are not in order"));
+            }
+            before.clear();
+            before.extend_from_slice(key);
+            found += 1;
+        }
+        match self.rows.len(&txn)? {
+            expected if expected == found => Ok(()),
+            expected => Err(TableError::new(format!("{found} rows of {expected} are there"))),
+        }
+    }
+
     /// Writes rows, or removes those without a value: all or none.
     pub fn write<'a>(
         &self,

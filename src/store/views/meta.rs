@@ -11,7 +11,7 @@ use super::TableError;
 use crate::domain::time::Timestamp;
 
 /// Raised whenever the rows change their shape or meaning.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 const ENGINE: &str = "lmdb";
 
@@ -55,6 +55,10 @@ impl Place {
         boot: &str,
         now: Timestamp,
     ) -> Result<(Self, Option<&'static str>), TableError> {
+        if home.is_file() {
+            // whoever put it there, it is no folder of views
+            std::fs::remove_file(home).map_err(failed)?;
+        }
         std::fs::create_dir_all(home).map_err(failed)?;
         let known: Option<Meta> = std::fs::read(home.join("meta.json"))
             .ok()

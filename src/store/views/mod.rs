@@ -29,6 +29,7 @@ pub use table::TableError;
 
 use super::codec;
 use super::journal::RecordCursor;
+use super::record::Hash;
 use crate::domain::time::Timestamp;
 
 const POSITION_KEY: [u8; 2] = [keys::META, b'p'];
@@ -65,7 +66,11 @@ impl Views {
         if let Some(why) = why {
             tracing::warn!("the views are made anew: {why}");
         }
-        let (table, place) = match Table::open(&place.folder()) {
+        let opened = Table::open(&place.folder()).and_then(|table| {
+            table.check()?;
+            Ok(table)
+        });
+        let (table, place) = match opened {
             Ok(table) => (table, place),
             Err(error) => {
                 tracing::warn!(%error, "the views are made anew");
@@ -174,13 +179,25 @@ impl Views {
         Ok(RecordCursor(place.unwrap_or(0)))
     }
 
-    /// Ends a batch: rows, keys, counts and position are written together.
+    /// The hash of the record at that place, where it is known.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn hash(&self) -> Result<Option<Hash>, TableError> {
+        let bytes = self.table.get(&POSITION_KEY)?;
+        Ok(bytes.and_then(|bytes| bytes.get(8..)?.try_into().ok()))
+    }
+
+    /// Ends a batch: rows, keys, counts and place are written together; `hash` is of the record there,
+    /// where it can be read.
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn commit(&self, position: RecordCursor) -> Result<(), TableError> {
+    pub fn commit(&self, place: RecordCursor, hash: Option<Hash>) -> Result<(), TableError> {
         self.counts.put(&self.table)?;
-        self.table.put(&POSITION_KEY, &position.0.to_be_bytes())?;
+        let mut position = place.0.to_be_bytes().to_vec();
+        position.extend(hash.iter().flatten());
+        self.table.put(&POSITION_KEY, &position)?;
         self.table.commit()
     }
 }

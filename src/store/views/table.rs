@@ -25,8 +25,43 @@ impl TableError {
     }
 }
 
-/// Keys of the batch with their values; none: it is removed.
+/// Keys of the batch with their sealed values; none: it is removed.
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// Rows that are looked at before the table is believed; where there are more it is done beside.
+const CHECKED_AT_ONCE: u64 = 200_000;
+
+/// Bytes behind each value: CRC-32 of key and value.
+const SEAL: usize = 4;
+
+/// A value with its seal, as the engine keeps it.
+fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(value.len() + SEAL);
+    bytes.extend_from_slice(value);
+    bytes.extend_from_slice(&seal(key, value));
+    bytes
+}
+
+fn seal(key: &[u8], value: &[u8]) -> [u8; SEAL] {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(key);
+    sum.update(value);
+    sum.finalize().to_le_bytes()
+}
+
+fn is_whole(key: &[u8], bytes: &[u8]) -> bool {
+    let Some((value, there)) = bytes.split_last_chunk::<SEAL>() else { return false };
+    *there == seal(key, value)
+}
+
+/// The value, where its seal fits.
+fn unsealed(key: &[u8], mut bytes: Vec<u8>) -> Result<Vec<u8>, TableError> {
+    if !is_whole(key, &bytes) {
+        return Err(TableError::new("a row is damaged"));
+    }
+    bytes.truncate(bytes.len() - SEAL);
+    Ok(bytes)
+}
 
 /// A table. Cheap to clone; clones see what was written, not each other's batches.
 #[derive(Clone)]
@@ -45,6 +80,29 @@ impl Table {
     pub fn open(folder: &Path) -> Result<Self, TableError> {
         let engine = Arc::new(RwLock::new(Arc::new(Engine::open(folder)?)));
         Ok(Self { engine, damage: Arc::default(), batch: None })
+    }
+
+    /// Looks at every row, before anybody does where that is quick, else beside. Whoever asks later
+    /// sees by `is_damaged` whether anything was found.
+    ///
+    /// # Errors
+    /// When something was found at once.
+    pub fn check(&self) -> Result<(), TableError> {
+        let engine = self.engine();
+        if engine.len()? <= CHECKED_AT_ONCE {
+            return engine.check(is_whole);
+        }
+        let table = self.clone();
+        let look = move || {
+            // views that were made anew meanwhile are others
+            if let Err(error) = engine.check(is_whole)
+                && Arc::ptr_eq(&engine, &table.engine())
+            {
+                table.damaged(error);
+            }
+        };
+        let thread = std::thread::Builder::new().name("views check".to_owned());
+        thread.spawn(look).map(drop).map_err(|error| TableError::new(error.to_string()))
     }
 
     /// The same table for the one who writes in batches.
@@ -88,9 +146,11 @@ impl Table {
         if let Some(batch) = self.batch()
             && let Some(changed) = batch.get(key)
         {
-            return Ok(changed.clone());
+            return changed.clone().map(|bytes| unsealed(key, bytes)).transpose();
         }
-        self.engine().get(key).map_err(|error| self.damaged(error))
+        let found = self.engine().get(key);
+        let found = found.and_then(|found| found.map(|bytes| unsealed(key, bytes)).transpose());
+        found.map_err(|error| self.damaged(error))
     }
 
     /// Sets a key's value.
@@ -104,13 +164,14 @@ impl Table {
     }
 
     fn change(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), TableError> {
+        let value = value.map(|value| sealed(key, value));
         match self.batch() {
             Some(mut batch) => {
-                batch.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+                batch.insert(key.to_vec(), value);
                 Ok(())
             }
             None => {
-                let written = self.engine().write(std::iter::once((key, value)));
+                let written = self.engine().write(std::iter::once((key, value.as_deref())));
                 written.map_err(|error| self.damaged(error))
             }
         }
@@ -227,7 +288,11 @@ impl Scan {
         }
         self.next = last.filter(|_| full).map(Bound::Excluded);
         self.page = PAGE;
-        self.ready = rows.into();
+        let rows = rows.into_iter().map(|(key, bytes)| {
+            let value = unsealed(&key, bytes)?;
+            Ok((key, value))
+        });
+        self.ready = rows.collect::<Result<_, TableError>>()?;
         Ok(())
     }
 }
@@ -288,6 +353,26 @@ mod tests {
         assert_eq!(keys(table.scan(b"a", Bound::Unbounded)), ["a1"]);
         writer.commit().unwrap();
         assert_eq!(keys(table.scan(b"a", Bound::Unbounded)), ["a2"]);
+    }
+
+    #[test]
+    fn a_damaged_row_is_noticed_by_whoever_reads_it() {
+        let home = tempfile::tempdir().unwrap();
+        let table = Table::open(home.path()).unwrap();
+        table.put(b"a1", b"value").unwrap();
+        table.put(b"a2", b"").unwrap();
+        table.check().unwrap();
+        for (key, value) in [(&b"a1"[..], &b"valve"[..]), (b"a3", b""), (b"a3", b"sh")] {
+            let engine = table.engine();
+            let mut bytes = value.to_vec();
+            bytes.extend(seal(b"a1", b"value"));
+            engine.write(std::iter::once((key, Some(&bytes[..])))).unwrap();
+            assert!(table.check().is_err());
+            assert!(table.get(key).is_err() && table.is_damaged());
+            assert!(table.scan(b"a", Bound::Unbounded).any(|row| row.is_err()));
+            engine.write(std::iter::once((key, None))).unwrap();
+            table.damage.store(false, Ordering::Release);
+        }
     }
 
     proptest! {

@@ -116,10 +116,10 @@ proptest! {
             writer.put_case(&summary).unwrap();
             rows.insert(summary.id, summary);
             if rows.len().is_multiple_of(3) {
-                writer.commit(RecordCursor(1)).unwrap();
+                writer.commit(RecordCursor(1), None).unwrap();
             }
         }
-        writer.commit(RecordCursor(1)).unwrap();
+        writer.commit(RecordCursor(1), None).unwrap();
         // a running row that only moved on keeps its version
         for (id, row) in &mut rows {
             let stored = views.case(*id).unwrap().unwrap();
@@ -175,7 +175,9 @@ fn views_of_another_run_or_journal_are_made_anew() {
             Views::open(home.path(), boot, Timestamp(minute * 60_000), RecordCursor(last)).unwrap();
         (views.position().unwrap().0, views)
     };
-    let commit = |views: &Views, at| views.writer().unwrap().commit(RecordCursor(at)).unwrap();
+    let commit = |views: &Views, at| {
+        views.writer().unwrap().commit(RecordCursor(at), Some([at as u8; 16])).unwrap()
+    };
     let (position, views) = open("monday", 0, 9);
     assert_eq!(position, 0);
     commit(&views, 7);
