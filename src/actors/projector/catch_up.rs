@@ -13,7 +13,7 @@ use super::rows::Rows;
 use crate::actors::load::{Fold, LoadError, load_before};
 use crate::actors::office::Office;
 use crate::domain::case::summary::{Answered, Summary, answered};
-use crate::domain::ids::{CaseId, EntityKind};
+use crate::domain::ids::{CaseId, Entity, EntityKind};
 use crate::store::journal::{Journal, RecordCursor};
 use crate::store::note::Note;
 use crate::store::record;
@@ -56,7 +56,8 @@ pub fn catch_up(office: &Arc<Office>, views: &Views, handle: &Handle) -> Result<
         }
         if let (Some(first), Some(last)) = (page.lost.first(), page.lost.last()) {
             let lost = page.lost.len();
-            tracing::error!(first = first.0, last = last.0, lost, "records cannot be read");
+            let (first, last) = (first.at.0, last.at.0);
+            tracing::error!(first, last, lost, "records of the journal cannot be read");
         }
         if told.elapsed() > TELL
             && let Some((done, all)) = views.progress()
@@ -73,6 +74,12 @@ pub fn catch_up(office: &Arc<Office>, views: &Views, handle: &Handle) -> Result<
             if let Err(error) = pass(office, handle, &mut cases, case, *at, bytes) {
                 cases.remove(&case);
                 handle.block_on(found_broken(office, case, &error));
+            }
+        }
+        for lost in &page.lost {
+            if let Some(Entity { kind: EntityKind::Case, bits }) = lost.entity {
+                cases.remove(&CaseId(bits));
+                rows.unreadable(CaseId(bits))?;
             }
         }
         for passing in cases.values_mut() {

@@ -70,6 +70,17 @@ impl Rows<'_> {
         Ok(())
     }
 
+    /// A case of which a record cannot be read is taken out of service. It is shown even where nothing
+    /// else of it is known.
+    pub(super) fn unreadable(&mut self, case: CaseId) -> Result<(), ProjectError> {
+        if self.views.case(case)?.is_none() {
+            self.views.put_case(&Summary::unreadable(case, self.office.clock.now()))?;
+        }
+        let reason = "a record of it in the journal is damaged";
+        self.handle.block_on(self.office.quarantine(case, reason.into()));
+        Ok(())
+    }
+
     /// Puts everything that may wake a case where it is looked for, from its state in the journal:
     /// what came while nobody told it (events, ends of children, room at a service, instants) finds
     /// it again. What it finds twice does no harm.

@@ -110,6 +110,37 @@ pub enum Answered {
 }
 
 impl Summary {
+    /// A case of which nothing is known but that it was there.
+    pub fn unreadable(id: CaseId, now: Timestamp) -> Self {
+        let unknown = || Arc::from("unknown");
+        Self {
+            id,
+            definition: DefinitionId {
+                namespace: unknown(),
+                name: unknown(),
+                version: "0.0.0".into(),
+            },
+            subject: None,
+            tags: Arc::from([]),
+            priority: 0,
+            phase: Phase::Suspended,
+            status: None,
+            version: 0,
+            created_at: now,
+            updated_at: now,
+            ended_at: None,
+            wait: None,
+            due: None,
+            owes: false,
+            parked: Vec::new(),
+            repeating: Vec::new(),
+            listening: Vec::new(),
+            children: Vec::new(),
+            parent: None,
+            dead: None,
+        }
+    }
+
     /// Looks at a state.
     pub fn of(definition: &Definition, state: &State) -> Self {
         let waits = derive::waits(definition, state);

@@ -7,7 +7,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use super::mark::{Mark, Promised};
 use super::{Fence, OpenError, torn};
 use crate::domain::ids::{Entity, EntityKind, EventCursor};
-use crate::store::journal::{Last, Page, ReadError, RecordCursor, Tail};
+use crate::store::journal::{Last, Lost, Page, ReadError, RecordCursor, Tail};
 use crate::store::{keys, record};
 
 /// fjall's block cache, in bytes.
@@ -232,11 +232,28 @@ impl Files {
             match self.at(position) {
                 Ok(Some(record)) => tail.records.push((RecordCursor(position), record)),
                 Ok(None) => {}
-                Err(error) if error.damaged => tail.lost.push(RecordCursor(position)),
+                Err(error) if error.damaged => {
+                    tail.lost.push(Lost { at: RecordCursor(position), entity: None });
+                }
                 Err(error) => return Err(error),
             }
         }
+        self.name(&mut tail.lost);
         Ok(tail)
+    }
+
+    /// Finds out whose records these were: the index has it, unless it is damaged as well.
+    fn name(&self, lost: &mut [Lost<RecordCursor>]) {
+        if lost.is_empty() {
+            return;
+        }
+        for entry in self.index.iter() {
+            let Ok((key, position)) = entry.into_inner() else { continue };
+            let position = keys::position_of(&position).map(RecordCursor);
+            if let Some(one) = lost.iter_mut().find(|one| Some(one.at) == position) {
+                one.entity = keys::entity_of(&key);
+            }
+        }
     }
 
     /// Events among the records behind a position.
@@ -247,9 +264,11 @@ impl Files {
             header == Ok(EntityKind::CloudEvent)
         };
         let records = tail.records.into_iter().filter(|(_, bytes)| is_event(bytes));
+        let lost = tail.lost.into_iter();
+        let lost = lost.map(|one| Lost { at: EventCursor(one.at.0), entity: one.entity });
         Ok(Tail {
             records: records.map(|(at, bytes)| (EventCursor(at.0), bytes)).collect(),
-            lost: tail.lost.into_iter().map(|at| EventCursor(at.0)).collect(),
+            lost: lost.collect(),
             next: EventCursor(tail.next.0),
             all: tail.all,
         })

@@ -101,11 +101,19 @@ pub struct Tail<C> {
     /// In order.
     pub records: Vec<(C, Vec<u8>)>,
     /// Places whose record is damaged.
-    pub lost: Vec<C>,
+    pub lost: Vec<Lost<C>>,
     /// Where to go on from.
     pub next: C,
     /// Nothing lies behind `next` for now.
     pub all: bool,
+}
+
+/// A record that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost<C> {
+    pub at: C,
+    /// Whose it is, where that is still known.
+    pub entity: Option<Entity>,
 }
 
 /// A read that failed: the disk's fault, or a block that is damaged.

@@ -32,6 +32,8 @@ pub struct Meta {
     clean: bool,
     /// When unclean ends were found.
     unclean: Vec<Timestamp>,
+    /// Their rows are being looked at: a damaged page may end the process.
+    looking: bool,
     /// Bytes of the file when they were last opened or closed: it never shrinks, and what is missing
     /// of it would end the process at the first look.
     size: u64,
@@ -78,6 +80,8 @@ impl Place {
             Some("the machine went down while they were open")
         } else if size_of(home, known.folder) < known.size {
             Some("a part of their file is missing")
+        } else if known.looking {
+            Some("the process ended while it looked whether they are whole")
         } else if unclean.len() >= 2 {
             Some("the process ended uncleanly twice within a minute")
         } else {
@@ -89,7 +93,16 @@ impl Place {
             unclean.clear();
         }
         let size = size_of(home, folder);
-        let meta = Meta { engine, schema, folder, boot, clean: false, unclean, size };
+        let meta = Meta {
+            engine,
+            schema,
+            folder,
+            boot,
+            clean: false,
+            unclean,
+            looking: why.is_none() && !is_new,
+            size,
+        };
         let place = Self { home: home.to_owned(), meta };
         if why.is_some() {
             place.remove_others();
@@ -103,6 +116,17 @@ impl Place {
         self.home.join(self.meta.folder.to_string())
     }
 
+    /// All rows were looked at.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub fn looked(&mut self) -> Result<(), TableError> {
+        if !std::mem::take(&mut self.meta.looking) {
+            return Ok(());
+        }
+        self.write()
+    }
+
     /// Another, empty place takes over.
     ///
     /// # Errors
@@ -110,6 +134,7 @@ impl Place {
     pub fn next(&mut self) -> Result<PathBuf, TableError> {
         self.meta.folder += 1;
         self.meta.size = 0;
+        self.meta.looking = false;
         self.write()?;
         Ok(self.folder())
     }
@@ -120,6 +145,7 @@ impl Place {
     /// When it cannot be noted.
     pub fn close(&mut self) -> Result<(), TableError> {
         self.meta.clean = true;
+        self.meta.looking = false;
         self.meta.size = size_of(&self.home, self.meta.folder);
         self.meta.unclean.clear();
         self.write()
@@ -169,15 +195,21 @@ mod tests {
         let (mut place, why) = open("a", 0);
         assert_eq!(why, None);
         place.close().unwrap();
-        assert_eq!(open("b", 10).1, None, "closed in good order, another boot does no harm");
-        assert_eq!(open("b", 20).1, None, "one kill does no harm");
-        assert!(open("b", 30).1.is_some(), "the second within a minute does");
-        assert_eq!(open("b", 40).1, None);
+        let looked = |boot: &str, at: i64| {
+            let (mut place, why) = open(boot, at);
+            place.looked().unwrap();
+            why
+        };
+        assert_eq!(looked("b", 10), None, "closed in good order, another boot does no harm");
+        assert_eq!(looked("b", 20), None, "one kill does no harm");
+        assert!(looked("b", 30).is_some(), "the second within a minute does");
+        assert_eq!(looked("b", 40), None);
         let (place, why) = open("c", 50);
         assert!(why.is_some(), "open when the machine went down");
         assert!(!place.folder().exists());
-        assert_eq!(open("c", 60_000 + 60).1, None);
+        assert_eq!(looked("c", 60_000 + 60), None);
         assert_eq!(open("c", 120_000 + 70).1, None, "two kills more than a minute apart");
+        assert!(open("c", 180_000 + 80).1.is_some(), "it ended while it looked at them");
     }
 
     #[test]
@@ -189,7 +221,9 @@ mod tests {
         let file = place.folder().join("data.mdb");
         std::fs::write(&file, [0; 100]).unwrap();
         place.close().unwrap();
-        assert_eq!(open(100_000).1, None);
+        let (mut place, why) = open(100_000);
+        assert_eq!(why, None);
+        place.looked().unwrap();
         std::fs::write(&file, [0; 50]).unwrap();
         assert!(open(200_000).1.is_some());
     }

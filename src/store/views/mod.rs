@@ -18,7 +18,7 @@ pub mod wakes;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::de::DeserializeOwned;
 
@@ -50,6 +50,12 @@ struct Shared {
     goal: AtomicU64,
 }
 
+impl Shared {
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Views {
     /// Opens the views in a folder. `boot` names this run of the machine. Views that claim to know
     /// more than the journal, which ends at `last`, are not believed.
@@ -66,24 +72,30 @@ impl Views {
         if let Some(why) = why {
             tracing::warn!("the views are made anew: {why}");
         }
-        let opened = Table::open(&place.folder()).and_then(|table| {
-            table.check()?;
-            Ok(table)
-        });
-        let (table, place) = match opened {
-            Ok(table) => (table, place),
-            Err(error) => {
-                tracing::warn!(%error, "the views are made anew");
-                let mut place = place;
-                (Table::open(&place.next()?)?, place)
-            }
-        };
-        let shared = Shared {
+        let folder = place.folder();
+        let shared = Arc::new(Shared {
             place: Mutex::new(place),
             filling: AtomicBool::new(false),
             goal: AtomicU64::new(last.0),
+        });
+        let opened = Table::open(&folder).and_then(|table| {
+            let shared = shared.clone();
+            table.check(move || {
+                if let Err(error) = shared.place().looked() {
+                    tracing::warn!(%error, "that the views were looked at cannot be noted");
+                }
+            })?;
+            Ok(table)
+        });
+        let table = match opened {
+            Ok(table) => table,
+            Err(error) => {
+                tracing::warn!(%error, "the views are made anew");
+                let next = shared.place().next()?;
+                Table::open(&next)?
+            }
         };
-        let views = Self { table, counts: Counts::default(), shared: Arc::new(shared) };
+        let views = Self { table, counts: Counts::default(), shared };
         match views.position() {
             Ok(position) if position <= last => {}
             Ok(_) => {
@@ -114,10 +126,7 @@ impl Views {
     /// When none can be made.
     pub fn begin_anew(&self) -> Result<(), TableError> {
         self.shared.filling.store(true, Ordering::Release);
-        let folder = {
-            let mut place = self.shared.place.lock().unwrap_or_else(PoisonError::into_inner);
-            place.next()?
-        };
+        let folder = { self.shared.place().next()? };
         self.table.begin_anew(&folder)?;
         self.counts.load(&self.table)
     }
@@ -154,7 +163,7 @@ impl Views {
             return Ok(());
         }
         self.table.sync()?;
-        self.shared.place.lock().unwrap_or_else(PoisonError::into_inner).close()
+        self.shared.place().close()
     }
 
     /// A row's value. One that cannot be read is damage, not absence.

@@ -82,23 +82,28 @@ impl Table {
         Ok(Self { engine, damage: Arc::default(), batch: None })
     }
 
-    /// Looks at every row, before anybody does where that is quick, else beside. Whoever asks later
-    /// sees by `is_damaged` whether anything was found.
+    /// Looks at every row, before anybody does where that is quick, else beside, and calls `looked`
+    /// then. Whoever asks later sees by `is_damaged` whether anything was found.
     ///
     /// # Errors
     /// When something was found at once.
-    pub fn check(&self) -> Result<(), TableError> {
+    pub fn check(&self, looked: impl FnOnce() + Send + 'static) -> Result<(), TableError> {
         let engine = self.engine();
         if engine.len()? <= CHECKED_AT_ONCE {
-            return engine.check(is_whole);
+            engine.check(is_whole)?;
+            looked();
+            return Ok(());
         }
         let table = self.clone();
         let look = move || {
+            let checked = engine.check(is_whole);
             // views that were made anew meanwhile are others
-            if let Err(error) = engine.check(is_whole)
-                && Arc::ptr_eq(&engine, &table.engine())
-            {
-                table.damaged(error);
+            if !Arc::ptr_eq(&engine, &table.engine()) {
+                return;
+            }
+            match checked {
+                Ok(()) => looked(),
+                Err(error) => drop(table.damaged(error)),
             }
         };
         let thread = std::thread::Builder::new().name("views check".to_owned());
@@ -361,13 +366,13 @@ mod tests {
         let table = Table::open(home.path()).unwrap();
         table.put(b"a1", b"value").unwrap();
         table.put(b"a2", b"").unwrap();
-        table.check().unwrap();
+        table.check(|| {}).unwrap();
         for (key, value) in [(&b"a1"[..], &b"valve"[..]), (b"a3", b""), (b"a3", b"sh")] {
             let engine = table.engine();
             let mut bytes = value.to_vec();
             bytes.extend(seal(b"a1", b"value"));
             engine.write(std::iter::once((key, Some(&bytes[..])))).unwrap();
-            assert!(table.check().is_err());
+            assert!(table.check(|| {}).is_err());
             assert!(table.get(key).is_err() && table.is_damaged());
             assert!(table.scan(b"a", Bound::Unbounded).any(|row| row.is_err()));
             engine.write(std::iter::once((key, None))).unwrap();
