@@ -26,7 +26,7 @@ pub fn idle(state: &State) -> bool {
         Some(child) => state.flow.ending.is_none() && idle_below(child),
         None => unwinding && (state.undoing.is_some() || !state.detached.is_empty()),
     };
-    let undo_waits = state.ledger.due().is_none() || state.undoing.is_some();
+    let undo_waits = state.undo_due().is_none() || state.undoing.is_some();
     let undo_waits = undo_waits || (unwinding && !state.detached.is_empty());
     flow && undo_waits
         && state.undoing.as_deref().is_none_or(idle_below)
@@ -227,7 +227,8 @@ pub fn next_due(state: &State) -> Option<Timestamp> {
     };
     let held = holds(state);
     let open = state.ended_at.is_none();
-    if open && !held {
+    // a case that unwinds, or that a person has to look at, has no deadline any more
+    if open && !held && state.unwinding.is_none() {
         note(state.clock.and_then(|clock| clock.due()));
     }
     state.walk(&mut |activation| note(due_of(activation, held)));
@@ -279,7 +280,7 @@ pub fn owes(state: &State) -> bool {
     if open && !idle(state) {
         return true;
     }
-    let mut owes = state.ledger.due().is_some() && state.unwinding.is_none();
+    let mut owes = state.undo_due().is_some() && state.unwinding.is_none();
     // a child that is not wanted any more is to be cancelled until it has ended
     owes |= state.detached.iter().any(|activation| {
         activation.call().is_some_and(|call| matches!(call.stage, Stage::Child { .. }))

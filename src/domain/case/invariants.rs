@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::derive;
 use super::phase::Phase;
 use super::state::{Body, Stage, State};
+use crate::domain::case::ledger::{Kept, Knowledge};
 use crate::domain::workflow::model::Definition;
 
 /// Checks a state.
@@ -118,7 +119,9 @@ fn the_ledger_knows_what_is_under_way(state: &State) -> Result<(), String> {
         }
     });
     for entry in state.ledger.iter() {
-        if entry.is_done() && entry.running.is_some() {
+        // only what may be done again is asked again for an answer that is gone
+        let gone = entry.knowledge == Knowledge::Done(Kept::Gone);
+        if entry.is_done() && !gone && entry.running.is_some() {
             wrong = Some(format!("{:?} is done and runs", entry.key()));
         }
     }

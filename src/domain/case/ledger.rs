@@ -54,6 +54,8 @@ pub struct Pinned {
     pub input: Data,
     pub context: Option<Data>,
     pub started_at: Timestamp,
+    /// The variables of the loops and catches around it, the innermost last.
+    pub variables: Vec<(Arc<str>, Data)>,
 }
 
 /// Whether the effect was done.
@@ -170,11 +172,6 @@ impl Ledger {
             entry.running = None;
             self.entries.push(entry);
         }
-    }
-
-    /// The latest entry that is to be undone now.
-    pub fn due(&self) -> Option<&Entry> {
-        self.entries.iter().rev().find(|e| e.fate == Fate::Due && e.is_done())
     }
 
     /// Forgets the entries that are not needed any more.

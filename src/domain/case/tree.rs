@@ -1,7 +1,13 @@
 //! Finding one's way in the tree of activations.
 
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::ledger::{Entry, Fate};
 use super::state::{Activation, Body, Branch, Seq, State, TryStage};
-use crate::domain::workflow::model::{Definition, TaskId};
+use crate::domain::data::Data;
+use crate::domain::workflow::model::{Definition, Kind, TaskId};
 
 impl Activation {
     /// The activations directly below, in order.
@@ -165,6 +171,15 @@ impl State {
         self.detached.iter().position(|a| a.task == task && a.iteration == iteration)
     }
 
+    /// The latest effect that is to be undone now: it was done, and nothing is asked about it any more.
+    pub fn undo_due(&self) -> Option<&Entry> {
+        let is_due = |entry: &&Entry| {
+            let settled = entry.is_done() && self.detached_place(entry.key()).is_none();
+            entry.fate == Fate::Due && settled
+        };
+        self.ledger.iter().rev().find(is_due)
+    }
+
     /// Whether what happens under this key happens to a call that has left the flow.
     pub fn is_detached(&self, definition: &Definition, key: (TaskId, u32)) -> bool {
         let in_tree = self.find_any(definition, key.0).filter(|a| a.iteration == key.1);
@@ -203,6 +218,26 @@ impl State {
         Some(current)
     }
 
+    /// The variables that the author may use at a task: of the loops and catches around it, the innermost
+    /// last.
+    pub fn variables(&self, definition: &Definition, task: TaskId) -> Vec<(Arc<str>, Data)> {
+        let mut found = Vec::new();
+        for around in self.ancestry(definition, task) {
+            let kind = &definition.task(around.task).kind;
+            for name in names(kind) {
+                found.extend(variable(around, kind, name).map(|value| (name.clone(), value)));
+            }
+        }
+        found
+    }
+
+    /// The one of this name.
+    pub fn variable(&self, definition: &Definition, task: TaskId, name: &str) -> Option<Data> {
+        let around = self.ancestry(definition, task).into_iter().rev();
+        let mut values = around.map(|a| variable(a, &definition.task(a.task).kind, name));
+        values.find_map(|value| value)
+    }
+
     /// The activations from the strand's beginning down to this task, itself included.
     pub fn ancestry(&self, definition: &Definition, task: TaskId) -> Vec<&Activation> {
         let (root, below) = strand(definition, task);
@@ -219,6 +254,36 @@ impl State {
             next = below.get(depth + 1).and_then(|&id| current.child(id));
         }
         found
+    }
+}
+
+/// The variables that a task gives to those below it.
+fn names(kind: &Kind) -> Vec<&Arc<str>> {
+    match kind {
+        Kind::For { each, at, .. } => vec![each, at],
+        Kind::Try { catch, .. } => vec![&catch.variable],
+        _ => Vec::new(),
+    }
+}
+
+/// What such a variable is now.
+fn variable(around: &Activation, kind: &Kind, name: &str) -> Option<Data> {
+    match (&around.body, kind) {
+        (Body::For { items, turn, .. }, Kind::For { each, at, .. }) => {
+            let turn = turn.unwrap_or(0);
+            if &**each == name {
+                items.get(turn as usize).cloned().map(Data::from)
+            } else {
+                (&**at == name).then(|| Data::from(Json::from(turn)))
+            }
+        }
+        (Body::Try(inner), Kind::Try { catch, .. }) if &*catch.variable == name => {
+            match &inner.stage {
+                TryStage::Catch { error, .. } => Some(error.clone()),
+                TryStage::Body(_) | TryStage::Pause { .. } => None,
+            }
+        }
+        _ => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What events say of effects: the ledger's entries begin, are known, are due, and leave.
 
+use std::sync::Arc;
+
 use crate::domain::case::event::Doubt;
 use crate::domain::case::ledger::{Entry, Fate, Kept, Knowledge, Pinned};
 use crate::domain::case::state::{Activation, Body, Call, Stage, State, TryStage};
@@ -13,7 +15,7 @@ type Key = (TaskId, u32);
 /// An attempt of the call itself has started.
 pub struct Begun<'a> {
     pub attempt: u32,
-    pub service: &'a Option<std::sync::Arc<str>>,
+    pub service: &'a Option<Arc<str>>,
     pub generation: u32,
     pub safe: bool,
     pub at: Timestamp,
@@ -33,12 +35,13 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
         known.safe |= begun.safe;
         return;
     }
+    let variables = state.variables(definition, key.0);
     let Some(activation) = state.find(definition, key.0, key.1) else { return };
     let entry = Entry {
         task: key.0,
         iteration: key.1,
         generation: begun.generation,
-        pinned: Some(pinned(activation)),
+        pinned: Some(pinned(activation, variables)),
         service: begun.service.clone(),
         running: Some(begun.attempt),
         attempts: begun.attempt,
@@ -52,12 +55,13 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
     state.ledger.begin(entry);
 }
 
-fn pinned(activation: &Activation) -> Pinned {
+fn pinned(activation: &Activation, variables: Vec<(Arc<str>, Data)>) -> Pinned {
     Pinned {
         raw: activation.raw.clone(),
         input: activation.input.clone(),
         context: activation.context.clone(),
         started_at: activation.started_at,
+        variables,
     }
 }
 
@@ -226,6 +230,7 @@ fn push_detached(definition: &Definition, state: &mut State, key: Key, fate: Fat
         input: Data::null(),
         context: None,
         started_at: entry.attempted_at,
+        variables: Vec::new(),
     });
     let version = entry.version;
     state.detached.push(Activation {
@@ -257,16 +262,10 @@ pub fn unwind(definition: &Definition, state: &mut State) {
         let Some(entry) = state.ledger.get_mut(key) else { continue };
         match (&entry.knowledge, entry.fate) {
             (_, Fate::Undoing | Fate::Undone) => {}
-            // its answer is asked for, which its compensation is made of
-            (Knowledge::Done(Kept::Gone), _)
-                if metadata.compensate.is_some()
-                    && metadata.reconcile.is_some()
-                    && entry.pinned.is_some()
-                    && !detached =>
-            {
-                push_detached(definition, state, key, Fate::Due);
+            (Knowledge::Done(_), _) if metadata.compensate.is_some() => {
+                entry.fate = Fate::Due;
+                ask_for_answer(definition, state, key);
             }
-            (Knowledge::Done(_), _) if metadata.compensate.is_some() => entry.fate = Fate::Due,
             (Knowledge::Done(_), _) => {}
             (_, _) if detached => entry.fate = Fate::Due,
             (Knowledge::Unknown(doubt), _) => {
@@ -282,8 +281,22 @@ pub fn unwind(definition: &Definition, state: &mut State) {
     }
 }
 
+/// What is to be undone was done, but its answer, which its compensation is made of, cannot be used: its
+/// receiver is asked for it.
+fn ask_for_answer(definition: &Definition, state: &mut State, key: Key) {
+    let asks = definition.task(key.0).metadata.reconcile.is_some();
+    let gone = state.ledger.get(key).is_some_and(|entry| {
+        let gone = entry.knowledge == Knowledge::Done(Kept::Gone) && entry.pinned.is_some();
+        gone && entry.fate == Fate::Due
+    });
+    if asks && gone && state.detached_place(key).is_none() {
+        push_detached(definition, state, key, Fate::Due);
+    }
+}
+
 /// A branch that lost a race: what it did and can undo is due, once it is known to be done.
 pub fn lost(definition: &Definition, state: &mut State, branch: TaskId, since: u64) {
+    let mut due = Vec::new();
     for entry in state.ledger.iter_mut() {
         let task = definition.task(entry.task);
         let of_branch = task.path.contains(&branch) && task.undoing.is_none();
@@ -293,7 +306,11 @@ pub fn lost(definition: &Definition, state: &mut State, branch: TaskId, since: u
             && task.metadata.compensate.is_some()
         {
             entry.fate = Fate::Due;
+            due.push(entry.key());
         }
+    }
+    for key in due {
+        ask_for_answer(definition, state, key);
     }
 }
 
@@ -327,6 +344,7 @@ pub fn done(definition: &Definition, state: &mut State, key: Key, kept: Kept) {
     {
         entry.fate = Fate::Due;
     }
+    ask_for_answer(definition, state, key);
 }
 
 /// Entries of a ledger up to which also those are kept that only the retry of something timed out

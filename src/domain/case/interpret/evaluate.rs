@@ -7,13 +7,12 @@ use serde_json::{Map, Value as Json, json};
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::event::{Answer, Change, Entry, Event};
 use crate::domain::case::problem::{Problem, Standard};
-use crate::domain::case::state::{Body, TryStage};
 use crate::domain::data::Data;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::json::size_of;
 use crate::domain::workflow::expr::meter::Limits;
 use crate::domain::workflow::expr::{Arg, Expr, Failure, Used, Var, truthy};
-use crate::domain::workflow::model::{Kind, Span, Task, TaskId, Template};
+use crate::domain::workflow::model::{Span, Task, TaskId, Template};
 use crate::domain::workflow::schema::Schema;
 
 /// Where an expression stands: what it may look at beside its input.
@@ -41,9 +40,12 @@ impl Interpreter<'_> {
     /// The place of an open task's own definition.
     pub(super) fn place(&self, key: Key) -> Result<Place, Halt> {
         let activation = self.open(key)?;
+        // what is around a call beside the flow has gone on, or was left
+        let around = (!self.is_detached(key)).then_some(key.0);
         Ok(Place {
             task: Some(key.0),
-            around: Some(key.0),
+            around,
+            locals: self.pinned_variables(key),
             context: activation.context.clone(),
             input: Some(activation.input.clone()),
             raw: Some(activation.raw.clone()),
@@ -251,38 +253,19 @@ impl Interpreter<'_> {
         if let Some((_, value)) = place.locals.iter().rev().find(|(known, _)| &**known == name) {
             return Some(value.clone());
         }
-        let around = place.around?;
-        for activation in self.state.ancestry(self.definition, around).into_iter().rev() {
-            let task = self.task(activation.task);
-            let value = match (&activation.body, &task.kind) {
-                (Body::For { items, turn, .. }, Kind::For { each, at, .. }) => {
-                    let turn = turn.unwrap_or(0);
-                    if &**each == name {
-                        items.get(turn as usize).cloned().map(Data::from)
-                    } else if &**at == name {
-                        Some(Data::from(Json::from(turn)))
-                    } else {
-                        None
-                    }
-                }
-                (Body::Try(inner), Kind::Try { catch, .. }) if &*catch.variable == name => {
-                    match &inner.stage {
-                        TryStage::Catch { error, .. } => Some(error.clone()),
-                        TryStage::Body(_) | TryStage::Pause { .. } => None,
-                    }
-                }
-                _ => None,
-            };
-            if value.is_some() {
-                return value;
-            }
-        }
-        None
+        self.state.variable(self.definition, place.around?, name)
     }
 
     /// The place of a task that is about to be entered below `around`.
     pub(super) fn place_before(&self, task: &Task, around: Option<TaskId>, raw: &Data) -> Place {
         Place { task: Some(task.id), around, raw: Some(raw.clone()), ..Place::default() }
+    }
+
+    /// The variables that a call beside the flow was begun with.
+    fn pinned_variables(&self, key: Key) -> Vec<(Arc<str>, Data)> {
+        let entry = self.state.ledger.get(key).filter(|_| self.is_detached(key));
+        let pinned = entry.and_then(|entry| entry.pinned.as_ref());
+        pinned.map(|pinned| pinned.variables.clone()).unwrap_or_default()
     }
 }
 

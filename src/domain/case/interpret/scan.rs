@@ -96,7 +96,7 @@ pub fn next_step(definition: &Definition, state: &State, now: Timestamp) -> Opti
         return undo.activation(undoing).or_else(|| scan.flow(state));
     }
     let settled = beside || state.detached.is_empty();
-    if settled && !undo.held && state.ledger.due().is_some() {
+    if settled && !undo.held && state.undo_due().is_some() {
         return Some(Step::Undo);
     }
     scan.flow(state)
@@ -117,9 +117,8 @@ impl Scan<'_> {
             return None;
         }
         if state.unwinding.is_some() {
-            let over = state.detached.is_empty()
-                && state.undoing.is_none()
-                && state.ledger.due().is_none();
+            let over =
+                state.detached.is_empty() && state.undoing.is_none() && state.undo_due().is_none();
             return (over && !self.held).then_some(Step::EndUnwinding);
         }
         if !self.held && state.clock.is_some_and(|clock| clock.is_over(self.now)) {

@@ -64,6 +64,10 @@ impl Interpreter<'_> {
             Outcome::NotSent => self.not_sent(key),
             Outcome::Unusable { error } if asking => self.leave_to_person(key, error.clone()),
             Outcome::Unusable { error } if preparing => self.fault(key, error.clone()),
+            // it is undone, whatever that was answered
+            Outcome::Unusable { .. } if self.task(key.0).is_undo() => {
+                self.complete(key, Some(Data::null()), None)
+            }
             Outcome::Unusable { error } => self.fault_done(key, error.clone(), Answer::Gone),
             // a question does no harm: one that meets a server's error is asked again
             Outcome::Failed { error, server: true } if asking && misses < QUESTIONS => {

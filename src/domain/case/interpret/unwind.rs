@@ -37,7 +37,7 @@ impl Interpreter<'_> {
     }
 
     pub(super) fn undo_latest(&mut self) -> Result<(), Halt> {
-        let Some(due) = self.state.ledger.due() else { return Ok(()) };
+        let Some(due) = self.state.undo_due() else { return Ok(()) };
         let (task, iteration, input) = (due.task, due.iteration, due.undo_input());
         match self.task(task).metadata.compensate {
             Some(compensation) => self.enter_undo(compensation, iteration, input),

@@ -6,7 +6,6 @@ use serde_json::json;
 use super::ledger::{cancel, started};
 use super::world::{World, done, failed, unknown};
 use crate::domain::case::command::{Command, Outcome};
-use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 
@@ -77,7 +76,7 @@ fn a_turn_with_another_item_is_another_effect() {
 }
 
 #[test]
-fn a_question_is_not_made_of_a_loop_that_was_left() {
+fn a_question_is_made_of_the_item_that_the_call_was_made_of() {
     let mut world = started(
         "do:
   - each:
@@ -90,12 +89,11 @@ fn a_question_is_not_made_of_a_loop_that_was_left() {
     world.effects.clear();
     world.tell(cancel());
     world.tell(Command::Recover);
-    let asked = world.effects.iter().filter(
-        |e| matches!(&e.ask, crate::domain::case::effect::Ask::Http(r) if r.url.contains("null")),
-    );
-    assert_eq!(asked.count(), 0);
-    let wait = world.shown_wait().map(|wait| wait.kind);
-    assert_eq!(wait, Some(WaitKind::Person), "a person is asked instead");
+    assert_eq!(world.request(0).url, "http://a/1", "the loop was left long ago");
+    world.answer_next(done(json!({"found": true, "id": "A"})));
+    assert_eq!(world.request(0).url, "http://a/A");
+    world.answer_next(done(json!(null)));
+    assert_eq!(world.phase(), Phase::Cancelled);
 }
 
 #[test]

@@ -35,6 +35,15 @@ fn call() -> impl Strategy<Value = String> {
     )
 }
 
+/// The calls of a loop's body are asked for with its variable.
+fn with_variable(list: &str) -> String {
+    if list.contains("query:") {
+        return list.to_owned();
+    }
+    let asked = "endpoint: 'http://bob/asked'";
+    list.replace(asked, &format!("{asked}, query: {{e: '${{ $e }}'}}"))
+}
+
 fn task(depth: u32) -> BoxedStrategy<String> {
     let leaf = prop_oneof![
         10 => call(),
@@ -68,7 +77,9 @@ fn task(depth: u32) -> BoxedStrategy<String> {
         1 => list().prop_map(|l| format!("{{do: {l}, timeout: {{after: PT30S}}}}")),
         1 => (list(), any::<bool>())
             .prop_map(|(l, c)| format!("{{fork: {{compete: {c}, branches: {l}}}}}")),
-        1 => list().prop_map(|l| format!("{{for: {{in: '[1, 2]'}}, do: {l}}}")),
+        1 => list().prop_map(|l| {
+            format!("{{for: {{each: e, in: '[1, 2]'}}, do: {}}}", with_variable(&l))
+        }),
         1 => (list(), list()).prop_map(|(a, b)| format!("{{try: {a}, catch: {{do: {b}}}}}")),
         1 => list().prop_map(|l| format!(
             "{{try: {l}, catch: {{errors: {{with: {{status: 418}}}}, do: [{{x: {{set: {{n: 1}}}}}}]}}}}"

@@ -18,7 +18,9 @@ use super::world::{World, done, failed, not_done, unknown};
 use crate::domain::case::command::{ChildOutcome, Command, Incoming, Outcome, Verdict};
 use crate::domain::case::derive;
 use crate::domain::case::effect::{Ask, Effect};
+use crate::domain::case::ledger::{Kept, Knowledge};
 use crate::domain::case::phase::Phase;
+use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Activation, Stage};
 use crate::domain::ids::EventCursor;
 use crate::domain::workflow::model::TaskId;
@@ -110,6 +112,8 @@ enum Manner {
     ActsAndErrs,
     AnswersLate,
     AnswersTwice,
+    /// It acts, and nobody can read its answer.
+    ActsUnreadably,
 }
 
 /// Something that happens.
@@ -141,6 +145,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Manner::ActsAndErrs),
         2 => Just(Manner::AnswersLate),
         1 => Just(Manner::AnswersTwice),
+        1 => Just(Manner::ActsUnreadably),
     ];
     prop_oneof![
         12 => manner.prop_map(Happening::Send),
@@ -188,7 +193,7 @@ impl Run {
             self.books.keys.insert(key, effect.key.clone());
             return Some(self.books.act(&self.world, effect, &request.method));
         }
-        if request.url.ends_with("/asked") {
+        if request.url.contains("/asked") {
             let known = self.books.standing(&effect.key);
             return Some(json!({"found": known.is_some(), "act": known.map(output)}));
         }
@@ -214,6 +219,7 @@ impl Run {
             Manner::Refuses => not_done(),
             Manner::Errs(status) => failed(status),
             Manner::ActsAndErrs => failed(500),
+            Manner::ActsUnreadably => unusable(),
         };
         if matches!(manner, Manner::ActsAndErrs | Manner::Errs(500)) {
             self.books.erred.insert(effect.key.clone());
@@ -237,6 +243,7 @@ impl Run {
                 unknown.push((activation.task, activation.iteration));
             }
         });
+        self.undo_by_hand();
         let reason = || "asked".to_owned();
         for place in unknown {
             let key = self.books.keys.get(&place);
@@ -257,6 +264,30 @@ impl Run {
         let _ = self.world.try_tell(Command::Retry { reason: reason(), task, outcome, output });
     }
 
+    /// A person undoes what cannot be undone from here, since the answer that says what it was is gone.
+    fn undo_by_hand(&mut self) {
+        let state = self.world.state();
+        let Some(undoing) = state.undoing.as_deref() else { return };
+        let task = self.world.definition.task(undoing.task);
+        let key = task.parent().map(|undone| (undone, undoing.iteration));
+        let entry = key.and_then(|key| state.ledger.get(key));
+        let gone = entry.is_some_and(|e| e.knowledge == Knowledge::Done(Kept::Gone));
+        let failed = undoing.failed.as_ref().is_some_and(|failed| failed.uncaught);
+        if !(gone && failed) {
+            return;
+        }
+        let key = key.and_then(|key| self.books.keys.get(&key));
+        if let Some(act) = key.and_then(|key| self.books.standing(key)) {
+            self.books.acts[act].undone.insert("by hand".to_owned());
+        }
+        let _ = self.world.try_tell(Command::Retry {
+            reason: "undone by hand".to_owned(),
+            task: Some(task.reference.to_string()),
+            outcome: Some(Verdict::Done),
+            output: None,
+        });
+    }
+
     fn happen(&mut self, happening: Happening) {
         let reason = "because".to_owned();
         let command = match happening {
@@ -271,7 +302,15 @@ impl Run {
             Happening::NextInstant => {
                 let Some(due) = derive::next_due(self.world.state()) else { return };
                 self.world.now = self.world.now.max(due);
-                Command::Timer
+                let _ = self.world.try_tell(Command::Timer);
+                // one that came to nothing would hide those behind it
+                let next = derive::next_due(self.world.state());
+                assert!(
+                    next.is_none_or(|next| next > self.world.now),
+                    "{next:?} is over\n{}",
+                    self.world.told()
+                );
+                return;
             }
             Happening::Pass(millis) => {
                 self.world.now = self.world.now.plus(millis);
@@ -375,10 +414,16 @@ impl Run {
             }
         }
         let told = self.world.told();
+        assert!(!told.contains("is not known any more"), "{told}");
         assert!(!told.contains(CANARY), "a secret is told: {told}");
         assert!(self.world.history.len() < EVENTS_MAX, "{} events", self.world.history.len());
         assert!(state.ledger.iter().count() < LEDGER_MAX, "{:#?}", state.ledger);
     }
+}
+
+/// There was an answer, which nobody can read.
+fn unusable() -> Outcome {
+    Outcome::Unusable { error: Problem::new(Standard::Communication, "it is no JSON") }
 }
 
 fn seeds() -> Option<u32> {
