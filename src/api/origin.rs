@@ -22,17 +22,13 @@ fn check(api: &Api, request: &Request) -> Result<(), Problem> {
         return Ok(());
     }
     let headers = request.headers();
-    let host = match headers.get(HOST) {
-        Some(host) => host.to_str().ok().map(str::to_owned),
-        None => request.uri().authority().map(|authority| authority.as_str().to_owned()),
-    };
-    let Some(host) = host else {
-        if request.version() == Version::HTTP_10 {
-            return Ok(());
-        }
+    let named = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or("?"));
+    let hosts: Vec<&str> = named.chain(request.uri().authority().map(|a| a.as_str())).collect();
+    if hosts.is_empty() && request.version() != Version::HTTP_10 {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "the request names no Host"));
-    };
-    if !api.hosts.contains(&name_of(&host)) {
+    }
+    // whichever of them somebody before us went by
+    if !hosts.iter().all(|host| api.hosts.contains(&name_of(host))) {
         let detail = "the Host is not one of `[server] hosts`";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }

@@ -74,8 +74,12 @@ impl Query {
     /// 400 where it is no cursor of ours.
     pub fn cursor(&self) -> Result<Option<Vec<u8>>, Problem> {
         let Some(text) = self.get("cursor") else { return Ok(None) };
-        let decoded = URL_SAFE_NO_PAD.decode(text);
-        decoded.map(Some).map_err(|_| bad("cursor", "what `next` of a list said".to_owned()))
+        let decoded = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| {
+            let (place, sum) = bytes.split_last_chunk()?;
+            let ours = !place.is_empty() && crc32fast::hash(place).to_le_bytes() == *sum;
+            ours.then(|| place.to_vec())
+        });
+        decoded.map(Some).ok_or_else(|| bad("cursor", "what `next` of a list said".to_owned()))
     }
 
     /// A time.
@@ -128,9 +132,12 @@ pub const CASE_FILTERS: [&str; 10] = [
     "cursor",
 ];
 
-/// A cursor as text.
+/// A cursor as text, with a sum that one which was made up or cut off does not have.
 pub fn cursor(next: Option<&[u8]>) -> Option<String> {
-    next.map(|next| URL_SAFE_NO_PAD.encode(next))
+    next.map(|next| {
+        let sum = crc32fast::hash(next).to_le_bytes();
+        URL_SAFE_NO_PAD.encode([next, &sum].concat())
+    })
 }
 
 /// A parameter that is not as it should be.

@@ -235,3 +235,30 @@ async fn what_was_begun_is_carried_through_when_the_client_hangs_up() {
         server.ended(&id).await;
     }
 }
+
+#[tokio::test]
+async fn only_our_own_hosts_and_cursors_are_taken() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut server = Server::new("");
+    server.start().await;
+    let host = server.url("").replace("http://", "");
+    for (head, status) in [
+        (format!("GET /v1/cases HTTP/1.1\r\nHost: {host}"), "200"),
+        (format!("GET /v1/cases HTTP/1.1\r\nHost: {host}\r\nHost: evil.example"), "40"),
+        (format!("GET http://evil.example/v1/cases HTTP/1.1\r\nHost: {host}"), "40"),
+        ("GET /v1/cases HTTP/1.1\r\nHost: evil.example".to_owned(), "403"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(&host).await.unwrap();
+        let request = format!("{head}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {answer}");
+    }
+    for path in ["/v1/cases", "/v1/workflows", "/v1/dead-letters"] {
+        for cursor in ["AAAA", "AAAAAAAAAAAAAAAAAAAAAA", "x", "%F0"] {
+            let answer = server.get(&format!("{path}?cursor={cursor}")).await;
+            assert_eq!(answer.status, 400, "{path} {cursor}: {}", answer.text);
+        }
+    }
+}

@@ -57,8 +57,8 @@ impl Place {
         boot: &str,
         now: Timestamp,
     ) -> Result<(Self, Option<&'static str>), TableError> {
-        if home.is_file() {
-            // whoever put it there, it is no folder of views
+        // whoever put it there, it is no folder of views
+        if std::fs::symlink_metadata(home).is_ok() && !home.is_dir() {
             std::fs::remove_file(home).map_err(failed)?;
         }
         std::fs::create_dir_all(home).map_err(failed)?;
@@ -226,6 +226,17 @@ mod tests {
         place.looked().unwrap();
         std::fs::write(&file, [0; 50]).unwrap();
         assert!(open(200_000).1.is_some());
+    }
+
+    #[test]
+    fn what_is_no_folder_makes_way() {
+        let data = tempfile::tempdir().unwrap();
+        let home = data.path().join("views");
+        std::fs::write(&home, b"x").unwrap();
+        assert!(Place::open(&home, "a", Timestamp(0)).is_ok());
+        std::fs::remove_dir_all(&home).unwrap();
+        std::os::unix::fs::symlink(data.path().join("nowhere"), &home).unwrap();
+        assert!(Place::open(&home, "a", Timestamp(0)).is_ok());
     }
 
     #[test]
