@@ -31,7 +31,9 @@ impl Interpreter<'_> {
             || self.state.ledger.iter().any(unknown)
             || has_to_undo(self.definition, &self.state);
         if owed {
-            return self.emit(Event::UnwindingStarted { reason, error: None });
+            self.emit(Event::UnwindingStarted { reason, error: None })?;
+            // what was let in while the case was held has not asked
+            return self.ask_for_permits(None);
         }
         self.emit(Event::Cancelled { reason })
     }

@@ -44,6 +44,15 @@ fn with_variable(list: &str) -> String {
     list.replace(asked, &format!("{asked}, query: {{e: '${{ $e }}'}}"))
 }
 
+/// A catch that fails itself.
+fn failing_catch() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        Just("when: '.title | ltrimstr(1) | tonumber'"),
+        Just("exceptWhen: '.title | error'"),
+        Just("retry: {when: '.title | error', delay: PT1S, limit: {attempt: {count: 2}}}"),
+    ]
+}
+
 fn task(depth: u32) -> BoxedStrategy<String> {
     let leaf = prop_oneof![
         10 => call(),
@@ -84,6 +93,8 @@ fn task(depth: u32) -> BoxedStrategy<String> {
         1 => list().prop_map(|l| format!(
             "{{try: {l}, catch: {{errors: {{with: {{status: 418}}}}, do: [{{x: {{set: {{n: 1}}}}}}]}}}}"
         )),
+        1 => (list(), failing_catch())
+            .prop_map(|(l, c)| format!("{{try: {l}, catch: {{{c}, do: [{{x: {{set: {{n: 1}}}}}}]}}}}")),
         2 => (list(), retry)
             .prop_map(|(l, r)| format!("{{try: {l}, catch: {{retry: {{{r}}}}}}}")),
     ]

@@ -18,6 +18,7 @@ use super::world::{World, done, failed, not_done, unknown};
 use crate::domain::case::command::{ChildOutcome, Command, Incoming, Outcome, Verdict};
 use crate::domain::case::derive;
 use crate::domain::case::effect::{Ask, Effect};
+use crate::domain::case::event::WaitKind;
 use crate::domain::case::ledger::{Kept, Knowledge};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
@@ -359,6 +360,27 @@ impl Run {
             }
         };
         let _ = self.world.try_tell(command);
+        self.nobody_waits_for_nothing();
+    }
+
+    /// What nothing holds back has gone on.
+    fn nobody_waits_for_nothing(&self) {
+        let state = self.world.state();
+        if derive::holds(state) || !self.world.desk.open.is_empty() {
+            return;
+        }
+        state.walk(&mut |activation| {
+            let stage = activation.call().map(|call| &call.stage);
+            if let Some(Stage::Parked { wait, .. }) = stage {
+                let held = wait.kind == WaitKind::Service && activation.failed.is_none();
+                assert!(
+                    !held,
+                    "{} waits for a service that is there\n{}",
+                    activation.task.0,
+                    self.world.told()
+                );
+            }
+        });
     }
 
     /// All is healed, and every person does their part, until the case has come to its end.
