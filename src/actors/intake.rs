@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::case::{Meta, TellError, Told, Uncommitted, commit, make};
+use super::load::LoadError;
 use super::office::Office;
 use crate::domain::case::command::{ChildOutcome, Command, Outcome, Rejection};
 use crate::domain::case::effect::Child;
@@ -269,7 +270,8 @@ impl Office {
         let told = self.tell(child, Command::Cancel { reason }, Meta::engine()).await;
         let outcome = match told {
             Err(TellError::NotFound) => Some(ChildOutcome::Cancelled),
-            Err(TellError::Rejected(_)) => self.child_outcome(child).await,
+            // one that cannot be read now is cancelled again when the parent is woken
+            Err(TellError::Rejected(_)) => self.child_outcome(child).await.ok().flatten(),
             Ok(_) | Err(_) => None,
         };
         if let Some(outcome) = outcome {
@@ -279,16 +281,27 @@ impl Office {
     }
 
     /// How a child ended, if it has.
-    pub async fn child_outcome(self: &Arc<Self>, child: CaseId) -> Option<ChildOutcome> {
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    pub async fn child_outcome(
+        self: &Arc<Self>,
+        child: CaseId,
+    ) -> Result<Option<ChildOutcome>, LoadError> {
         use crate::domain::case::phase::Phase;
-        let loaded = self.load(child).await.ok()?;
-        let state = loaded.state;
-        match state.phase {
+        let state = match self.load(child).await {
+            Ok(loaded) => loaded.state,
+            Err(LoadError::NotFound) => return Ok(None),
+            // out of service: its end is told once it comes back
+            Err(error) if error.is_of_the_case() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(match state.phase {
             Phase::Completed => Some(ChildOutcome::Completed(state.output.unwrap_or_default())),
             Phase::Cancelled => Some(ChildOutcome::Cancelled),
             Phase::Faulted => state.error.map(ChildOutcome::Faulted),
             Phase::Pending | Phase::Running | Phase::Waiting | Phase::Suspended => None,
-        }
+        })
     }
 }
 

@@ -11,10 +11,10 @@ use futures_util::stream;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::case::TellError;
+use super::load::LoadError;
 use super::office::Office;
 use crate::domain::case::command::Command;
 use crate::domain::ids::CaseId;
-use crate::store::journal::ReadError;
 use crate::store::views::wakes::{News, Wake};
 
 /// Rows read in one go.
@@ -96,14 +96,14 @@ async fn tell(office: Arc<Office>, wakes: Vec<Wake>) {
     }
 }
 
-async fn command(office: &Arc<Office>, news: News) -> Result<Option<Command>, ReadError> {
+async fn command(office: &Arc<Office>, news: News) -> Result<Option<Command>, LoadError> {
     match news {
         News::Event(place) => {
             let incoming = office.incoming(place).await?;
             Ok(incoming.map(|incoming| Command::Deliver(Arc::new(incoming))))
         }
         News::Child(child) => {
-            let outcome = office.child_outcome(child).await;
+            let outcome = office.child_outcome(child).await?;
             Ok(outcome.map(|outcome| Command::ChildEnded { child, outcome }))
         }
     }

@@ -148,3 +148,48 @@ async fn the_stream_tells_what_changes() {
     }
     assert!(text.contains(&id) && text.contains("event: case") && text.contains("id: "), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_whose_parent_was_cancelled_before_a_kill_is_cancelled_after_it() {
+    let mut server = Server::new("");
+    server.start().await;
+    let child = "
+document: { dsl: '1.0.3', namespace: test, name: endless, version: '1.0.0' }
+do: [ { hear: { listen: { to: { one: { with: { type: never } } } } } } ]
+";
+    let parent = "
+document: { dsl: '1.0.3', namespace: test, name: over, version: '1.0.0' }
+do: [ { ask: { run: { workflow: { namespace: test, name: endless, version: '1.0.0' } } } } ]
+";
+    for yaml in [child, parent] {
+        assert_eq!(server.define(yaml).await.status, 201);
+    }
+    let mut parents = Vec::new();
+    for _ in 0..20 {
+        parents.push(server.submit("test/over", &json!({})).await);
+    }
+    until("all children", || async {
+        (server.list("/v1/cases?workflow=test/endless").await.len() == 20).then_some(())
+    })
+    .await;
+    let mut cancels = tokio::task::JoinSet::new();
+    for id in parents {
+        let asked = server.client.post(server.url(&format!("/v1/cases/{id}/cancel"))).send();
+        cancels.spawn(async move { asked.await.is_ok_and(|a| a.status() == 200).then_some(id) });
+    }
+    let first = cancels.join_next().await.expect("a cancel").expect("an answer");
+    server.kill().await;
+    let mut cancelled: Vec<String> = cancels.join_all().await.into_iter().flatten().collect();
+    cancelled.extend(first);
+    server.start().await;
+    until("their children are cancelled with them", || async {
+        for id in &cancelled {
+            if server.get(&format!("/v1/cases/{id}")).await.json["phase"] != "cancelled" {
+                return None;
+            }
+        }
+        let living = server.list("/v1/cases?workflow=test/endless&phase=waiting").await.len();
+        (living <= 20 - cancelled.len()).then_some(())
+    })
+    .await;
+}

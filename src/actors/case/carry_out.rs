@@ -148,6 +148,8 @@ impl Live {
             }
         };
         if made.decided.events.is_empty() {
+            // what was committed long ago and is owed still, as a child to be cancelled
+            self.dispatch(me, made.decided.effects, made.permits, Instant::now());
             return Ok(Tried::Told(self.told(false)?));
         }
         self.commit(me, made, meta).await
