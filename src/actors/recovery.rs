@@ -18,6 +18,9 @@ use crate::domain::time::Timestamp;
 /// Cases read in one go.
 const PAGE: usize = 500;
 
+/// After which what is owed is read again, where it could not be.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Milliseconds within which two unclean ends make the start careful.
 const CLOSE: i64 = 60_000;
 
@@ -125,8 +128,11 @@ pub async fn recover(office: Arc<Office>) {
         let page = match office.views.owing(last, PAGE) {
             Ok(page) => page,
             Err(error) => {
-                tracing::error!(%error, "what is owed cannot be read");
-                return;
+                // the views are made anew, and have it then
+                tracing::error!(%error, "what is owed cannot be read; it is read again");
+                tokio::time::sleep(AGAIN).await;
+                last = None;
+                continue;
             }
         };
         let Some(newest) = page.last() else { break };

@@ -35,7 +35,7 @@ pub enum At {
 /// A case's actor.
 pub struct Live {
     pub actor: ActorRef<CaseMsg>,
-    /// Messages sent to it from here.
+    /// Messages sent to it from here, without results.
     pub sent: u64,
     pub place: Option<Place>,
 }
@@ -113,9 +113,11 @@ fn is_same_wake(one: &Tell, other: &Tell) -> bool {
 impl Live {
     /// Sends it a message.
     pub fn cast(&mut self, message: CaseMsg) -> Result<(), CaseMsg> {
+        // results reach the actor directly as well: neither it nor this counts them
+        let counts = !matches!(message, CaseMsg::Result { .. });
         match self.actor.cast(message) {
             Ok(()) => {
-                self.sent += 1;
+                self.sent += u64::from(counts);
                 Ok(())
             }
             Err(ractor::MessagingErr::SendErr(message)) => Err(message),

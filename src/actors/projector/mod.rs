@@ -22,7 +22,7 @@ use super::office::Office;
 use crate::domain::ids::EntityKind;
 use crate::store::journal::{Journal, RecordCursor};
 use crate::store::note::Note;
-use crate::store::notes::{Content, Taken};
+use crate::store::notes::{Committed, Content, Taken};
 use crate::store::record;
 use crate::store::views::events::KEPT;
 use crate::store::views::{TableError, Views};
@@ -200,6 +200,11 @@ fn project(
     }
     if position < after {
         // the tail was cut, or the projector crashed between taking and writing
+        return catch_up(office, views, handle);
+    }
+    let is_case = |item: &Committed<Note>| item.entity.kind == EntityKind::Case;
+    if items.iter().any(|item| is_case(item) && matches!(item.content, Content::Record(_))) {
+        // a case's record without a note, as after an outcome that was unknown, is folded
         return catch_up(office, views, handle);
     }
     let mut shapes = Shapes::load(views)?;

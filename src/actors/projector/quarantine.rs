@@ -45,7 +45,8 @@ impl Rows<'_> {
         let views = self.views;
         match read(events) {
             Some(Quarantined::Taken(reason)) => {
-                let Some(mut summary) = views.case(case)? else { return Ok(()) };
+                let known = views.case(case)?;
+                let mut summary = known.unwrap_or_else(|| Summary::unreadable(case, header.at));
                 show(&mut summary, reason.as_str().into());
                 views.put_case(&summary)?;
                 let dead = DeadLetter {

@@ -38,13 +38,20 @@ impl Files {
         let fjall = folder.join("fjall");
         let (files, cut) = match Self::start(&fjall) {
             Ok(files) => (files, None),
-            Err(OpenError::Damaged { torn: true, folder, error }) => {
+            // without a mark nobody knows what was promised: then nothing is cut off
+            Err(OpenError::Damaged { torn: true, folder, error }) if promised.is_some() => {
                 let found = torn::find(&fjall).map_err(io)?;
                 let Some(found) = found else {
                     return Err(OpenError::Damaged { torn: true, folder, error });
                 };
                 let cut = found.cut().map_err(io)?;
-                (Self::start(&fjall)?, Some(cut))
+                match Self::start(&fjall) {
+                    Ok(files) => (files, Some(cut)),
+                    Err(error) => {
+                        cut.put_back().map_err(io)?;
+                        return Err(error);
+                    }
+                }
             }
             Err(error) => return Err(error),
         };

@@ -228,3 +228,15 @@ async fn a_damaged_journal_stops_the_start() {
     let text = refused(folder.path()).to_string();
     assert!(text.contains("backup"), "{text}");
 }
+
+#[tokio::test]
+async fn without_a_mark_nothing_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, bytes, begins, _) = with_a_commit_of_three(folder.path()).await;
+    let mut torn = bytes.clone();
+    torn[begins + 1500..begins + 2000].fill(0);
+    std::fs::write(&path, &torn).unwrap();
+    std::fs::remove_file(folder.path().join("mark")).unwrap();
+    assert!(matches!(refused(folder.path()), OpenError::Damaged { .. }));
+    assert_eq!(written(&path), torn, "it is left as it was");
+}
