@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::intake::LAGGING;
 use super::office::Office;
 use crate::domain::case::command::{Health, Incoming, Outcome};
 use crate::domain::case::problem::{Problem, Standard};
@@ -28,6 +29,9 @@ impl Office {
     pub async fn store_events(&self, events: &[CloudEvent], by: By) -> Result<usize, String> {
         if let Some(refusal) = self.intake.refusal() {
             return Err(refusal.to_owned());
+        }
+        if self.views_lag() {
+            return Err(LAGGING.to_owned());
         }
         for _ in 0..TRIES {
             let mut appends: Vec<EventAppend> = Vec::with_capacity(events.len());

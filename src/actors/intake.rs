@@ -26,6 +26,9 @@ use crate::store::record::By;
 /// How far the views may lag behind before nothing more is let in.
 const LAG_MAX: Duration = Duration::from_secs(5);
 
+/// What is said then.
+pub const LAGGING: &str = "the views lag behind";
+
 /// What the intake knows of the room that is left.
 pub struct Intake {
     pending_max: usize,
@@ -160,11 +163,16 @@ impl Office {
         if self.intake.pending() >= self.intake.pending_max {
             return Err(SubmitError::Busy("too many cases wait to be started"));
         }
-        let lag = self.journal.notes().waiting_since().map(|since| since.elapsed());
-        if lag.is_some_and(|lag| lag > LAG_MAX) {
-            return Err(SubmitError::Busy("the views lag behind"));
+        if self.views_lag() {
+            return Err(SubmitError::Busy(LAGGING));
         }
         Ok(())
+    }
+
+    /// Whether the views are so far behind that nothing more is let in.
+    pub fn views_lag(&self) -> bool {
+        let lag = self.journal.notes().waiting_since().map(|since| since.elapsed());
+        lag.is_some_and(|lag| lag > LAG_MAX)
     }
 
     async fn definition(&self, id: &DefinitionId) -> Result<Arc<Definition>, SubmitError> {
@@ -267,7 +275,7 @@ impl Office {
     pub async fn cancel_child(self: &Arc<Self>, parent: CaseId, child: CaseId) {
         let reason = format!("its parent {parent} does not want it any more");
         // a "no" means that it has ended; one that never began has ended as well
-        let told = self.tell(child, Command::Cancel { reason }, Meta::engine()).await;
+        let told = self.tell_at(child, Command::Cancel { reason }, Meta::engine(), None).await;
         let outcome = match told {
             Err(TellError::NotFound) => Some(ChildOutcome::Cancelled),
             // one that cannot be read now is cancelled again when the parent is woken
@@ -276,7 +284,7 @@ impl Office {
         };
         if let Some(outcome) = outcome {
             let ended = Command::ChildEnded { child, outcome };
-            let _ = self.tell(parent, ended, Meta::engine()).await;
+            let _ = self.tell_at(parent, ended, Meta::engine(), None).await;
         }
     }
 

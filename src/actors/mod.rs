@@ -14,14 +14,16 @@
 //!
 //! | edge | bound | at the bound |
 //! |---|---|---|
-//! | API → case | requests let in by the API | 429 |
+//! | API → case | 64 clients for each case | 429 |
 //! | intake → new case | places, `[cases] live_max` | accepted, pending |
 //! | intake → pending | `[cases] pending_max` | 429 with Retry-After |
-//! | timers, waker, breaker, recovery → case | places | they wait for one |
+//! | timers, waker, breaker, recovery → case | places; in a careful start one at a time | they wait |
+//! | anybody → case without an actor | its slot's queue: clients as above, each wake once | |
 //! | courier → case | one result for each attempt in flight | permits of the services |
 //! | case → courier | a pool for each kind of effect | an effect that leaves too late is not sent |
 //! | case → committer | one append for each live case | the case waits |
-//! | committer → projector | the tail, 50,000 entities | it is cut; the projector reads the journal |
+//! | committer → projector | notes of 50,000 entities, 64 MiB of records | they are dropped; the projector reads the journal |
+//! | events from outside → committer | views that lag 5 s | 503 |
 //! | projector → feed | a ring of 4,096 changes | followers are told to start over |
 //! | case → evaluator | 64 jobs | the case waits |
 //! | gate → breaker | one `Look` until it has looked | |

@@ -14,6 +14,7 @@ use super::office::Office;
 use crate::domain::case::command::Command;
 use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
+use crate::store::views::TableError;
 
 /// Cases read in one go.
 const PAGE: usize = 500;
@@ -51,7 +52,8 @@ impl Runs {
     pub fn start(&mut self, now: Timestamp) -> Start {
         let mut culprit = None;
         if !std::mem::replace(&mut self.clean, false) {
-            self.unclean.retain(|at| now.since(*at) < CLOSE);
+            // one from the future is of a clock that was set
+            self.unclean.retain(|at| (0..CLOSE).contains(&now.since(*at)));
             self.unclean.push(now);
             let noted = self.noted.take();
             if noted.is_some() && noted == self.suspect {
@@ -122,26 +124,15 @@ impl RunFile {
 pub async fn recover(office: Arc<Office>) {
     let careful = office.care.is_taken();
     let over = tokio::time::Instant::now() + Duration::from_millis(CLOSE.unsigned_abs());
-    let mut last = None;
-    let mut woken = 0;
-    loop {
-        let page = match office.views.owing(last, PAGE) {
-            Ok(page) => page,
-            Err(error) => {
-                // the views are made anew, and have it then
-                tracing::error!(%error, "what is owed cannot be read; it is read again");
-                tokio::time::sleep(AGAIN).await;
-                last = None;
-                continue;
-            }
-        };
-        let Some(newest) = page.last() else { break };
-        last = Some(*newest);
-        for case in page {
-            woken += 1;
-            office.wake_soon(case, Command::Recover).await;
+    let woken = loop {
+        match wake_all(&office).await {
+            Ok(Some(woken)) => break woken,
+            // they were made anew meanwhile, and had not all yet
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "what is owed cannot be read; it is read again"),
         }
-    }
+        tokio::time::sleep(AGAIN).await;
+    };
     if woken > 0 {
         tracing::info!(cases = woken, careful, "cases that owed something are woken");
     }
@@ -150,6 +141,22 @@ pub async fn recover(office: Arc<Office>) {
         office.care.is_over();
         tracing::info!("the careful start is over");
     }
+}
+
+/// Wakes what the views say is owed. How many; none: they were not the same, or not complete, throughout.
+async fn wake_all(office: &Arc<Office>) -> Result<Option<usize>, TableError> {
+    let (generation, mut last, mut woken) = (office.views.generation(), None, 0);
+    loop {
+        let page = office.views.owing(last, PAGE)?;
+        let Some(newest) = page.last() else { break };
+        last = Some(*newest);
+        for case in page {
+            woken += 1;
+            office.wake_soon(case, Command::Recover).await;
+        }
+    }
+    let same = office.views.generation() == generation && office.views.progress().is_none();
+    Ok(same.then_some(woken))
 }
 
 #[cfg(test)]

@@ -10,14 +10,16 @@ use super::engine::{Engine, Parts, Running};
 use super::handles::{By, CaseError, Handle, Meta, Submitted};
 use crate::clock::Clock;
 use crate::domain::case::command::{Command, Outcome};
+use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
 use crate::domain::data::Data;
-use crate::domain::ids::CaseId;
+use crate::domain::ids::{CaseId, Entity};
 use crate::domain::workflow::model::TaskId;
 use crate::domain::workflow::source::Format;
 use crate::effects::http::Http;
 use crate::store::embedded::EmbeddedJournal;
-use crate::store::journal::Journal;
+use crate::store::journal::{Append, Appended, Journal};
+use crate::store::record::{self, Header};
 use crate::store::snapshots::Snapshots;
 use crate::store::views::Views;
 
@@ -143,4 +145,61 @@ async fn a_crash_touches_no_other_case_and_ends_in_quarantine() {
     let missing = handle.case(CaseId::default()).await.map(|_| ());
     assert!(matches!(missing, Err(CaseError::NotFound)));
     world.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_comes_late_keeps_no_actor_alive() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world(folder.path()).await;
+    let case = submit(&world.handle).await;
+    let office = world.handle.office();
+    let (task, iteration, attempt) = (TaskId(0), 7, 1);
+    let outcome = Box::new(Outcome::Prepared);
+    // through the registry, as where the actor that began the call has left
+    office.cases.tell(office, case, None, CaseMsg::Result { task, iteration, attempt, outcome });
+    until("it leaves", || office.cases.tell_live(case, CaseMsg::Projected(0)).is_err()).await;
+    world.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_without_a_note_reaches_the_views() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world(folder.path()).await;
+    let case = submit(&world.handle).await;
+    let (office, entity) = (world.handle.office(), Entity::from(case));
+    until("it is at rest", || office.cases.tell_live(case, CaseMsg::Projected(0)).is_err()).await;
+    let last = office.journal.last(entity).await.expect("a read").expect("a record");
+    let header = Header::following(Some(&last.record), entity, office.clock.now(), By::engine());
+    let header = header.expect("a header");
+    let record = record::encode(&header, br#"[["status",{"status":"Seen"}]]"#).into();
+    let (fence, first) = (Some(last.fence), header.version);
+    let appended = office.journal.append(Append { entity, fence, first, record, note: None }).await;
+    assert!(matches!(appended, Appended::Committed(_)), "{appended:?}");
+    until("its row says so", || {
+        let row = office.views.case(case).expect("views").expect("a row");
+        row.status.as_deref() == Some("Seen")
+    })
+    .await;
+    world.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_case_out_of_service_is_shown_in_views_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = world(folder.path()).await;
+    let case = submit(&first.handle).await;
+    first.handle.office().quarantine(case, "a test".into()).await;
+    first.running.stop().await;
+    drop(first.handle);
+    std::fs::remove_dir_all(folder.path().join("views")).expect("they were there");
+    let again = world(folder.path()).await;
+    let views = again.handle.views();
+    let row = views.case(case).expect("views").expect("a row");
+    assert_eq!(
+        (row.phase, row.wait.map(|w| w.kind)),
+        (Phase::Suspended, Some(WaitKind::Quarantine))
+    );
+    assert_eq!(row.definition.workflow(), "test/parked");
+    assert_eq!(views.count_open_dead_letters(), 1);
+    again.running.stop().await;
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Notify;
@@ -17,6 +18,9 @@ use crate::domain::time::Timestamp;
 
 /// Milliseconds that the memory looks ahead.
 const AHEAD: i64 = 60_000;
+
+/// After which the index is read again where it could not be.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Instants kept in memory at the most; the horizon comes nearer when there are more.
 const KEPT: usize = 50_000;
@@ -147,7 +151,16 @@ impl Actor for TimersActor {
         if timers.wants_more(now) {
             let (views, until) = (office.views.clone(), now.plus(AHEAD));
             let read = tokio::task::spawn_blocking(move || views.due(until, KEPT)).await?;
-            let instants = read?;
+            let instants = match read {
+                Ok(instants) => instants,
+                Err(error) => {
+                    // the views are made anew
+                    tracing::warn!(%error, "the index of instants cannot be read");
+                    tokio::time::sleep(AGAIN).await;
+                    myself.cast(TimersMsg::Look)?;
+                    return Ok(());
+                }
+            };
             let horizon = match instants.last() {
                 Some((at, _)) if instants.len() == KEPT => *at,
                 _ => until.plus(1),

@@ -5,6 +5,7 @@
 //! none. Cases are told side by side, each its own news in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -14,11 +15,14 @@ use super::case::TellError;
 use super::load::LoadError;
 use super::office::Office;
 use crate::domain::case::command::Command;
-use crate::domain::ids::CaseId;
+use crate::store::views::TableError;
 use crate::store::views::wakes::{News, Wake};
 
 /// Rows read in one go.
 const PAGE: usize = 500;
+
+/// After which what could not be read or told is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Cases told at the same time.
 const SIDE_BY_SIDE: usize = 64;
@@ -53,13 +57,19 @@ impl Actor for WakerActor {
     ) -> Result<(), ActorProcessingErr> {
         let mut projected = office.projected.subscribe();
         projected.mark_unchanged();
-        let wakes = office.views.wakes(PAGE)?;
+        let Some(wakes) = readable(office.views.wakes(PAGE)) else {
+            tokio::time::sleep(AGAIN).await;
+            myself.cast(WakerMsg::Look)?;
+            return Ok(());
+        };
         let full = wakes.len() == PAGE;
-        let by_case = by_case(wakes);
-        stream::iter(by_case)
-            .for_each_concurrent(SIDE_BY_SIDE, |wakes| tell(office.clone(), wakes))
-            .await;
-        if !full {
+        let all_told = stream::iter(by_case(wakes))
+            .map(|wakes| tell(office.clone(), wakes))
+            .buffer_unordered(SIDE_BY_SIDE)
+            .fold(true, |all, told| async move { all & told });
+        if !all_told.await {
+            tokio::time::sleep(AGAIN).await;
+        } else if !full {
             // an error means that the process is ending
             let _ = projected.changed().await;
         }
@@ -80,7 +90,9 @@ fn by_case(wakes: Vec<Wake>) -> Vec<Vec<Wake>> {
     grouped
 }
 
-async fn tell(office: Arc<Office>, wakes: Vec<Wake>) {
+/// Tells a case its news. False: some of it has to be told again.
+async fn tell(office: Arc<Office>, wakes: Vec<Wake>) -> bool {
+    let mut all = true;
     for wake in wakes {
         let done = match command(&office, wake.news).await {
             Ok(Some(command)) => was_told(office.wake(wake.case, command).await.err()),
@@ -93,7 +105,14 @@ async fn tell(office: Arc<Office>, wakes: Vec<Wake>) {
         if done && let Err(error) = office.views.remove_wake(&wake) {
             tracing::error!(%error, "a wake cannot be removed");
         }
+        all &= done;
     }
+    all
+}
+
+/// What the views hold; none: they are damaged, and are made anew.
+fn readable<T>(read: Result<T, TableError>) -> Option<T> {
+    read.inspect_err(|error| tracing::warn!(%error, "who is to be woken cannot be read")).ok()
 }
 
 async fn command(office: &Arc<Office>, news: News) -> Result<Option<Command>, LoadError> {
@@ -145,7 +164,11 @@ impl Actor for StarterActor {
     ) -> Result<(), ActorProcessingErr> {
         let mut projected = office.projected.subscribe();
         projected.mark_unchanged();
-        let pending: Vec<CaseId> = office.views.pending(PAGE)?;
+        let Some(pending) = readable(office.views.pending(PAGE)) else {
+            tokio::time::sleep(AGAIN).await;
+            myself.cast(StarterMsg::Look)?;
+            return Ok(());
+        };
         stream::iter(pending)
             .for_each_concurrent(SIDE_BY_SIDE, |case| {
                 let office = office.clone();

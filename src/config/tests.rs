@@ -1,3 +1,5 @@
+//! The configuration: what it is by default, and how what is wrong with it is said.
+
 use super::services::Services;
 use super::*;
 

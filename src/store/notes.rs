@@ -19,6 +19,9 @@ use crate::domain::ids::Entity;
 /// Entities that wait at the most.
 const QUEUE_MAX: usize = 50_000;
 
+/// Bytes of records that wait at the most.
+const BYTES_MAX: usize = 64 << 20;
+
 /// A note that can take an older one of the same entity into itself.
 pub trait Absorb {
     /// Takes in what an older note says that this one does not.
@@ -67,6 +70,8 @@ struct Queue<N> {
     after: RecordCursor,
     through: RecordCursor,
     hash: Hash,
+    /// Bytes of the records among the items.
+    bytes: usize,
     since: Option<Instant>,
 }
 
@@ -79,6 +84,7 @@ impl<N: Absorb> Notes<N> {
             after: place,
             through: place,
             hash: [0; 16],
+            bytes: 0,
             since: None,
         };
         Self { queue: Mutex::new(queue), arrived: Notify::new() }
@@ -87,8 +93,10 @@ impl<N: Absorb> Notes<N> {
     /// Adds what one commit brought; `hash` is of its last record.
     pub fn push(&self, committed: Vec<Committed<N>>, hash: Hash) {
         let mut queue = self.lock();
-        if queue.items.len() + committed.len() > QUEUE_MAX {
+        queue.bytes += committed.iter().map(Committed::bytes).sum::<usize>();
+        if queue.items.len() + committed.len() > QUEUE_MAX || queue.bytes > BYTES_MAX {
             queue.items.clear();
+            queue.bytes = 0;
             queue.noted.clear();
             queue.after = queue.through;
         }
@@ -116,6 +124,7 @@ impl<N: Absorb> Notes<N> {
         let mut queue = self.lock();
         let since = queue.since.take()?;
         queue.noted.clear();
+        queue.bytes = 0;
         let mut items = std::mem::take(&mut queue.items);
         let (after, through, hash) = (queue.after, queue.through, queue.hash);
         queue.after = through;
@@ -131,6 +140,15 @@ impl<N: Absorb> Notes<N> {
 
     fn lock(&self) -> MutexGuard<'_, Queue<N>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<N> Committed<N> {
+    fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Record(record) => record.len(),
+            Content::Note(_) => 0,
+        }
     }
 }
 
@@ -202,5 +220,18 @@ mod tests {
         let (after, through) = (taken.after.0, taken.through.0);
         assert_eq!((after, through), (QUEUE_MAX as u64, QUEUE_MAX as u64 + 1));
         assert_eq!(taken.items.len(), 1);
+    }
+
+    #[test]
+    fn so_are_too_many_bytes() {
+        let notes: Notes<Vec<u64>> = Notes::behind(RecordCursor(0));
+        let record = Bytes::from(vec![0; BYTES_MAX / 4]);
+        for position in 1..=6 {
+            let mut one = noted(position, position as u8);
+            one.content = Content::Record(record.clone());
+            notes.push(vec![one], [0; 16]);
+        }
+        let taken = notes.try_take().unwrap();
+        assert_eq!((taken.after, taken.items.len()), (RecordCursor(4), 2));
     }
 }

@@ -9,7 +9,7 @@ use caseworker::sim::mailbox::Mailbox;
 use caseworker::sim::{FaultsChange, Party, crm};
 use serde_json::{Value, json};
 
-use crate::server::{Server, free_port, until};
+use crate::server::{PATIENCE, Server, free_port, until, until_within};
 
 const ORDERS: usize = 200;
 
@@ -43,11 +43,12 @@ async fn world() -> World {
 /// Waits until every order has completed; tells of one that has not.
 async fn all_are_through(server: &Server) {
     let open = "/v1/cases?phase=pending,running,waiting,suspended,faulted,cancelled&limit=500";
-    for _ in 0..3000 {
-        if server.list("/v1/cases?phase=completed&limit=500").await.len() == ORDERS {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let through = until_within(PATIENCE, || async {
+        let completed = server.list("/v1/cases?phase=completed&limit=500").await.len();
+        (completed == ORDERS).then_some(())
+    });
+    if through.await.is_some() {
+        return;
     }
     let left = server.list(open).await;
     let one = left[0]["id"].as_str().unwrap();

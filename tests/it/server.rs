@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// How long a condition may take to hold.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct Server {
     folder: TempDir,
@@ -220,7 +220,8 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl FnMu
     found.unwrap_or_else(|| panic!("in vain: {what}"))
 }
 
-async fn until_within<T, F: Future<Output = Option<T>>>(
+/// The same, for no longer than this.
+pub async fn until_within<T, F: Future<Output = Option<T>>>(
     patience: Duration,
     mut look: impl FnMut() -> F,
 ) -> Option<T> {

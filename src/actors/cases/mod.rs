@@ -128,11 +128,18 @@ impl Cases {
         place: Option<Place>,
         messages: Vec<CaseMsg>,
     ) {
-        let Some(mut live) = self.spawn(office, case, place, None) else { return };
+        let Some(mut live) = self.spawn(office, case, place, None) else {
+            shard.remove(&case);
+            return;
+        };
         for message in messages {
             let _ = live.cast(message);
         }
-        shard.insert(case, Slot::new(At::Live(live)));
+        match shard.get_mut(&case) {
+            // who waits there waits on
+            Some(slot) => slot.at = At::Live(live),
+            None => drop(shard.insert(case, Slot::new(At::Live(live)))),
+        }
     }
 
     /// Takes the slot of a case that is about to begin, before anything of it is decided: whoever
@@ -150,6 +157,8 @@ impl Cases {
     fn begun(&self, office: &Arc<Office>, case: CaseId, place: Place, begun: Committed) {
         let mut shard = self.shard(case);
         let Some(mut live) = self.spawn(office, case, Some(place), Some(Box::new(begun))) else {
+            // the process is ending: who has queued is told so
+            shard.remove(&case);
             return;
         };
         // the message that it sends to itself
@@ -167,7 +176,9 @@ impl Cases {
     fn give_up(&self, office: &Arc<Office>, case: CaseId) {
         let mut shard = self.shard(case);
         let messages = take_queue(&mut shard, case);
-        if !messages.is_empty() {
+        if messages.is_empty() {
+            shard.remove(&case);
+        } else {
             self.live(&mut shard, office, case, None, messages);
         }
     }
@@ -175,13 +186,21 @@ impl Cases {
     /// A crashed case begins again, with whoever has queued meanwhile.
     pub fn begin_again(&self, office: &Arc<Office>, case: CaseId, place: Option<Place>) {
         let mut shard = self.shard(case);
-        let messages = take_queue(&mut shard, case);
+        if !shard.get(&case).is_some_and(|slot| matches!(slot.at, At::Held(_))) {
+            return;
+        }
+        // it looks at once whether it has anything to do
+        let mut messages = vec![CaseMsg::Projected(0)];
+        messages.extend(take_queue(&mut shard, case));
         self.live(&mut shard, office, case, place, messages);
     }
 
     /// A crashed case does not begin again: who has queued finds out why.
     pub fn end_here(&self, case: CaseId) {
-        take_queue(&mut self.shard(case), case);
+        let mut shard = self.shard(case);
+        if shard.get(&case).is_some_and(|slot| matches!(slot.at, At::Held(_))) {
+            shard.remove(&case);
+        }
     }
 
     fn spawn(
@@ -271,15 +290,11 @@ impl Cases {
     }
 }
 
-/// Takes what has queued for a case, which is nobody's then.
+/// Takes what has queued for a case; its slot stays, so that who waits is still counted.
 fn take_queue(shard: &mut HashMap<CaseId, Slot>, case: CaseId) -> Vec<CaseMsg> {
-    match shard.remove(&case) {
-        Some(Slot { at: At::Held(queue), .. }) => queue.into_messages(),
-        Some(live) => {
-            shard.insert(case, live);
-            Vec::new()
-        }
-        None => Vec::new(),
+    match shard.get_mut(&case).map(|slot| &mut slot.at) {
+        Some(At::Held(queue)) => std::mem::take(queue).into_messages(),
+        Some(At::Live(_)) | None => Vec::new(),
     }
 }
 

@@ -285,6 +285,8 @@ pub fn owes(state: &State) -> bool {
     owes |= state.detached.iter().any(|activation| {
         activation.call().is_some_and(|call| matches!(call.stage, Stage::Child { .. }))
     });
+    // a question that has to be begun for what an ended case has to undo
+    owes |= state.ended_at.is_some() && !state.detached.iter().all(idle_below);
     state.walk(&mut |activation| {
         owes |= activation.call().is_some_and(|call| {
             matches!(call.stage, Stage::InFlight { .. } | Stage::Preparing { .. })

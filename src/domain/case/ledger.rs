@@ -109,9 +109,9 @@ impl Entry {
         }
     }
 
-    /// It is known now that it was not done.
+    /// It is known now that it was not done: where no answer of it is left, a person says so.
     pub fn was_not_done(&mut self) {
-        if !self.is_done() {
+        if !self.is_done() || self.knowledge == Knowledge::Done(Kept::Gone) {
             self.knowledge = Knowledge::NotDone;
         }
     }

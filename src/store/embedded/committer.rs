@@ -18,6 +18,9 @@ use crate::store::record;
 /// Appends of one commit at the most; more bytes than this would only delay the answers.
 const BATCH_MAX: usize = 1024;
 
+/// Bytes after which a commit takes no more appends.
+const BATCH_BYTES: usize = 8 << 20;
+
 /// Entities whose last record is kept in memory; for others one look into the index answers.
 const KNOWN_MAX: usize = 16_384;
 
@@ -26,6 +29,15 @@ pub enum Request<N> {
     One(Append<Fence, N>, oneshot::Sender<Appended<Fence>>),
     /// All of them, or none.
     Several(Vec<Append<Fence, N>>, oneshot::Sender<Appended<Vec<Fence>>>),
+}
+
+impl<N> Request<N> {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::One(append, _) => append.record.len(),
+            Self::Several(appends, _) => appends.iter().map(|append| append.record.len()).sum(),
+        }
+    }
 }
 
 /// Whom to tell once the batch is durable.
@@ -62,9 +74,12 @@ impl<N: Absorb> Committer<N> {
     pub fn run(mut self, queue: &mpsc::Receiver<Request<N>>, on_failure: &dyn Fn(String)) {
         while let Ok(first) = queue.recv() {
             let mut requests = vec![first];
+            let mut bytes = requests[0].bytes();
             while requests.len() < BATCH_MAX
+                && bytes < BATCH_BYTES
                 && let Ok(next) = queue.try_recv()
             {
+                bytes += next.bytes();
                 requests.push(next);
             }
             if let Err(error) = self.commit(requests) {

@@ -1,6 +1,6 @@
 //! fjall's files: opened so that nothing that was promised is missing, and read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
@@ -36,52 +36,28 @@ impl Files {
         let mark_path = folder.join("mark");
         let (mark, promised) = Mark::open(&mark_path).map_err(io)?;
         let fjall = folder.join("fjall");
-        let (files, cut) = match Self::start(&fjall) {
-            Ok(files) => (files, None),
-            // without a mark nobody knows what was promised: then nothing is cut off
-            Err(OpenError::Damaged { torn: true, folder, error }) if promised.is_some() => {
-                let found = torn::find(&fjall).map_err(io)?;
-                let Some(found) = found else {
-                    return Err(OpenError::Damaged { torn: true, folder, error });
-                };
-                let cut = found.cut().map_err(io)?;
-                match Self::start(&fjall) {
-                    Ok(files) => (files, Some(cut)),
-                    Err(error) => {
-                        cut.put_back().map_err(io)?;
-                        return Err(error);
-                    }
-                }
-            }
-            Err(error) => return Err(error),
-        };
-        let kept = files.keeps(promised.as_ref(), folder, &mark_path);
-        match (kept, cut) {
-            (Ok(end), Some(cut)) => {
+        let files = match Self::start(&fjall) {
+            Ok(files) => files,
+            Err(OpenError::Damaged { torn: true, folder, error }) => {
+                let damaged = OpenError::Damaged { torn: true, folder, error };
+                let aside = cut_off(&fjall, promised.as_ref(), &mark_path, damaged)?;
                 tracing::warn!(
-                    end, aside = %cut.aside.display(),
+                    aside = %aside.display(),
                     "the journal's last batch was torn; it was promised to nobody, is copied aside \
                      and dropped"
                 );
-                Ok((files, mark, end))
+                Self::start(&fjall)?
             }
-            (Err(error), Some(cut)) => {
-                drop(files);
-                cut.put_back().map_err(io)?;
-                Err(error)
-            }
-            (Ok(end), None) => {
-                if promised.is_none() && end > 0 {
-                    tracing::warn!(
-                        mark = %mark_path.display(), end,
-                        "the mark is missing or damaged: whether the journal ends too early is not \
-                         known"
-                    );
-                }
-                Ok((files, mark, end))
-            }
-            (Err(error), None) => Err(error),
+            Err(error) => return Err(error),
+        };
+        let end = files.keeps(promised.as_ref(), folder, &mark_path)?;
+        if promised.is_none() && end > 0 {
+            tracing::warn!(
+                mark = %mark_path.display(), end,
+                "the mark is missing or damaged: whether the journal ends too early is not known"
+            );
         }
+        Ok((files, mark, end))
     }
 
     /// The position of the last record, where all that was promised is there.
@@ -102,13 +78,17 @@ impl Files {
         if found < *expected {
             return Err(OpenError::Short { folder, mark, found, expected: *expected });
         }
-        // one that cannot be read is met when its entity is
-        if let (Some(hash), Ok(Some(there))) = (hash, self.at(*expected))
-            && record::hash(&there) != *hash
-        {
-            return Err(OpenError::Other { folder, mark, position: *expected });
+        match (self.at(*expected), hash) {
+            (Ok(Some(there)), Some(hash)) if record::hash(&there) != *hash => {
+                Err(OpenError::Other { folder, mark, position: *expected })
+            }
+            (Ok(None), _) => {
+                let error = format!("the record at position {expected} is missing");
+                Err(OpenError::Damaged { folder, error, torn: false })
+            }
+            // one that cannot be read is met when its entity is
+            (Ok(Some(_)) | Err(_), _) => Ok(found),
         }
-        Ok(found)
     }
 
     fn start(folder: &Path) -> Result<Self, OpenError> {
@@ -238,11 +218,10 @@ impl Files {
         for position in after.0 + 1..=last {
             match self.at(position) {
                 Ok(Some(record)) => tail.records.push((RecordCursor(position), record)),
-                Ok(None) => {}
-                Err(error) if error.damaged => {
+                Err(error) if !error.damaged => return Err(error),
+                Ok(None) | Err(_) => {
                     tail.lost.push(Lost { at: RecordCursor(position), entity: None });
                 }
-                Err(error) => return Err(error),
             }
         }
         self.name(&mut tail.lost);
@@ -254,11 +233,12 @@ impl Files {
         if lost.is_empty() {
             return;
         }
+        // they are in order
         for entry in self.index.iter() {
             let Ok((key, position)) = entry.into_inner() else { continue };
-            let position = keys::position_of(&position).map(RecordCursor);
-            if let Some(one) = lost.iter_mut().find(|one| Some(one.at) == position) {
-                one.entity = keys::entity_of(&key);
+            let Some(position) = keys::position_of(&position).map(RecordCursor) else { continue };
+            if let Ok(place) = lost.binary_search_by_key(&position, |one| one.at) {
+                lost[place].entity = keys::entity_of(&key);
             }
         }
     }
@@ -284,6 +264,26 @@ impl Files {
     fn at(&self, position: u64) -> Result<Option<Vec<u8>>, ReadError> {
         let record = self.records.get(keys::position(position))?;
         Ok(record.map(|record| record.to_vec()))
+    }
+}
+
+/// Cuts a torn end off, where what is left has all that was promised. Where it was copied to.
+fn cut_off(
+    fjall: &Path,
+    promised: Option<&Promised>,
+    mark: &Path,
+    damaged: OpenError,
+) -> Result<PathBuf, OpenError> {
+    let io = |error| OpenError::Io { folder: fjall.to_owned(), error };
+    let (Some(torn), Some(promised)) = (torn::find(fjall).map_err(io)?, promised) else {
+        // without a mark nobody knows what was promised
+        return Err(damaged);
+    };
+    let (folder, mark, expected) = (fjall.to_owned(), mark.to_owned(), promised.position);
+    match torn.reaches {
+        Some(reaches) if reaches >= expected && !torn.more => torn.cut().map_err(io),
+        Some(found) if found < expected => Err(OpenError::Short { folder, mark, found, expected }),
+        Some(_) | None => Err(damaged),
     }
 }
 

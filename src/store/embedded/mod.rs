@@ -11,6 +11,7 @@ mod mark;
 mod tests;
 mod torn;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,7 +68,13 @@ impl<N: Absorb + Send + 'static> EmbeddedJournal<N> {
         let committer = Committer::new(files.clone(), mark, end + 1, notes.clone());
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || committer.run(&queue, &on_failure))
+            .spawn(move || {
+                // fjall's own assertions are failures like any other
+                let run = AssertUnwindSafe(|| committer.run(&queue, &on_failure));
+                if catch_unwind(run).is_err() {
+                    on_failure("the committer panicked".to_owned());
+                }
+            })
             .map_err(|error| OpenError::Io { folder: folder.to_owned(), error })?;
         let shared = Shared {
             requests: Mutex::new(Some(requests)),

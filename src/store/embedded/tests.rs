@@ -230,6 +230,28 @@ async fn a_damaged_journal_stops_the_start() {
 }
 
 #[tokio::test]
+async fn damage_before_what_was_written_later_is_no_torn_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, bytes, begins, mark) = with_a_commit_of_three(folder.path()).await;
+    let journal = open(folder.path());
+    let next = append(&journal, entity(1), 5).await;
+    assert!(matches!(journal.append(next).await, Appended::Committed(_)));
+    journal.close().await;
+    drop(journal);
+    // as after a power cut that took the last writes of the mark, which nobody syncs
+    std::fs::write(folder.path().join("mark"), &mark).unwrap();
+    let mut damaged = written(&path);
+    assert!(damaged.len() > bytes.len());
+    damaged[begins + 1500] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(refused(folder.path()), OpenError::Damaged { .. }));
+        assert_eq!(written(&path), damaged, "it is left as it was");
+        assert_eq!(copied_aside(folder.path()), 0);
+    }
+}
+
+#[tokio::test]
 async fn without_a_mark_nothing_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let (path, bytes, begins, _) = with_a_commit_of_three(folder.path()).await;

@@ -13,71 +13,67 @@
 //! All numbers are little-endian, as fjall 3.1.13 writes them (`journal/entry.rs` there).
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
+
+use crate::store::keys;
 
 const START: u8 = 1;
 const ITEM: u8 = 2;
 const END: u8 = 3;
 const CLEAR: u8 = 4;
 
-/// What is left behind the last whole batch.
+/// The newest of fjall's journal files, which is not whole to its end.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Torn {
     pub path: PathBuf,
     /// Bytes of the file that are whole.
     pub whole: u64,
+    /// Position of the last record in them, as the index has it; none: they hold none.
+    pub reaches: Option<u64>,
+    /// Whole batches lie behind what is not whole: then it is damage in the middle, and no torn end,
+    /// since each batch is synced before the next begins.
+    pub more: bool,
 }
 
-/// What was cut off, and where it was put.
-pub struct Cut {
-    torn: Torn,
-    pub aside: PathBuf,
-}
-
-/// Looks where the newest file of fjall's journal stops being whole. None: there is no such file.
+/// Looks where the newest file stops being whole. None: there is no such file.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn find(folder: &Path) -> io::Result<Option<Torn>> {
     let Some(path) = newest_file(folder)? else { return Ok(None) };
-    let mut reader = BufReader::new(File::open(&path)?);
-    let mut whole = 0;
-    while let Some(length) = batch(&mut reader)? {
-        whole += length;
+    let bytes = std::fs::read(&path)?;
+    let (mut whole, mut reaches) = (0, None);
+    while let Some(batch) = Batch::at(&bytes[whole..]) {
+        whole += batch.length;
+        reaches = reaches.max(batch.position);
     }
-    Ok(Some(Torn { path, whole }))
+    // a batch that begins right here is the one that is not whole
+    let behind = bytes.get(whole + 1..).unwrap_or_default();
+    let starts = behind.iter().enumerate().filter(|(_, byte)| **byte == START);
+    let more = starts.map(|(at, _)| at).any(|at| Batch::at(&behind[at..]).is_some());
+    Ok(Some(Torn { path, whole: whole as u64, reaches, more }))
 }
 
 impl Torn {
-    /// Cuts it off, after copying the file aside.
+    /// Cuts off what is not whole, after copying the file aside. Where the copy is.
     ///
     /// # Errors
     /// When it cannot be copied or cut.
-    pub fn cut(self) -> io::Result<Cut> {
+    pub fn cut(&self) -> io::Result<PathBuf> {
         let name = format!("{}-{}.torn", stem(&self.path), self.whole);
         // not among fjall's own files
         let folder = self.path.parent().and_then(Path::parent).unwrap_or(Path::new("."));
         let aside = folder.join(name);
         std::fs::copy(&self.path, &aside)?;
         File::open(&aside)?.sync_all()?;
+        File::open(folder)?.sync_all()?;
         let file = File::options().write(true).open(&self.path)?;
         file.set_len(self.whole)?;
         file.sync_all()?;
-        Ok(Cut { torn: self, aside })
-    }
-}
-
-impl Cut {
-    /// Puts back what was cut off: it was more than may be lost.
-    ///
-    /// # Errors
-    /// When it cannot be copied back.
-    pub fn put_back(&self) -> io::Result<()> {
-        std::fs::copy(&self.aside, &self.torn.path)?;
-        std::fs::remove_file(&self.aside)
+        Ok(aside)
     }
 }
 
@@ -99,72 +95,75 @@ fn newest_file(folder: &Path) -> io::Result<Option<PathBuf>> {
     Ok(newest.map(|(_, path)| path))
 }
 
-/// The length of the next batch, if it is whole.
-fn batch(reader: &mut impl Read) -> io::Result<Option<u64>> {
-    let mut frames = Frames { reader, read: 0 };
-    let whole = frames.batch();
-    match whole {
-        Ok(true) => Ok(Some(frames.read)),
-        Ok(false) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
-    }
+/// A whole batch.
+struct Batch {
+    length: usize,
+    /// The highest position that it leads to.
+    position: Option<u64>,
 }
 
-struct Frames<'a, R> {
-    reader: &'a mut R,
-    read: u64,
-}
-
-impl<R: Read> Frames<'_, R> {
-    fn batch(&mut self) -> io::Result<bool> {
-        if self.bytes::<1>()? != [START] {
-            return Ok(false);
-        }
-        let items = u32::from_le_bytes(self.bytes()?);
-        self.bytes::<8>()?;
-        let mut sum = Xxh3::new();
+impl Batch {
+    /// The batch that these bytes begin with, if it is whole.
+    fn at(bytes: &[u8]) -> Option<Self> {
+        let mut frames = Frames { rest: bytes, sum: Xxh3::new(), position: None };
+        let [START] = frames.take::<1>()? else { return None };
+        let items = u32::from_le_bytes(frames.take()?);
+        frames.take::<8>()?;
         for _ in 0..items {
-            if !self.item(&mut sum)? {
-                return Ok(false);
-            }
+            frames.item()?;
         }
-        if self.bytes::<1>()? != [END] {
-            return Ok(false);
-        }
-        let expected = u64::from_le_bytes(self.bytes()?);
-        let trailer: [u8; 4] = self.bytes()?;
-        Ok(expected == sum.digest() && trailer.starts_with(b"FJL"))
+        let [END] = frames.take::<1>()? else { return None };
+        let expected = u64::from_le_bytes(frames.take()?);
+        let trailer: [u8; 4] = frames.take()?;
+        let whole = expected == frames.sum.digest() && trailer.starts_with(b"FJL");
+        let length = bytes.len() - frames.rest.len();
+        whole.then_some(Self { length, position: frames.position })
     }
+}
 
-    fn item(&mut self, sum: &mut Xxh3) -> io::Result<bool> {
-        let tag: [u8; 1] = self.bytes()?;
-        sum.update(&tag);
+struct Frames<'a> {
+    rest: &'a [u8],
+    sum: Xxh3,
+    position: Option<u64>,
+}
+
+impl<'a> Frames<'a> {
+    fn item(&mut self) -> Option<()> {
+        let tag: [u8; 1] = self.take()?;
+        self.sum.update(&tag);
         match tag[0] {
             ITEM => {
-                let head: [u8; 20] = self.bytes()?;
-                sum.update(&head);
-                let key = u16::from_le_bytes([head[10], head[11]]);
-                let value = u32::from_le_bytes([head[16], head[17], head[18], head[19]]);
-                let length = u64::from(key) + u64::from(value);
-                let mut rest = Vec::new();
-                let got = self.reader.by_ref().take(length).read_to_end(&mut rest)? as u64;
-                self.read += got;
-                sum.update(&rest);
-                Ok(got == length)
+                let head: [u8; 20] = self.take()?;
+                self.sum.update(&head);
+                let key = self.split(usize::from(u16::from_le_bytes([head[10], head[11]])))?;
+                let length = u32::from_le_bytes([head[16], head[17], head[18], head[19]]);
+                let value = self.split(usize::try_from(length).ok()?)?;
+                self.sum.update(key);
+                self.sum.update(value);
+                // the index leads from an entity and a version to a position
+                if keys::version_of(key).is_some() {
+                    self.position = self.position.max(keys::position_of(value));
+                }
+                Some(())
             }
             CLEAR => {
-                sum.update(&self.bytes::<8>()?);
-                Ok(true)
+                let keyspace = self.take::<8>()?;
+                self.sum.update(&keyspace);
+                Some(())
             }
-            _ => Ok(false),
+            _ => None,
         }
     }
 
-    fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        let mut bytes = [0; N];
-        self.reader.read_exact(&mut bytes)?;
-        self.read += N as u64;
-        Ok(bytes)
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+
+    fn split(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(taken)
     }
 }

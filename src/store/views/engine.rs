@@ -14,6 +14,9 @@ use super::TableError;
 /// Addresses set aside for the file, in bytes; the file is only as large as its content.
 const MAPS: [usize; 3] = [256 << 30, 16 << 30, 1 << 30];
 
+/// Bytes of a value at the most; anything longer is damage.
+const VALUE_MAX: usize = 1 << 20;
+
 /// Readers at the same time: one for each thread that may read.
 const READERS: u32 = 1024;
 
@@ -67,7 +70,7 @@ impl Engine {
     /// When the engine fails; so for all below.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, TableError> {
         let txn = self.env.read_txn()?;
-        Ok(self.rows.get(&txn, key)?.map(<[u8]>::to_vec))
+        self.rows.get(&txn, key)?.map(owned_value).transpose()
     }
 
     /// Rows from one bound to the other in order, at most so many. No read holds on to old pages for
@@ -80,7 +83,7 @@ impl Engine {
     ) -> Result<Vec<Row>, TableError> {
         let txn = self.env.read_txn()?;
         let rows = self.rows.range(&txn, &(from, to))?.take(most);
-        rows.map(|row| row.map(owned).map_err(TableError::from)).collect()
+        rows.map(|row| owned(row?)).collect()
     }
 
     /// The same from the end.
@@ -92,7 +95,7 @@ impl Engine {
     ) -> Result<Vec<Row>, TableError> {
         let txn = self.env.read_txn()?;
         let rows = self.rows.rev_range(&txn, &(from, to))?.take(most);
-        rows.map(|row| row.map(owned).map_err(TableError::from)).collect()
+        rows.map(|row| owned(row?)).collect()
     }
 
     /// How many rows there are, as the engine counts them.
@@ -111,7 +114,7 @@ impl Engine {
         let (mut found, mut before) = (0u64, Vec::new());
         for row in self.rows.iter(&txn)? {
             let (key, value) = row?;
-            if !whole(key, value) {
+            if value.len() > VALUE_MAX || !whole(key, value) {
                 return Err(TableError::new("a row is damaged"));
             }
             if found > 0 && key <= &before[..] {
@@ -150,8 +153,16 @@ impl Engine {
     }
 }
 
-fn owned((key, value): (&[u8], &[u8])) -> Row {
-    (key.to_vec(), value.to_vec())
+fn owned((key, value): (&[u8], &[u8])) -> Result<Row, TableError> {
+    Ok((key.to_vec(), owned_value(value)?))
+}
+
+/// Its length is looked at first: that of a damaged row may lead out of the file.
+fn owned_value(value: &[u8]) -> Result<Vec<u8>, TableError> {
+    match value.len() {
+        length if length <= VALUE_MAX => Ok(value.to_vec()),
+        length => Err(TableError::new(format!("a row of {length} bytes"))),
+    }
 }
 
 #[expect(unsafe_code, reason = "LMDB maps its file: see the two promises inside")]

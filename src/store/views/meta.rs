@@ -116,6 +116,11 @@ impl Place {
         self.home.join(self.meta.folder.to_string())
     }
 
+    /// How often another place took over.
+    pub fn generation(&self) -> u64 {
+        self.meta.folder
+    }
+
     /// All rows were looked at.
     ///
     /// # Errors

@@ -131,6 +131,11 @@ impl Views {
         self.counts.load(&self.table)
     }
 
+    /// Which views these are: another number once they were made anew.
+    pub fn generation(&self) -> u64 {
+        self.shared.place().generation()
+    }
+
     /// They have to be filled up to there before anybody concludes from them that there is none.
     pub fn fill_up_to(&self, goal: RecordCursor) {
         self.shared.goal.store(goal.0, Ordering::Release);

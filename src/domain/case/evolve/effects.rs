@@ -35,7 +35,7 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
         known.safe |= begun.safe;
         return;
     }
-    let variables = state.variables(definition, key.0);
+    let variables = used_variables(definition, state, key.0);
     let Some(activation) = state.find(definition, key.0, key.1) else { return };
     let entry = Entry {
         task: key.0,
@@ -53,6 +53,17 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
         fate: Fate::Wanted,
     };
     state.ledger.begin(entry);
+}
+
+/// The variables around a task that it names, for what is made of it later.
+fn used_variables(definition: &Definition, state: &State, task: TaskId) -> Vec<(Arc<str>, Data)> {
+    let mut variables = state.variables(definition, task);
+    if !variables.is_empty() {
+        let source = definition.source.pointer(&definition.task(task).pointer);
+        let source = source.map(ToString::to_string).unwrap_or_default();
+        variables.retain(|(name, _)| source.contains(&format!("${name}")));
+    }
+    variables
 }
 
 fn pinned(activation: &Activation, variables: Vec<(Arc<str>, Data)>) -> Pinned {

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::ledger::{cancel, started};
 use super::world::{World, done, failed, unknown};
-use crate::domain::case::command::{Command, Outcome};
+use crate::domain::case::command::{Command, Outcome, Verdict};
+use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 
@@ -108,4 +109,26 @@ fn an_undo_is_not_made_of_nothing() {
     }
     assert!(world.effects.is_empty(), "{:#?}", world.effects);
     assert_eq!(world.phase(), Phase::Suspended);
+}
+
+#[test]
+fn what_a_person_says_was_not_done_is_not_undone() {
+    let mut world = started(
+        "do: [{p: {call: http, with: {method: post, endpoint: 'http://a/'}, metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://a/{id}'}}, reconcile: {call: http, with: {method: get, endpoint: 'http://a/find'}, found: .found, output: .}}}}]\n",
+    );
+    world.tell(cancel());
+    world
+        .answer_next(Outcome::Unusable { error: Problem::new(Standard::Communication, "no JSON") });
+    assert_eq!(world.request(0).url, "http://a/find", "the undo needs its answer");
+    world.answer_next(done(json!({"found": false})));
+    let wait = world.shown_wait().map(|wait| wait.kind);
+    assert_eq!(wait, Some(WaitKind::Person), "{}", world.told());
+    world.tell(Command::Retry {
+        reason: "it is not there".to_owned(),
+        task: Some("/do/0/p".to_owned()),
+        outcome: Some(Verdict::Repeat),
+        output: None,
+    });
+    assert!(world.effects.is_empty(), "{:#?}", world.effects);
+    assert_eq!(world.phase(), Phase::Cancelled);
 }
