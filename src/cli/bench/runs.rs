@@ -97,16 +97,19 @@ pub async fn memory(bench: &Bench, world: &mut World, report: &mut Report) -> Re
     Ok(())
 }
 
-/// Parked cases.
+/// Parked cases: the server's own memory, and beside it what it has mapped.
 pub async fn parked(bench: &Bench, world: &mut World, report: &mut Report) -> Result<(), String> {
     world.start().await?;
     submit(world, "parked", 1000, bench.connections).await?;
     settle().await;
-    let before = world.resident()?;
+    let (before, own) = (world.resident()?, world.own_memory()?);
     submit(world, "parked", bench.parked, bench.connections).await?;
     parked_all(world).await?;
-    let each = (world.resident()? - before) * 1e6 / bench.parked as f64;
-    report.at_most("memory for each parked case", "B", &[each], 200.0);
+    let each = |now: f64, before: f64| (now - before) * 1e6 / bench.parked as f64;
+    let own = each(world.own_memory()?, own);
+    report.at_most("own memory for each parked case", "B", &[own], 200.0);
+    let resident = each(world.resident()?, before);
+    report.note("with mapped pages of the views", "B", &[resident]);
     world.stop().await?;
     let (mut ready, mut resident) = (Vec::new(), Vec::new());
     for _ in 0..bench.runs {

@@ -146,12 +146,21 @@ impl World {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Resident memory of the server, in MB.
+    /// Resident memory of the server, in MB: its own, and pages of files that the system can take back.
     pub fn resident(&self) -> Result<f64, String> {
+        self.memory("VmRSS:")
+    }
+
+    /// The server's own memory, in MB.
+    pub fn own_memory(&self) -> Result<f64, String> {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, name: &str) -> Result<f64, String> {
         let id = self.server.as_ref().and_then(Child::id).ok_or("the server does not run")?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status"));
         let status = status.map_err(|error| error.to_string())?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
         kib.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| "the memory is not known".to_owned())
     }
