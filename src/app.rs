@@ -74,8 +74,11 @@ impl App {
         let api = Api::new(handle.clone(), settings, telemetry::count());
         let door = Door::open(listener, api, connections)?;
         engine.fill().await?;
-        if let Some(folder) = &workflows {
-            register(&handle, folder).await?;
+        if let Some(folder) = &workflows
+            && let Err(wrong) = register(&handle, folder).await
+        {
+            engine.give_up().await;
+            return Err(wrong);
         }
         let running = engine.start().await?;
         tracing::info!(%address, "ready");

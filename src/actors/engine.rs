@@ -161,6 +161,13 @@ impl Engine {
         Handle::new(self.office.clone())
     }
 
+    /// Does not start after all: the files are closed in good order.
+    pub async fn give_up(self) {
+        if let Err(error) = close_files(&self.office).await {
+            tracing::warn!(error, "the files were not closed in good order");
+        }
+    }
+
     /// Starts the actors.
     ///
     /// # Errors
@@ -193,19 +200,20 @@ impl Running {
         }
         self.root.stop(None);
         let _ = tokio::time::timeout(Duration::from_millis(500), self.tree).await;
-        let (journal, views) = (self.office.journal.clone(), self.office.views.clone());
-        journal.close().await;
-        let closing = tokio::task::spawn_blocking(move || views.close());
-        match closing.await {
-            Ok(Ok(())) => {
-                if let Err(error) = self.office.care.end().await {
-                    tracing::warn!(%error, "the end of the run cannot be noted");
-                }
-            }
-            Ok(Err(error)) => tracing::warn!(%error, "the views were not closed"),
-            Err(error) => tracing::error!(%error, "the files were not closed"),
+        if let Err(error) = close_files(&self.office).await {
+            tracing::warn!(error, "the files were not closed in good order");
+        } else if let Err(error) = self.office.care.end().await {
+            tracing::warn!(%error, "the end of the run cannot be noted");
         }
     }
+}
+
+/// Closes the journal, then the views, so that the next start believes them.
+async fn close_files(office: &Office) -> Result<(), String> {
+    office.journal.close().await;
+    let views = office.views.clone();
+    let closed = tokio::task::spawn_blocking(move || views.close()).await;
+    closed.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }
 
 /// The services with their breakers in the states that the journal has of them.

@@ -35,7 +35,7 @@ struct World {
     _fatal: mpsc::UnboundedReceiver<String>,
 }
 
-async fn world(folder: &Path) -> World {
+async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
     // an error means that it is there already
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let journal = EmbeddedJournal::open(&folder.join("journal"), |error| panic!("{error}"))
@@ -63,6 +63,11 @@ async fn world(folder: &Path) -> World {
     });
     let engine = engine.await.expect("an engine");
     engine.fill().await.expect("views");
+    (engine, fatal)
+}
+
+async fn world(folder: &Path) -> World {
+    let (engine, fatal) = engine(folder).await;
     let handle = engine.handle();
     let registered = handle.register(PARKED.to_owned(), Format::Yaml, By::engine()).await;
     registered.expect("a definition");
@@ -202,4 +207,13 @@ async fn a_case_out_of_service_is_shown_in_views_made_anew() {
     assert_eq!(row.definition.workflow(), "test/parked");
     assert_eq!(views.count_open_dead_letters(), 1);
     again.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_is_given_up_leaves_the_views_in_good_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (engine, _fatal) = engine(folder.path()).await;
+    engine.give_up().await;
+    let meta = std::fs::read_to_string(folder.path().join("views/meta.json")).expect("it is there");
+    assert!(meta.contains(r#""clean":true"#), "{meta}");
 }

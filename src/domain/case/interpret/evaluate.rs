@@ -261,9 +261,11 @@ impl Interpreter<'_> {
         Place { task: Some(task.id), around, raw: Some(raw.clone()), ..Place::default() }
     }
 
-    /// The variables that a call beside the flow was begun with.
+    /// The variables that a call was begun with, where it is beside the flow, or may have been done and is
+    /// repeated as it was.
     fn pinned_variables(&self, key: Key) -> Vec<(Arc<str>, Data)> {
-        let entry = self.state.ledger.get(key).filter(|_| self.is_detached(key));
+        let as_it_was = self.is_detached(key) || self.is_unknown(key);
+        let entry = self.state.ledger.get(key).filter(|_| as_it_was);
         let pinned = entry.and_then(|entry| entry.pinned.as_ref());
         pinned.map(|pinned| pinned.variables.clone()).unwrap_or_default()
     }

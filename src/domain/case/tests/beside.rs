@@ -132,3 +132,27 @@ fn what_a_person_says_was_not_done_is_not_undone() {
     assert!(world.effects.is_empty(), "{:#?}", world.effects);
     assert_eq!(world.phase(), Phase::Cancelled);
 }
+
+#[test]
+fn what_may_have_been_done_is_repeated_with_the_variables_that_it_had() {
+    let mut world = started(
+        "do:
+  - t:
+      try:
+        - inner:
+            try: [{a: {call: http, with: {method: get, endpoint: 'http://a/'}}}]
+            catch: {do: [{b: {call: http, with: {method: post, endpoint: 'http://b/', body: {s: '${ $error.status }'}}}}]}
+      catch: {errors: {with: {status: 500}}, retry: {delay: PT1S, limit: {attempt: {count: 3}}}}
+",
+    );
+    world.answer_next(failed(418));
+    let first = world.request(0);
+    let key = world.effects[0].key.clone();
+    world.answer_next(failed(500));
+    world.pass_to_next();
+    assert_eq!(world.request(0).url, "http://a/", "{}", world.told());
+    world.answer_next(failed(419));
+    let again = world.request(0);
+    assert_eq!((&again.url, &world.effects[0].key), (&first.url, &key));
+    assert_eq!(again.body, first.body, "one key is one body");
+}
