@@ -5,14 +5,18 @@ use std::time::Instant;
 
 use caseworker::domain::ids::{Bits, CaseId, Entity};
 use caseworker::domain::time::Timestamp;
+use caseworker::store::commit_note::CommitNote;
 use caseworker::store::journal::{Append, Appended, Journal};
-use caseworker::store::note::Note;
 use caseworker::store::record::{self, By, Header, SCHEMA};
 use caseworker::store::{EngineFence, EngineJournal};
 
 const APPENDS: usize = 40_000;
 
-fn append(writer: usize, version: u64, fence: Option<EngineFence>) -> Append<EngineFence, Note> {
+fn append(
+    writer: usize,
+    version: u64,
+    fence: Option<EngineFence>,
+) -> Append<EngineFence, CommitNote> {
     let mut bits = [0; 16];
     bits[..8].copy_from_slice(&(writer as u64).to_be_bytes());
     let entity = Entity::from(CaseId(Bits(bits)));

@@ -9,9 +9,10 @@ use crate::clock::Clock;
 use crate::domain::ids::{Entity, EntityKind};
 use crate::domain::workflow::expr::meter::Limits;
 use crate::domain::workflow::fault::Fault;
+use crate::domain::workflow::location::Location;
 use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::domain::workflow::read::{Compiled, Surroundings, compile};
-use crate::domain::workflow::source::{Format, Place};
+use crate::domain::workflow::source::Format;
 use crate::store::EngineJournal;
 use crate::store::journal::{Append, Journal, LEFT_OPEN, ReadError, Settled, append_until_known};
 use crate::store::record::{self, By, Header};
@@ -247,7 +248,7 @@ pub fn compile_apart(
 }
 
 fn too_complex() -> Vec<Fault> {
-    vec![Fault::at(Place::default(), "", "the definition cannot be compiled", "simplify it")]
+    vec![Fault::at(Location::default(), "", "the definition cannot be compiled", "simplify it")]
 }
 
 fn insert(

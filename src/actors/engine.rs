@@ -10,25 +10,27 @@ use ractor::{ActorRef, ActorRuntime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::cabinet::{self, Cabinet};
-use super::care::Care;
-use super::cases::Cases;
-use super::courier::Courier;
-use super::definitions::{Around, Definitions};
-use super::evaluator::Evaluator;
-use super::feed::Feed;
-use super::handles::Handle;
-use super::intake::{Intake, random};
-use super::keeper::KeeperArgs;
-pub use super::keeper::free_bytes;
-use super::office::Office;
-use super::projector;
-use super::recovery::{RunFile, Start};
-use super::root::{RootActor, RootArgs, RootMsg};
-use super::services::{Served, Services};
-use super::timers::Timers;
-use super::under_way::UnderWay;
-use super::watches::Watches;
+pub use super::housekeeper::free_bytes;
+use crate::actors::cases::intake::Intake;
+use crate::actors::cases::registry::CaseRegistry;
+use crate::actors::cases::submit::random;
+use crate::actors::cases::watches::Watches;
+use crate::actors::context::Context;
+use crate::actors::definitions::{Around, Definitions};
+use crate::actors::effects::attempts::Attempts;
+use crate::actors::effects::call_resources::{self, CallResources};
+use crate::actors::effects::dispatcher::Dispatcher;
+use crate::actors::effects::evaluator::Evaluator;
+use crate::actors::handles::Handle;
+use crate::actors::housekeeper::HousekeeperArgs;
+use crate::actors::projection;
+use crate::actors::projection::feed::Feed;
+use crate::actors::recovery::careful_start::CarefulStart;
+use crate::actors::recovery::run_file::{RunFile, Start};
+use crate::actors::root::{RootActor, RootArgs, RootMsg};
+use crate::actors::services::handle::ServiceHandle;
+use crate::actors::services::registry::Services;
+use crate::actors::timers::near::Timers;
 use crate::clock::Clock;
 use crate::domain::ids::Entity;
 use crate::domain::service::circuit::Circuit;
@@ -69,15 +71,15 @@ pub struct Parts {
 
 /// The engine, built and not started.
 pub struct Engine {
-    office: Arc<Office>,
-    parts: KeeperArgs,
-    wanted: mpsc::UnboundedReceiver<Arc<Served>>,
+    context: Arc<Context>,
+    parts: HousekeeperArgs,
+    wanted: mpsc::UnboundedReceiver<Arc<ServiceHandle>>,
     fatal: mpsc::UnboundedSender<String>,
 }
 
 /// The engine while it runs.
 pub struct Running {
-    office: Arc<Office>,
+    context: Arc<Context>,
     root: ActorRef<RootMsg>,
     tree: tokio::task::JoinHandle<()>,
 }
@@ -100,12 +102,20 @@ impl Engine {
         let around = Around {
             serves: Box::new(move |host| hosts.iter().any(|h| h == host)),
             has_secret: Box::new(move |name| {
-                secrets.as_deref().is_some_and(|folder| cabinet::secret(folder, name).is_some())
+                secrets
+                    .as_deref()
+                    .is_some_and(|folder| call_resources::secret(folder, name).is_some())
             }),
         };
+        let services = Arc::new(services);
+        let resources = Arc::new(CallResources::new(clock.clone(), parts.secrets));
+        let hands = (parts.http, parts.post);
+        let (of_services, of_calls) = (services.clone(), resources.clone());
+        let dispatcher =
+            Dispatcher::new(clock.clone(), of_services, of_calls, hands, parts.max_requests);
         let definitions = Definitions::open(journal.clone(), clock.clone(), around).await;
         let seed = u64::from_le_bytes(random()[..8].try_into().unwrap_or_default());
-        let office = Arc::new(Office {
+        let context = Arc::new(Context {
             runtime: tokio::runtime::Handle::current(),
             journal,
             views,
@@ -113,14 +123,14 @@ impl Engine {
             definitions: definitions.map_err(|e| e.to_string())?,
             services,
             evaluator: Evaluator::start(),
-            cabinet: Cabinet::new(clock.clone(), parts.secrets),
-            courier: Courier::new(parts.http, parts.post, parts.max_requests),
+            resources,
+            dispatcher,
             watches: Watches::default(),
             timers: Timers::default(),
             feed: Feed::default(),
-            cases: Arc::new(Cases::new(parts.live_max)),
-            under_way: UnderWay::default(),
-            care: Care::default(),
+            cases: Arc::new(CaseRegistry::new(parts.live_max)),
+            attempts: Attempts::default(),
+            careful_start: CarefulStart::default(),
             begun: clock.now(),
             started: AtomicBool::new(false),
             intake: Intake::new(parts.pending_max),
@@ -130,9 +140,9 @@ impl Engine {
         });
         let (folder, min_free, fatal) = (parts.folder, parts.min_free, parts.fatal);
         let free = free_bytes(&folder).map_err(|e| e.to_string())?;
-        office.intake.set_disk_full(free < min_free);
-        let parts = KeeperArgs { office: office.clone(), folder, min_free };
-        Ok(Self { office, parts, wanted, fatal })
+        context.intake.set_disk_full(free < min_free);
+        let parts = HousekeeperArgs { context: context.clone(), folder, min_free };
+        Ok(Self { context, parts, wanted, fatal })
     }
 
     /// Brings the views up to the journal's end, however long that takes.
@@ -140,30 +150,30 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be read or the views cannot be made.
     pub async fn fill(&self) -> Result<(), String> {
-        let office = &self.office;
-        office.load_quarantines().await.map_err(|e| e.to_string())?;
+        let context = &self.context;
+        context.load_quarantines().await.map_err(|e| e.to_string())?;
         let catching_up = {
-            let (office, handle) = (office.clone(), tokio::runtime::Handle::current());
-            tokio::task::spawn_blocking(move || projector::bring_up(&office, &handle))
+            let (context, handle) = (context.clone(), tokio::runtime::Handle::current());
+            tokio::task::spawn_blocking(move || projection::bring_up(&context, &handle))
         };
         let caught_up = catching_up.await.map_err(|e| e.to_string())?;
         caught_up.map_err(|e| e.to_string())?;
         // also before services that are not configured any more, or never were
-        for service in office.views.lines().map_err(|e| e.to_string())? {
-            office.services.served(&service);
+        for service in context.views.lines().map_err(|e| e.to_string())? {
+            context.services.served(&service);
         }
-        office.services.expect_lines();
+        context.services.expect_lines();
         Ok(())
     }
 
     /// What the API may use.
     pub fn handle(&self) -> Handle {
-        Handle::new(self.office.clone())
+        Handle::new(self.context.clone())
     }
 
     /// Does not start after all: the files are closed in good order.
     pub async fn give_up(self) {
-        if let Err(error) = close_files(&self.office).await {
+        if let Err(error) = close_files(&self.context).await {
             tracing::warn!(error, "the files were not closed in good order");
         }
     }
@@ -173,45 +183,45 @@ impl Engine {
     /// # Errors
     /// Why they cannot be started.
     pub async fn start(self) -> Result<Running, String> {
-        let Self { office, parts, wanted, fatal } = self;
-        let begun = RunFile::begin(&parts.folder, office.clock.now());
+        let Self { context, parts, wanted, fatal } = self;
+        let begun = RunFile::begin(&parts.folder, context.clock.now());
         let (run, Start { careful, culprit }) = begun.map_err(|e| e.to_string())?;
         if let Some(case) = culprit {
             let reason = "it was being woken when the process ended uncleanly, twice";
-            office.quarantine(case, reason.into()).await;
+            context.quarantine(case, reason.into()).await;
         }
-        office.care.begin(run, careful).await;
-        let args = RootArgs { keeper: parts, wanted, fatal };
+        context.careful_start.begin(run, careful).await;
+        let args = RootArgs { housekeeper: parts, wanted, fatal };
         let spawned = ActorRuntime::spawn(Some("root".to_owned()), RootActor, args).await;
         let (root, tree) = spawned.map_err(|e| e.to_string())?;
-        office.started.store(true, Ordering::Release);
-        Ok(Running { office, root, tree })
+        context.started.store(true, Ordering::Release);
+        Ok(Running { context, root, tree })
     }
 }
 
 impl Running {
     /// Stops: nothing more comes in, calls under way end, then the actors, then the files.
     pub async fn stop(self) {
-        self.office.intake.close();
-        self.office.services.close();
+        self.context.intake.close();
+        self.context.services.close();
         let until = Instant::now() + DRAIN;
-        while self.office.services.in_flight() > 0 && Instant::now() < until {
+        while self.context.services.in_flight() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.root.stop(None);
         let _ = tokio::time::timeout(Duration::from_millis(500), self.tree).await;
-        if let Err(error) = close_files(&self.office).await {
+        if let Err(error) = close_files(&self.context).await {
             tracing::warn!(error, "the files were not closed in good order");
-        } else if let Err(error) = self.office.care.end().await {
+        } else if let Err(error) = self.context.careful_start.end().await {
             tracing::warn!(%error, "the end of the run cannot be noted");
         }
     }
 }
 
 /// Closes the journal, then the views, so that the next start believes them.
-async fn close_files(office: &Office) -> Result<(), String> {
-    office.journal.close().await;
-    let views = office.views.clone();
+async fn close_files(context: &Context) -> Result<(), String> {
+    context.journal.close().await;
+    let views = context.views.clone();
     let closed = tokio::task::spawn_blocking(move || views.close()).await;
     closed.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }

@@ -3,25 +3,25 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::intake::LAGGING;
-use super::office::Office;
+use crate::actors::cases::submit::LAGGING;
+use crate::actors::context::Context;
 use crate::domain::case::command::{Health, Incoming, Outcome};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::cloud_event::CloudEvent;
 use crate::domain::data::Data;
 use crate::domain::ids::{Entity, EventCursor};
 use crate::store::EngineFence;
+use crate::store::commit_note::CommitNote;
 use crate::store::journal::{Append, Appended, Journal, ReadError};
-use crate::store::note::Note;
 use crate::store::record::{self, By, Header};
 use crate::store::views::events::KEPT;
 
 /// Times that events are stored anew because somebody else stored one of them.
 const TRIES: usize = 5;
 
-type EventAppend = Append<EngineFence, Note>;
+type EventAppend = Append<EngineFence, CommitNote>;
 
-impl Office {
+impl Context {
     /// Stores events, all or none. How many were new: the same one within seven days is one event.
     ///
     /// # Errors

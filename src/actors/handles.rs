@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-pub use super::case::{Meta, TellError, Told};
+pub use super::cases::message::{CaseReply, CommandError, CommandMeta};
+pub use super::cases::submit::{SubmitError, Submitted, random};
+pub use super::cases::watches::Watch;
 pub use super::definitions::{Listed, Refused, Registration, TEXT_MAX};
-pub use super::feed::{Change, Changed, Place as FeedPlace, RecordCursor, Since};
-pub use super::intake::{SubmitError, Submitted, random};
-pub use super::services::Served;
-pub use super::watches::Watch;
+pub use super::projection::feed::{Changed, FeedChange, FeedCursor, RecordCursor, Since};
+pub use super::services::handle::ServiceHandle;
 pub use crate::store::record::By;
 
-use super::breaker::BreakerMsg;
-use super::feed::Feed;
-use super::load::{Fold, LoadError, load_before};
-use super::office::Office;
+use super::cases::load::{Fold, LoadError, load_before};
+use super::context::Context;
+use super::projection::feed::Feed;
+use super::services::message::BreakerMsg;
 use crate::clock::Clock;
 use crate::domain::case::command::Command;
-use crate::domain::case::history::{self, Told as ToldEvent};
+use crate::domain::case::history::{self, HistoryEntry};
 use crate::domain::case::state::State;
 use crate::domain::cloud_event::CloudEvent;
 use crate::domain::ids::{CaseId, CommandId, Entity};
@@ -36,7 +36,7 @@ const PAGE: usize = 64;
 /// The handle.
 #[derive(Clone)]
 pub struct Handle {
-    office: Arc<Office>,
+    context: Arc<Context>,
 }
 
 /// A case as it stands.
@@ -64,12 +64,12 @@ pub struct Entry {
     pub version: u64,
     pub at: Timestamp,
     pub by: By,
-    pub told: ToldEvent,
+    pub told: HistoryEntry,
 }
 
 /// A history, read from a version on.
 pub struct History {
-    office: Arc<Office>,
+    context: Arc<Context>,
     fold: Fold,
     /// Entries from this version on are wanted.
     from: u64,
@@ -85,65 +85,65 @@ const NO_ANSWER: &str =
 pub type NotReady = &'static str;
 
 impl Handle {
-    /// A handle on an office.
-    pub(super) fn new(office: Arc<Office>) -> Self {
-        Self { office }
+    /// A handle on an context.
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        Self { context }
     }
 
     /// What is behind it.
     #[cfg(test)]
-    pub(super) fn office(&self) -> &Arc<Office> {
-        &self.office
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
     }
 
     /// The clock.
     pub fn clock(&self) -> &Clock {
-        &self.office.clock
+        &self.context.clock
     }
 
     /// The views.
     pub fn views(&self) -> &Views {
-        &self.office.views
+        &self.context.views
     }
 
     /// What an acknowledgement means here, in one word.
     pub fn receipt(&self) -> &'static str {
-        self.office.journal.promise().name()
+        self.context.journal.promise().name()
     }
 
     /// The live feed.
     pub fn feed(&self) -> &Feed {
-        &self.office.feed
+        &self.context.feed
     }
 
     /// How far the start has come, while it goes on: records taken into the views, and all of them.
     pub fn starting(&self) -> Option<(u64, u64)> {
-        let starting = !self.office.started.load(Ordering::Acquire);
-        starting.then(|| self.office.views.progress().unwrap_or_default())
+        let starting = !self.context.started.load(Ordering::Acquire);
+        starting.then(|| self.context.views.progress().unwrap_or_default())
     }
 
     /// Whether the views are being made anew, and how far they are.
     pub fn rebuilding(&self) -> Option<(u64, u64)> {
-        self.office.views.progress()
+        self.context.views.progress()
     }
 
     /// How far the wall clock is ahead of the engine's, in milliseconds; steps of the wall show.
     pub fn wall_ahead(&self) -> i64 {
-        self.office.clock.wall_ahead()
+        self.context.clock.wall_ahead()
     }
 
     /// Why nothing is taken in now, if so.
     pub fn not_ready(&self) -> Option<NotReady> {
-        self.office.intake.refusal()
+        self.context.intake.refusal()
     }
 
     /// Submits. Answers once it is durable.
     ///
     /// # Errors
     /// When nothing was stored, and why.
-    pub async fn submit(&self, submitted: Submitted, by: By) -> Result<Told, SubmitError> {
-        let office = self.office.clone();
-        let submitting = carry_through(async move { office.submit(submitted, by).await });
+    pub async fn submit(&self, submitted: Submitted, by: By) -> Result<CaseReply, SubmitError> {
+        let context = self.context.clone();
+        let submitting = carry_through(async move { context.submit(submitted, by).await });
         match tokio::time::timeout(ANSWER_WITHIN, submitting).await {
             Ok(submitted) => {
                 submitted.unwrap_or_else(|broken| Err(SubmitError::Unavailable(broken)))
@@ -154,7 +154,7 @@ impl Handle {
 
     /// Watches a case from now on.
     pub fn watch(&self, case: CaseId) -> Watch {
-        self.office.watches.watch(case)
+        self.context.watches.watch(case)
     }
 
     /// A case, never behind what was acknowledged.
@@ -162,23 +162,23 @@ impl Handle {
     /// # Errors
     /// When there is none, or it cannot be read.
     pub async fn case(&self, case: CaseId) -> Result<Case, CaseError> {
-        let loaded = match self.office.load(case).await {
+        let loaded = match self.context.load(case).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 if error.is_of_the_case() {
                     // whoever meets it first has a person told
-                    self.office.quarantine(case, error.to_string().into()).await;
+                    self.context.quarantine(case, error.to_string().into()).await;
                 }
                 return Err(case_error(error));
             }
         };
-        let quarantined = self.office.cases.quarantined(case);
+        let quarantined = self.context.cases.quarantined(case);
         Ok(Case { definition: loaded.definition, state: loaded.state, quarantined })
     }
 
     /// Why a case is out of service, if it is.
     pub fn quarantined(&self, case: CaseId) -> Option<Arc<str>> {
-        self.office.cases.quarantined(case)
+        self.context.cases.quarantined(case)
     }
 
     /// Tells a case what somebody asks of it.
@@ -189,29 +189,29 @@ impl Handle {
         &self,
         case: CaseId,
         command: Command,
-        meta: Meta,
-    ) -> Result<Told, TellError> {
+        meta: CommandMeta,
+    ) -> Result<CaseReply, CommandError> {
         let carrying_out = self.carry_out(case, command, meta);
         let told = tokio::time::timeout(ANSWER_WITHIN, carrying_out).await;
-        told.unwrap_or(Err(TellError::Unknown(NO_ANSWER)))
+        told.unwrap_or(Err(CommandError::Unknown(NO_ANSWER)))
     }
 
     async fn carry_out(
         &self,
         case: CaseId,
         command: Command,
-        meta: Meta,
-    ) -> Result<Told, TellError> {
+        meta: CommandMeta,
+    ) -> Result<CaseReply, CommandError> {
         let retry = matches!(command, Command::Retry { .. });
-        if !retry || self.office.cases.quarantined(case).is_none() {
-            return self.office.tell(case, command, meta).await;
+        if !retry || self.context.cases.quarantined(case).is_none() {
+            return self.context.tell(case, command, meta).await;
         }
         // taken back into service, it goes on where it stands
-        let office = self.office.clone();
-        let releasing = carry_through(async move { office.release(case, meta.by).await });
+        let context = self.context.clone();
+        let releasing = carry_through(async move { context.release(case, meta.by).await });
         let released = releasing.await.unwrap_or_else(Err);
-        released.map_err(TellError::Unavailable)?;
-        self.office.tell(case, Command::Recover, Meta::engine()).await
+        released.map_err(CommandError::Unavailable)?;
+        self.context.tell(case, Command::Recover, CommandMeta::engine()).await
     }
 
     /// A case's history from a version on.
@@ -219,18 +219,18 @@ impl Handle {
     /// # Errors
     /// When there is no such case, or what comes before cannot be read.
     pub async fn history(&self, case: CaseId, from: u64) -> Result<History, CaseError> {
-        let office = self.office.clone();
-        let snapshot = office.snapshot(case);
-        let (journal, definitions) = (&office.journal, &office.definitions);
+        let context = self.context.clone();
+        let snapshot = context.snapshot(case);
+        let (journal, definitions) = (&context.journal, &context.definitions);
         let fold = load_before(journal, definitions, case, snapshot, from).await;
         let fold = fold.map_err(case_error)?;
         if fold.state.is_none() {
-            let first = office.journal.read(Entity::from(case), 1, 1).await;
+            let first = context.journal.read(Entity::from(case), 1, 1).await;
             if first.map_err(|e| CaseError::Unavailable(e.to_string()))?.records.is_empty() {
                 return Err(CaseError::NotFound);
             }
         }
-        Ok(History { office, fold, from })
+        Ok(History { context, fold, from })
     }
 
     /// Registers a definition.
@@ -243,17 +243,17 @@ impl Handle {
         format: Format,
         by: By,
     ) -> Result<Registration, Refused> {
-        if let Some(refusal) = self.office.intake.refusal() {
+        if let Some(refusal) = self.context.intake.refusal() {
             return Err(Refused::Failed(refusal.to_owned()));
         }
-        let office = self.office.clone();
-        let registering = async move { office.definitions.register(text, format, by).await };
+        let context = self.context.clone();
+        let registering = async move { context.definitions.register(text, format, by).await };
         carry_through(registering).await.unwrap_or_else(|broken| Err(Refused::Failed(broken)))
     }
 
     /// All definitions, by namespace, name and version.
     pub fn definitions(&self) -> Vec<Listed> {
-        self.office.definitions.list()
+        self.context.definitions.list()
     }
 
     /// The identity that a namespace, name and version (none: the latest) stand for.
@@ -263,12 +263,12 @@ impl Handle {
         name: &str,
         version: Option<&str>,
     ) -> Option<DefinitionId> {
-        self.office.definitions.resolve(namespace, name, version)
+        self.context.definitions.resolve(namespace, name, version)
     }
 
     /// A definition.
     pub async fn definition(&self, id: &DefinitionId) -> Option<Arc<Definition>> {
-        self.office.definitions.get(id).await
+        self.context.definitions.get(id).await
     }
 
     /// Stores events, all or none. How many were new.
@@ -276,17 +276,17 @@ impl Handle {
     /// # Errors
     /// When none was stored.
     pub async fn store_events(&self, events: &[CloudEvent], by: By) -> Result<usize, String> {
-        self.office.store_events(events, by).await
+        self.context.store_events(events, by).await
     }
 
     /// All services, by name.
-    pub fn services(&self) -> Vec<Arc<Served>> {
-        self.office.services.list()
+    pub fn services(&self) -> Vec<Arc<ServiceHandle>> {
+        self.context.services.list()
     }
 
     /// A service.
-    pub fn service(&self, name: &str) -> Option<Arc<Served>> {
-        self.office.services.find(name)
+    pub fn service(&self, name: &str) -> Option<Arc<ServiceHandle>> {
+        self.context.services.find(name)
     }
 
     /// An operator holds a service.
@@ -295,7 +295,7 @@ impl Handle {
     /// When it cannot be stored.
     pub async fn isolate(
         &self,
-        served: &Served,
+        served: &ServiceHandle,
         reason: String,
         until: Timestamp,
         by: By,
@@ -307,7 +307,7 @@ impl Handle {
     ///
     /// # Errors
     /// When it cannot be stored.
-    pub async fn release(&self, served: &Served, by: By) -> Result<bool, String> {
+    pub async fn release(&self, served: &ServiceHandle, by: By) -> Result<bool, String> {
         ask(served, |reply| BreakerMsg::Release { by, reply }).await?
     }
 
@@ -315,7 +315,7 @@ impl Handle {
     ///
     /// # Errors
     /// When its breaker does not answer.
-    pub async fn probe(&self, served: &Served) -> Result<bool, String> {
+    pub async fn probe(&self, served: &ServiceHandle) -> Result<bool, String> {
         ask(served, |reply| BreakerMsg::Probe { reply }).await
     }
 
@@ -335,7 +335,7 @@ async fn carry_through<T: Send + 'static>(
 }
 
 async fn ask<T>(
-    served: &Served,
+    served: &ServiceHandle,
     message: impl FnOnce(tokio::sync::oneshot::Sender<T>) -> BreakerMsg,
 ) -> Result<T, String> {
     let gone = || "the service's breaker begins again; ask once more".to_owned();
@@ -359,13 +359,13 @@ impl History {
     /// # Errors
     /// When a record cannot be read.
     pub async fn next(&mut self) -> Result<Vec<Entry>, CaseError> {
-        let Self { office, fold, from } = self;
-        let page = office.journal.read(Entity::from(fold.id), fold.next_version(), PAGE).await;
+        let Self { context, fold, from } = self;
+        let page = context.journal.read(Entity::from(fold.id), fold.next_version(), PAGE).await;
         let page = page.map_err(|e| CaseError::Unavailable(e.to_string()))?;
         let mut entries = Vec::new();
         for bytes in page.records {
             let before = fold.state.clone();
-            fold.record(&office.definitions, &bytes).await.map_err(case_error)?;
+            fold.record(&context.definitions, &bytes).await.map_err(case_error)?;
             let Some(definition) = &fold.definition else { continue };
             entries.extend(entries_of(definition, before, &bytes, *from)?);
         }

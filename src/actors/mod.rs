@@ -1,13 +1,13 @@
 //! The supervision tree, and the handles that the rest of the program holds.
 //!
 //! ```text
-//! root ─┬─ router ── one actor for each live case
+//! root ─┬─ case supervisor ── one actor for each live case
 //!       ├─ breaker, one for each service
 //!       ├─ projector     the journal's tail -> views, feed, who has to be told
-//!       ├─ waker         rows of news -> cases
+//!       ├─ notifier      rows of news -> cases
 //!       ├─ starter       accepted cases -> started ones
 //!       ├─ timers        due instants -> cases
-//!       └─ keeper        room on the disk, gauges
+//!       └─ housekeeper   room on the disk, gauges
 //! ```
 //!
 //! Who writes to whom, and what bounds it (ractor's mailboxes have no bound of their own):
@@ -17,10 +17,10 @@
 //! | API → case | 64 clients for each case | 429 |
 //! | intake → new case | places, `[cases] live_max` | accepted, pending |
 //! | intake → pending | `[cases] pending_max` | 429 with Retry-After |
-//! | timers, waker, breaker, recovery → case | places; in a careful start one at a time | they wait |
+//! | timers, notifier, breaker, recovery → case | places; in a careful start one at a time | they wait |
 //! | anybody → case without an actor | its slot's queue: clients as above, each wake once | |
-//! | courier → case | one result for each attempt in flight | permits of the services |
-//! | case → courier | a pool for each kind of effect | an effect that leaves too late is not sent |
+//! | dispatcher → case | one result for each attempt in flight | permits of the services |
+//! | case → dispatcher | a pool for each kind of effect | an effect that leaves too late is not sent |
 //! | case → committer | one append for each live case | the case waits |
 //! | committer → projector | notes of 50,000 entities, 64 MiB of records | they are dropped; the projector reads the journal |
 //! | events from outside → committer | views that lag 5 s | 503 |
@@ -28,34 +28,21 @@
 //! | case → evaluator | 64 jobs | the case waits |
 //! | gate → breaker | one `Look` until it has looked | |
 //!
-//! `office` holds what all of them share; [`handles`] is what the API may name.
+//! `context` holds what all of them share; [`handles`] is what the API may name.
 
-mod breaker;
-pub mod cabinet;
-mod care;
-mod case;
-mod cases;
-mod courier;
+pub mod cases;
+mod context;
 pub mod definitions;
+pub mod effects;
 pub mod engine;
-mod evaluator;
 mod events;
-mod feed;
 pub mod handles;
-mod intake;
-mod keeper;
-mod load;
-mod office;
-mod projector;
-mod quarantine;
+mod housekeeper;
+mod projection;
 mod recovery;
 mod restart;
 mod root;
-mod router;
 mod services;
 #[cfg(test)]
 mod tests;
 mod timers;
-mod under_way;
-mod waker;
-mod watches;

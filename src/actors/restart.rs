@@ -20,7 +20,7 @@ pub struct Crashes {
 
 /// What to do after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Restart {
     /// Begin again after so many milliseconds.
     Again(i64),
     /// It crashed too often.
@@ -29,12 +29,12 @@ pub enum Verdict {
 
 impl Crashes {
     /// Notes a crash.
-    pub fn crashed(&mut self, now: Timestamp) -> Verdict {
+    pub fn crashed(&mut self, now: Timestamp) -> Restart {
         self.at.retain(|at| now.since(*at) < WINDOW);
         self.at.push(now);
         match self.at.len() {
-            n if n >= CRASHES => Verdict::GiveUp,
-            n => Verdict::Again(FIRST << (n - 1)),
+            n if n >= CRASHES => Restart::GiveUp,
+            n => Restart::Again(FIRST << (n - 1)),
         }
     }
 }
@@ -50,11 +50,11 @@ mod tests {
         assert_eq!(
             verdicts,
             [
-                Verdict::Again(100),
-                Verdict::Again(200),
-                Verdict::Again(400),
-                Verdict::Again(800),
-                Verdict::GiveUp
+                Restart::Again(100),
+                Restart::Again(200),
+                Restart::Again(400),
+                Restart::Again(800),
+                Restart::GiveUp
             ]
         );
     }
@@ -63,7 +63,7 @@ mod tests {
     fn old_crashes_are_forgotten() {
         let mut crashes = Crashes::default();
         for n in 0..20 {
-            assert_eq!(crashes.crashed(Timestamp(n * (WINDOW + 1))), Verdict::Again(100));
+            assert_eq!(crashes.crashed(Timestamp(n * (WINDOW + 1))), Restart::Again(100));
         }
     }
 }

@@ -7,92 +7,97 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::actors::cases::supervisor::CaseSupervisor;
+use crate::actors::context::Context;
+use crate::actors::housekeeper::{HousekeeperActor, HousekeeperArgs};
+use crate::actors::projection::ProjectorActor;
+use crate::actors::projection::notifier::NotifierActor;
+use crate::actors::projection::starter::StarterActor;
+use crate::actors::recovery;
+use crate::actors::restart::{Crashes, Restart};
+use crate::actors::services::breaker::BreakerActor;
+use crate::actors::services::handle::ServiceHandle;
+use crate::actors::timers::TimersActor;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
 use ractor::{SpawnErr, SupervisionEvent};
 use tokio::sync::mpsc;
-
-use super::breaker::BreakerActor;
-use super::keeper::{KeeperActor, KeeperArgs};
-use super::office::Office;
-use super::projector::ProjectorActor;
-use super::recovery;
-use super::restart::{Crashes, Verdict};
-use super::router::RouterActor;
-use super::services::Served;
-use super::timers::TimersActor;
-use super::waker::{StarterActor, WakerActor};
 
 /// The actor.
 pub struct RootActor;
 
 /// What it begins with.
 pub struct RootArgs {
-    pub keeper: KeeperArgs,
+    pub housekeeper: HousekeeperArgs,
     /// Services that want a breaker actor.
-    pub wanted: mpsc::UnboundedReceiver<Arc<Served>>,
+    pub wanted: mpsc::UnboundedReceiver<Arc<ServiceHandle>>,
     /// Told when the process has to end, and why.
     pub fatal: mpsc::UnboundedSender<String>,
 }
 
 /// What it is told.
 pub enum RootMsg {
-    Start(Shared),
-    Serve(Arc<Served>),
+    Start(SharedActor),
+    Serve(Arc<ServiceHandle>),
 }
 
 /// A shared actor.
 #[derive(Clone)]
-pub enum Shared {
-    Router,
+pub enum SharedActor {
+    CaseSupervisor,
     Projector,
     Timers,
-    Waker,
+    Notifier,
     Starter,
-    Keeper,
-    Breaker(Arc<Served>),
+    Housekeeper,
+    Breaker(Arc<ServiceHandle>),
 }
 
-impl Shared {
+impl SharedActor {
     fn name(&self) -> String {
         match self {
-            Self::Router => "router".to_owned(),
+            Self::CaseSupervisor => "case supervisor".to_owned(),
             Self::Projector => "projector".to_owned(),
             Self::Timers => "timers".to_owned(),
-            Self::Waker => "waker".to_owned(),
+            Self::Notifier => "notifier".to_owned(),
             Self::Starter => "starter".to_owned(),
-            Self::Keeper => "keeper".to_owned(),
+            Self::Housekeeper => "housekeeper".to_owned(),
             Self::Breaker(served) => format!("breaker {}", served.settings.name),
         }
     }
 }
 
 /// What it lives on.
-pub struct Live {
-    office: Arc<Office>,
-    keeper: KeeperArgs,
+pub struct RootState {
+    context: Arc<Context>,
+    housekeeper: HousekeeperArgs,
     fatal: mpsc::UnboundedSender<String>,
-    running: HashMap<ActorId, Shared>,
+    running: HashMap<ActorId, SharedActor>,
     crashes: HashMap<String, Crashes>,
 }
 
 impl Actor for RootActor {
     type Msg = RootMsg;
-    type State = Live;
+    type State = RootState;
     type Arguments = RootArgs;
 
     async fn pre_start(
         &self,
         myself: ActorRef<RootMsg>,
         args: RootArgs,
-    ) -> Result<Live, ActorProcessingErr> {
-        let RootArgs { keeper, mut wanted, fatal } = args;
-        let office = keeper.office.clone();
+    ) -> Result<RootState, ActorProcessingErr> {
+        let RootArgs { housekeeper, mut wanted, fatal } = args;
+        let context = housekeeper.context.clone();
         let (running, crashes) = (HashMap::new(), HashMap::new());
-        let mut live = Live { office, keeper, fatal, running, crashes };
-        for shared in [Shared::Projector, Shared::Router, Shared::Keeper, Shared::Timers] {
+        let mut live = RootState { context, housekeeper, fatal, running, crashes };
+        for shared in [
+            SharedActor::Projector,
+            SharedActor::CaseSupervisor,
+            SharedActor::Housekeeper,
+            SharedActor::Timers,
+        ] {
             live.start(&myself, shared).await?;
         }
-        for shared in [Shared::Waker, Shared::Starter] {
+        for shared in [SharedActor::Notifier, SharedActor::Starter] {
             live.start(&myself, shared).await?;
         }
         let root = myself.clone();
@@ -110,11 +115,11 @@ impl Actor for RootActor {
         &self,
         myself: ActorRef<RootMsg>,
         message: RootMsg,
-        live: &mut Live,
+        live: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
         let shared = match message {
             RootMsg::Start(shared) => shared,
-            RootMsg::Serve(served) => Shared::Breaker(served),
+            RootMsg::Serve(served) => SharedActor::Breaker(served),
         };
         if let Err(error) = live.start(&myself, shared.clone()).await {
             live.crashed(&myself, shared, &error.to_string());
@@ -126,7 +131,7 @@ impl Actor for RootActor {
         &self,
         myself: ActorRef<RootMsg>,
         event: SupervisionEvent,
-        live: &mut Live,
+        live: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(actor, error) => {
@@ -143,37 +148,45 @@ impl Actor for RootActor {
     }
 }
 
-impl Live {
-    async fn start(&mut self, root: &ActorRef<RootMsg>, shared: Shared) -> Result<(), SpawnErr> {
-        let (office, over) = (self.office.clone(), root.get_cell());
+impl RootState {
+    async fn start(
+        &mut self,
+        root: &ActorRef<RootMsg>,
+        shared: SharedActor,
+    ) -> Result<(), SpawnErr> {
+        let (context, over) = (self.context.clone(), root.get_cell());
         let id = match &shared {
-            Shared::Router => {
-                let id = spawn(RouterActor, office.clone(), over).await?;
-                // cases that were live under another router are gone; what they owe is not
-                tokio::spawn(recovery::recover(office));
+            SharedActor::CaseSupervisor => {
+                let id = spawn(CaseSupervisor, context.clone(), over).await?;
+                // cases that were live under another supervisor are gone; what they owe is not
+                tokio::spawn(recovery::recover(context));
                 id
             }
-            Shared::Projector => spawn(ProjectorActor, office, over).await?,
-            Shared::Timers => spawn(TimersActor, office, over).await?,
-            Shared::Waker => spawn(WakerActor, office, over).await?,
-            Shared::Starter => spawn(StarterActor, office, over).await?,
-            Shared::Keeper => spawn(KeeperActor, self.keeper.clone(), over).await?,
-            Shared::Breaker(served) => spawn(BreakerActor, (office, served.clone()), over).await?,
+            SharedActor::Projector => spawn(ProjectorActor, context, over).await?,
+            SharedActor::Timers => spawn(TimersActor, context, over).await?,
+            SharedActor::Notifier => spawn(NotifierActor, context, over).await?,
+            SharedActor::Starter => spawn(StarterActor, context, over).await?,
+            SharedActor::Housekeeper => {
+                spawn(HousekeeperActor, self.housekeeper.clone(), over).await?
+            }
+            SharedActor::Breaker(served) => {
+                spawn(BreakerActor, (context, served.clone()), over).await?
+            }
         };
         self.running.insert(id, shared);
         Ok(())
     }
 
-    fn crashed(&mut self, root: &ActorRef<RootMsg>, shared: Shared, error: &str) {
+    fn crashed(&mut self, root: &ActorRef<RootMsg>, shared: SharedActor, error: &str) {
         let name = shared.name();
         metrics::counter!("caseworker_actor_restarts_total", "actor" => "shared").increment(1);
-        match self.crashes.entry(name.clone()).or_default().crashed(self.office.clock.now()) {
-            Verdict::Again(delay) => {
+        match self.crashes.entry(name.clone()).or_default().crashed(self.context.clock.now()) {
+            Restart::Again(delay) => {
                 tracing::error!(actor = name, error, delay, "an actor crashed");
                 let delay = Duration::from_millis(delay.unsigned_abs());
                 root.send_after(delay, move || RootMsg::Start(shared));
             }
-            Verdict::GiveUp => {
+            Restart::GiveUp => {
                 let _ = self.fatal.send(format!("the {name} crashed too often: {error}"));
             }
         }

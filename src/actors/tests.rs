@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::case::{CaseMsg, TellError};
+use super::cases::message::{CaseMsg, CommandError};
 use super::engine::{Engine, Parts, Running};
-use super::handles::{By, CaseError, Handle, Meta, Submitted};
+use super::handles::{By, CaseError, CommandMeta, Handle, Submitted};
 use crate::clock::Clock;
 use crate::domain::case::command::{Command, Outcome};
 use crate::domain::case::event::WaitKind;
@@ -90,7 +90,7 @@ async fn submit(handle: &Handle) -> CaseId {
     handle.submit(submitted, By::engine()).await.expect("a case").id
 }
 
-/// A result of a task that the definition does not have, as no courier would bring.
+/// A result of a task that the definition does not have, as no dispatcher would bring.
 fn crash(world: &World, case: CaseId) {
     let message = || CaseMsg::Result {
         task: TaskId(9999),
@@ -98,8 +98,8 @@ fn crash(world: &World, case: CaseId) {
         attempt: 1,
         outcome: Box::new(Outcome::Prepared),
     };
-    let office = world.handle.office();
-    office.cases.tell(office, case, None, message());
+    let context = world.handle.context();
+    context.cases.tell(case, None, message());
 }
 
 async fn until(what: &str, look: impl Fn() -> bool) {
@@ -121,7 +121,8 @@ async fn a_crash_touches_no_other_case_and_ends_in_quarantine() {
 
     crash(&world, poisoned);
     let suspended = Command::Suspend { reason: "a look".to_owned() };
-    let told = handle.command(poisoned, suspended, Meta::engine()).await.expect("it goes on");
+    let told =
+        handle.command(poisoned, suspended, CommandMeta::engine()).await.expect("it goes on");
     assert_eq!(told.phase, Phase::Suspended, "rebuilt from the journal");
 
     for _ in 0..20 {
@@ -133,10 +134,10 @@ async fn a_crash_touches_no_other_case_and_ends_in_quarantine() {
     })
     .await;
     let refused = Command::Cancel { reason: String::new() };
-    let refused = handle.command(poisoned, refused, Meta::engine()).await;
-    assert!(matches!(refused, Err(TellError::Quarantined(_))), "{refused:?}");
+    let refused = handle.command(poisoned, refused, CommandMeta::engine()).await;
+    assert!(matches!(refused, Err(CommandError::Quarantined(_))), "{refused:?}");
     let cancelled = Command::Cancel { reason: String::new() };
-    let told = handle.command(sound, cancelled, Meta::engine()).await.expect("untouched");
+    let told = handle.command(sound, cancelled, CommandMeta::engine()).await.expect("untouched");
     assert_eq!(told.phase, Phase::Cancelled);
 
     let retry = Command::Retry {
@@ -145,7 +146,8 @@ async fn a_crash_touches_no_other_case_and_ends_in_quarantine() {
         outcome: None,
         output: None,
     };
-    let told = handle.command(poisoned, retry, Meta::engine()).await.expect("back in service");
+    let told =
+        handle.command(poisoned, retry, CommandMeta::engine()).await.expect("back in service");
     assert_eq!((told.phase, handle.quarantined(poisoned)), (Phase::Suspended, None));
     let missing = handle.case(CaseId::default()).await.map(|_| ());
     assert!(matches!(missing, Err(CaseError::NotFound)));
@@ -157,12 +159,12 @@ async fn a_result_that_comes_late_keeps_no_actor_alive() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = world(folder.path()).await;
     let case = submit(&world.handle).await;
-    let office = world.handle.office();
+    let context = world.handle.context();
     let (task, iteration, attempt) = (TaskId(0), 7, 1);
     let outcome = Box::new(Outcome::Prepared);
     // through the registry, as where the actor that began the call has left
-    office.cases.tell(office, case, None, CaseMsg::Result { task, iteration, attempt, outcome });
-    until("it leaves", || office.cases.tell_live(case, CaseMsg::Projected(0)).is_err()).await;
+    context.cases.tell(case, None, CaseMsg::Result { task, iteration, attempt, outcome });
+    until("it leaves", || context.cases.tell_live(case, CaseMsg::Projected(0)).is_err()).await;
     world.running.stop().await;
 }
 
@@ -171,17 +173,18 @@ async fn a_record_without_a_note_reaches_the_views() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = world(folder.path()).await;
     let case = submit(&world.handle).await;
-    let (office, entity) = (world.handle.office(), Entity::from(case));
-    until("it is at rest", || office.cases.tell_live(case, CaseMsg::Projected(0)).is_err()).await;
-    let last = office.journal.last(entity).await.expect("a read").expect("a record");
-    let header = Header::following(Some(&last.record), entity, office.clock.now(), By::engine());
+    let (context, entity) = (world.handle.context(), Entity::from(case));
+    until("it is at rest", || context.cases.tell_live(case, CaseMsg::Projected(0)).is_err()).await;
+    let last = context.journal.last(entity).await.expect("a read").expect("a record");
+    let header = Header::following(Some(&last.record), entity, context.clock.now(), By::engine());
     let header = header.expect("a header");
     let record = record::encode(&header, br#"[["status",{"status":"Seen"}]]"#).into();
     let (fence, first) = (Some(last.fence), header.version);
-    let appended = office.journal.append(Append { entity, fence, first, record, note: None }).await;
+    let appended =
+        context.journal.append(Append { entity, fence, first, record, note: None }).await;
     assert!(matches!(appended, Appended::Committed(_)), "{appended:?}");
     until("its row says so", || {
-        let row = office.views.case(case).expect("views").expect("a row");
+        let row = context.views.case(case).expect("views").expect("a row");
         row.status.as_deref() == Some("Seen")
     })
     .await;
@@ -193,7 +196,7 @@ async fn a_case_out_of_service_is_shown_in_views_made_anew() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = world(folder.path()).await;
     let case = submit(&first.handle).await;
-    first.handle.office().quarantine(case, "a test".into()).await;
+    first.handle.context().quarantine(case, "a test".into()).await;
     first.running.stop().await;
     drop(first.handle);
     std::fs::remove_dir_all(folder.path().join("views")).expect("they were there");

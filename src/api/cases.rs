@@ -18,7 +18,7 @@ use super::limits::Turn;
 use super::problem::Problem;
 use super::query::{CASE_FILTERS, Query, cursor};
 use super::show;
-use crate::actors::handles::{Case, CaseError, Meta, Submitted, Told};
+use crate::actors::handles::{Case, CaseError, CaseReply, CommandMeta, Submitted};
 use crate::domain::case::command::{Command, Verdict};
 use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
@@ -112,7 +112,7 @@ fn submitted(body: Submission, key: Option<String>, client: &Client) -> Result<S
     })
 }
 
-fn acknowledgement(api: &Api, told: &Told) -> Json_ {
+fn acknowledgement(api: &Api, told: &CaseReply) -> Json_ {
     let itself = format!("/v1/cases/{}", told.id);
     json!({
         "id": told.id.to_string(),
@@ -327,7 +327,8 @@ pub async fn tell(
     let key = idempotency_key(headers)?;
     let command_id =
         key.map(|key| api.handle.command_id(&client.0, &format!("{}/{key}", command.verb())));
-    let meta = Meta { command: command_id, by: client.by(&reason), if_match: if_match(headers)? };
+    let meta =
+        CommandMeta { command: command_id, by: client.by(&reason), if_match: if_match(headers)? };
     let told = api.handle.command(id, command, meta).await?;
     Ok(([(ETAG, etag(told.version))], Json(acknowledgement(api, &told))).into_response())
 }

@@ -12,6 +12,7 @@ mod limits;
 mod openapi;
 mod origin;
 mod problem;
+mod problem_kinds;
 mod problems;
 mod query;
 mod serve;

@@ -8,8 +8,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json_, json};
 
-use super::problems;
-use crate::actors::handles::{CaseError, SubmitError, TellError};
+use super::problem_kinds;
+use crate::actors::handles::{CaseError, CommandError, SubmitError};
 use crate::domain::case::command::Rejection;
 use crate::domain::workflow::schema::Violation;
 use crate::store::views::TableError;
@@ -130,7 +130,7 @@ pub async fn say_where(request: Request, next: Next) -> Response {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut body = Map::new();
-        let kind = problems::kind(self.status, self.name);
+        let kind = problem_kinds::kind(self.status, self.name);
         body.insert("type".to_owned(), json!(format!("/problems/{}", kind.name)));
         body.insert("title".to_owned(), json!(kind.title));
         body.insert("status".to_owned(), json!(self.status.as_u16()));
@@ -194,38 +194,38 @@ impl From<SubmitError> for Problem {
     }
 }
 
-impl From<TellError> for Problem {
-    fn from(error: TellError) -> Self {
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
         match error {
-            TellError::Rejected(Rejection::Conflict { detail, allowed }) => {
+            CommandError::Rejected(Rejection::Conflict { detail, allowed }) => {
                 Self::conflict(detail, &allowed)
             }
-            TellError::Rejected(Rejection::NoSuchTask(task)) => {
+            CommandError::Rejected(Rejection::NoSuchTask(task)) => {
                 Self::at("/task", format!("there is no task `{task}` in the workflow"))
             }
-            TellError::Rejected(Rejection::Invalid(violations)) => Self::invalid(violations),
-            TellError::Rejected(Rejection::TooLarge(detail)) => {
+            CommandError::Rejected(Rejection::Invalid(violations)) => Self::invalid(violations),
+            CommandError::Rejected(Rejection::TooLarge(detail)) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
             }
-            TellError::Rejected(rejection @ Rejection::Exists(_)) => {
+            CommandError::Rejected(rejection @ Rejection::Exists(_)) => {
                 Self::conflict(rejection.to_string(), &[])
             }
-            TellError::Stale(version) => {
+            CommandError::Stale(version) => {
                 let detail = format!("the case is at revision {version}");
                 Self::new(StatusCode::PRECONDITION_FAILED, detail)
             }
-            TellError::NotFound => Self::not_found("case"),
-            error @ TellError::Other(_) => Self::conflict(error.to_string(), &[]),
-            TellError::Quarantined(reason) => {
+            CommandError::NotFound => Self::not_found("case"),
+            error @ CommandError::Other(_) => Self::conflict(error.to_string(), &[]),
+            CommandError::Quarantined(reason) => {
                 Self::conflict(format!("the case is out of service: {reason}"), &["retry"])
                     .of_kind("quarantined")
             }
-            TellError::Broken(reason) => {
+            CommandError::Broken(reason) => {
                 Self::conflict(format!("the case cannot be loaded: {reason}"), &[])
             }
-            TellError::Busy(detail) => Self::too_many(detail),
-            TellError::Unknown(detail) => Self::outcome_unknown(detail),
-            TellError::Unavailable(detail) => Self::unavailable(detail),
+            CommandError::Busy(detail) => Self::too_many(detail),
+            CommandError::Unknown(detail) => Self::outcome_unknown(detail),
+            CommandError::Unavailable(detail) => Self::unavailable(detail),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::Api;
 use super::auth::Client;
 use super::body::{JsonBody, OptionalBody};
 use super::problem::Problem;
-use crate::actors::handles::Served;
+use crate::actors::handles::ServiceHandle;
 use crate::domain::service::circuit::{Cause, Circuit};
 use crate::domain::time::Timestamp;
 
@@ -30,11 +30,11 @@ pub async fn get(State(api): State<Api>, Path(name): Path<String>) -> Result<Jso
     show(&api, &served).await.map(Json)
 }
 
-fn find(api: &Api, name: &str) -> Result<std::sync::Arc<Served>, Problem> {
+fn find(api: &Api, name: &str) -> Result<std::sync::Arc<ServiceHandle>, Problem> {
     api.handle.service(name).ok_or_else(|| Problem::not_found("service"))
 }
 
-async fn show(api: &Api, served: &Served) -> Result<Json_, Problem> {
+async fn show(api: &Api, served: &ServiceHandle) -> Result<Json_, Problem> {
     let settings = &served.settings;
     let (views, name) = (api.handle.views().clone(), settings.name.clone());
     let counted = super::blocking(move || {

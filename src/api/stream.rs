@@ -16,17 +16,17 @@ use super::history::{PING, last_event_id};
 use super::problem::Problem;
 use super::query::{CASE_FILTERS, Query};
 use super::show;
-use crate::actors::handles::{Change, Changed, FeedPlace, Handle, RecordCursor, Since};
+use crate::actors::handles::{Changed, FeedChange, FeedCursor, Handle, RecordCursor, Since};
 use crate::store::views::lists::CaseFilter;
 
 /// The feed while it is followed.
 struct Following {
     handle: Handle,
     filter: CaseFilter,
-    place: FeedPlace,
+    place: FeedCursor,
     /// What was asked for is not kept any more.
     reset: bool,
-    ready: std::vec::IntoIter<Arc<Change>>,
+    ready: std::vec::IntoIter<Arc<FeedChange>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -86,7 +86,7 @@ impl Following {
         }
     }
 
-    fn event(&self, change: &Change) -> Option<Event> {
+    fn event(&self, change: &FeedChange) -> Option<Event> {
         let unfiltered = self.filter == CaseFilter::default();
         let (kind, data) = match &change.what {
             Changed::Case(case) => {

@@ -11,8 +11,8 @@ use crate::actors::definitions::compile_apart;
 use crate::app::format_of;
 use crate::config::services::Services;
 use crate::domain::workflow::fault::Fault;
+use crate::domain::workflow::location::Location;
 use crate::domain::workflow::model::Definition;
-use crate::domain::workflow::source::Place;
 
 /// Check definitions.
 #[derive(Args)]
@@ -89,7 +89,7 @@ fn twice(definition: &Definition, seen: &[(Arc<Definition>, String)]) -> Vec<Fau
         .find(|(other, _)| other.id == definition.id && other.source != definition.source);
     let fault = |(_, file): &(Arc<Definition>, String)| {
         let detail = format!("{} stands in {file} already, with another content", definition.id);
-        let place = Place { line: 1, column: 1 };
+        let place = Location { line: 1, column: 1 };
         Fault::at(place, "/document/version", detail, "raise the version of one of them")
     };
     same.map(fault).into_iter().collect()

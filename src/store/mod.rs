@@ -2,12 +2,12 @@
 //! time: snapshots, views, timers. Names the domain and nothing else; each engine in one file.
 
 pub mod codec;
+pub mod commit_note;
 pub mod embedded;
 pub mod events;
 pub mod journal;
 mod keys;
 pub mod lock;
-pub mod note;
 pub mod notes;
 pub mod record;
 pub mod snapshots;
@@ -16,7 +16,7 @@ pub mod upcast;
 pub mod views;
 
 /// The journal that the engine keeps its cases in.
-pub type EngineJournal = embedded::EmbeddedJournal<note::Note>;
+pub type EngineJournal = embedded::EmbeddedJournal<commit_note::CommitNote>;
 
 /// Its fences.
 pub type EngineFence = <EngineJournal as journal::Journal>::Fence;

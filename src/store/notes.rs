@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::journal::RecordCursor;
+use super::journal::cursor::RecordCursor;
 use super::record::Hash;
 use crate::domain::ids::Entity;
 

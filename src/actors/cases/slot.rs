@@ -1,26 +1,20 @@
 //! What one case is at, and who waits for it.
 
-use std::sync::Arc;
-
 use ractor::{ActorId, ActorRef};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::Place;
-use crate::actors::case::{CaseMsg, Tell};
+use crate::actors::cases::message::{CaseMsg, CaseRequest};
+use crate::actors::cases::turn::Turns;
 use crate::domain::case::command::Command;
 
-/// Clients that wait for one case at the most.
-const CLIENTS: usize = 64;
-
-/// A client that waits for a case, for as long as this lives.
-pub struct Turn {
-    _waits: Arc<()>,
-}
+/// A slot among the live cases.
+pub type LiveSlot = OwnedSemaphorePermit;
 
 /// The slot of a case that has an owner.
 pub struct Slot {
     pub at: At,
-    /// Shared by every client that waits.
-    clients: Arc<()>,
+    /// The clients that wait.
+    pub clients: Turns,
 }
 
 /// Who has the case.
@@ -29,15 +23,15 @@ pub enum At {
     Held(Queue),
     /// Its actor. One with an append whose outcome is unknown handles nothing before that is known,
     /// and messages wait in its mailbox.
-    Live(Live),
+    Live(CaseLive),
 }
 
 /// A case's actor.
-pub struct Live {
+pub struct CaseLive {
     pub actor: ActorRef<CaseMsg>,
     /// Messages sent to it from here, without results.
     pub sent: u64,
-    pub place: Option<Place>,
+    pub place: Option<LiveSlot>,
 }
 
 /// What queues where no actor is. Clients are bounded by their turns, wakes that wait for an answer by
@@ -49,13 +43,7 @@ pub struct Queue(Vec<CaseMsg>);
 impl Slot {
     /// A slot that nobody waits for yet.
     pub fn new(at: At) -> Self {
-        Self { at, clients: Arc::new(()) }
-    }
-
-    /// A turn for another client, if not too many wait already.
-    pub fn turn(&self) -> Option<Turn> {
-        let waiting = Arc::strong_count(&self.clients) - 1;
-        (waiting < CLIENTS).then(|| Turn { _waits: self.clients.clone() })
+        Self { at, clients: Turns::default() }
     }
 
     /// Whether this actor has the case.
@@ -85,7 +73,9 @@ impl Queue {
                 *known = (*known).max(*version);
                 Some(())
             }
-            (CaseMsg::Tell(known), CaseMsg::Tell(tell)) => is_same_wake(known, tell).then_some(()),
+            (CaseMsg::Request(known), CaseMsg::Request(tell)) => {
+                is_same_wake(known, tell).then_some(())
+            }
             _ => None,
         });
         if known.is_none() {
@@ -100,7 +90,7 @@ impl Queue {
 }
 
 /// Whether two wakes that nobody waits for come to the same.
-fn is_same_wake(one: &Tell, other: &Tell) -> bool {
+fn is_same_wake(one: &CaseRequest, other: &CaseRequest) -> bool {
     let unasked = one.reply.is_none() && other.reply.is_none();
     unasked
         && match (&one.command, &other.command) {
@@ -110,7 +100,7 @@ fn is_same_wake(one: &Tell, other: &Tell) -> bool {
         }
 }
 
-impl Live {
+impl CaseLive {
     /// Sends it a message.
     pub fn cast(&mut self, message: CaseMsg) -> Result<(), CaseMsg> {
         // results reach the actor directly as well: neither it nor this counts them
@@ -129,10 +119,15 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::case::Meta;
+    use crate::actors::cases::message::CommandMeta;
 
     fn wake(command: Command) -> CaseMsg {
-        CaseMsg::Tell(Box::new(Tell { command, meta: Meta::engine(), reply: None, turn: None }))
+        CaseMsg::Request(Box::new(CaseRequest {
+            command,
+            meta: CommandMeta::engine(),
+            reply: None,
+            turn: None,
+        }))
     }
 
     #[test]
@@ -148,15 +143,5 @@ mod tests {
         let messages = queue.into_messages();
         assert_eq!(messages.len(), 5);
         assert!(messages.iter().any(|m| matches!(m, CaseMsg::Projected(999))));
-    }
-
-    #[test]
-    fn clients_are_bounded_by_their_turns() {
-        let slot = Slot::new(At::Held(Queue::default()));
-        let mut turns: Vec<Turn> = (0..CLIENTS).map_while(|_| slot.turn()).collect();
-        assert_eq!(turns.len(), CLIENTS);
-        assert!(slot.turn().is_none());
-        turns.pop();
-        assert!(slot.turn().is_some());
     }
 }

@@ -2,7 +2,7 @@
 //! business "no".
 
 use super::command::{Command, Facts, Rejection};
-use super::desk::Desk;
+use super::decision_context::DecisionContext;
 use super::interpret::{Decided, Halt, Interpreter};
 use super::state::{COMMANDS_KEPT, State};
 use crate::domain::ids::{CaseId, CommandId};
@@ -11,10 +11,10 @@ use crate::domain::workflow::model::Definition;
 /// Decides a command.
 ///
 /// `state` is none for a case that does not exist yet; only submissions make one. The same
-/// arguments and the same answers from the desk give the same decision.
+/// arguments and the same answers from the context give the same decision.
 ///
 /// # Errors
-/// [`Halt::Rejected`] when the state does not allow it, [`Halt::Evaluating`] when the desk has to
+/// [`Halt::Rejected`] when the state does not allow it, [`Halt::Evaluating`] when the context has to
 /// be asked again later, [`Halt::Corrupt`] when the interpreter contradicts itself.
 pub fn decide(
     definition: &Definition,
@@ -22,14 +22,14 @@ pub fn decide(
     state: Option<&State>,
     command: &Command,
     facts: Facts,
-    desk: &mut dyn Desk,
+    ctx: &mut dyn DecisionContext,
 ) -> Result<Decided, Halt> {
     match (state, command) {
         (Some(state), _) => {
-            Interpreter::over(definition, state.clone(), facts, desk).carry_out(command)
+            Interpreter::over(definition, state.clone(), facts, ctx).carry_out(command)
         }
         (None, Command::Accept(submission) | Command::Start(Some(submission))) => {
-            Interpreter::blank(definition, id, submission, facts, desk).carry_out(command)
+            Interpreter::blank(definition, id, submission, facts, ctx).carry_out(command)
         }
         (None, _) => {
             let detail = "there is no such case".to_owned();

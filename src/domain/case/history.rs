@@ -15,7 +15,7 @@ use crate::domain::workflow::model::{Definition, TaskId};
 
 /// An event as it is shown.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct HistoryEntry {
     /// `task.started`, `workflow.completed` …
     pub kind: &'static str,
     /// Reference, iteration and (of attempts) which one.
@@ -35,8 +35,8 @@ pub struct OpenTask {
 }
 
 /// What an event says. `before` is the state that it came to; none before the first.
-pub fn tell(definition: &Definition, before: Option<&State>, event: &Event) -> Told {
-    let plain = |kind, data| Told { kind, task: None, data };
+pub fn tell(definition: &Definition, before: Option<&State>, event: &Event) -> HistoryEntry {
+    let plain = |kind, data| HistoryEntry { kind, task: None, data };
     match event {
         Event::Accepted(submission) => plain("case.accepted", json!({"input": submission.input})),
         Event::Started(start) => {
@@ -66,7 +66,7 @@ pub fn tell(definition: &Definition, before: Option<&State>, event: &Event) -> T
     }
 }
 
-fn tell_task(definition: &Definition, before: Option<&State>, event: &TaskEvent) -> Told {
+fn tell_task(definition: &Definition, before: Option<&State>, event: &TaskEvent) -> HistoryEntry {
     let known = before.and_then(|state| state.find(definition, event.task, event.iteration));
     let call = known.and_then(|activation| activation.call());
     let mut attempt = call.map(|call| call.attempt).filter(|attempt| *attempt > 0);
@@ -105,7 +105,7 @@ fn tell_task(definition: &Definition, before: Option<&State>, event: &TaskEvent)
         }
     };
     let reference = definition.task(event.task).reference.clone();
-    Told { kind, task: Some((reference, event.iteration, attempt)), data }
+    HistoryEntry { kind, task: Some((reference, event.iteration, attempt)), data }
 }
 
 fn wait_json(wait: &Wait) -> Json {

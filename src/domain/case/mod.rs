@@ -1,6 +1,6 @@
 //! The case: one run of a workflow, decided by plain functions.
 //!
-//! `decide(definition, state, command, facts, desk) -> events + effects` and
+//! `decide(definition, state, command, facts, context) -> events + effects` and
 //! `evolve(definition, state, event) -> state`. A decision is a loop: find the next step that the
 //! state calls for, turn it into events, fold them. There is no other control state, so any prefix
 //! of a history can go on.
@@ -8,8 +8,8 @@
 pub mod clock;
 pub mod command;
 pub mod decide;
+pub mod decision_context;
 pub mod derive;
-pub mod desk;
 pub mod effect;
 pub mod event;
 pub mod evolve;

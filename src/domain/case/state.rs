@@ -226,12 +226,12 @@ pub struct Call {
     /// Since when the call has not got on: the first failure, or when it was parked.
     pub waiting_since: Option<Timestamp>,
     /// The last failures, newest last, for whoever has to look into it.
-    pub notes: Vec<Note>,
+    pub notes: Vec<FailedAttempt>,
 }
 
 /// A failed attempt, as a dead letter shows it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Note {
+pub struct FailedAttempt {
     pub at: Timestamp,
     pub error: Problem,
     pub millis: i64,

@@ -10,7 +10,7 @@ use super::derive::{self, TaskWait};
 use super::event::{Came, Change, Event, Parent, Received, WaitKind};
 use super::phase::Phase;
 use super::problem::Problem;
-use super::state::{Activation, Body, Note, Stage, State};
+use super::state::{Activation, Body, FailedAttempt, Stage, State};
 use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, DeadId};
 use crate::domain::time::Timestamp;
@@ -98,7 +98,7 @@ pub struct DeadLetter {
     /// The task's input.
     pub input: Data,
     /// Its last failed attempts.
-    pub attempts: Vec<Note>,
+    pub attempts: Vec<FailedAttempt>,
 }
 
 /// How a call was answered, for the numbers of its service.

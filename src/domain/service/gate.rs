@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::bucket::Bucket;
 use super::circuit::{Cause, Circuit, Outage, Probing, Transition};
-use super::line::{Line, Ticket};
+use super::line::{QueueEntry, WaitQueue};
 use super::ramp::Ramp;
 use super::settings::Settings;
 use super::window::Window;
@@ -29,7 +29,7 @@ const PAUSE_MAX: i64 = 15 * 60 * 1000;
 
 /// Why a call may not go out now.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Held {
+pub enum Denied {
     /// The breaker is open.
     Outage(Option<Arc<str>>),
     /// An operator holds the service.
@@ -74,7 +74,7 @@ pub struct Gate {
     bucket: Option<Bucket>,
     paused_until: Timestamp,
     in_flight: u32,
-    line: Line,
+    line: WaitQueue,
     /// Places kept for admitted cases, each counted as a call in flight.
     kept: HashMap<CaseId, Timestamp>,
     admitted: HashMap<CaseId, Timestamp>,
@@ -94,7 +94,7 @@ impl Gate {
             bucket,
             paused_until: Timestamp(0),
             in_flight: 0,
-            line: Line::default(),
+            line: WaitQueue::default(),
             kept: HashMap::new(),
             admitted: HashMap::new(),
             last_failure: None,
@@ -102,7 +102,7 @@ impl Gate {
     }
 
     /// Asks for a permit. Who is refused has joined the line.
-    pub fn ask(&mut self, ticket: Ticket, now: Timestamp) -> Result<(), Held> {
+    pub fn ask(&mut self, ticket: QueueEntry, now: Timestamp) -> Result<(), Denied> {
         if self.kept.remove(&ticket.case).is_some() {
             return Ok(());
         }
@@ -117,38 +117,38 @@ impl Gate {
         answer
     }
 
-    fn answer(&mut self, case: CaseId, now: Timestamp) -> Result<(), Held> {
+    fn answer(&mut self, case: CaseId, now: Timestamp) -> Result<(), Denied> {
         match &mut self.circuit {
             Circuit::Closed => {}
-            Circuit::Open(outage) => return Err(Held::Outage(detail_of(outage))),
+            Circuit::Open(outage) => return Err(Denied::Outage(detail_of(outage))),
             Circuit::HalfOpen { outage, probe } => {
                 let others = !self.line.is_empty();
                 let again = outage.last == Some(case) && others;
                 let full = self.in_flight >= self.settings.max_concurrent;
                 if probe.is_some() || again || full || self.settings.probe.is_some() {
-                    return Err(Held::Outage(detail_of(outage)));
+                    return Err(Denied::Outage(detail_of(outage)));
                 }
                 *probe = Some(Probing::Case(case));
                 return Ok(());
             }
-            Circuit::Isolated { reason, .. } => return Err(Held::Operator(reason.clone())),
+            Circuit::Isolated { reason, .. } => return Err(Denied::Operator(reason.clone())),
         }
         if !self.line.is_empty() {
-            return Err(Held::Full("others came first"));
+            return Err(Denied::Full("others came first"));
         }
         self.room(now)
     }
 
     /// Whether another call may go out under a closed breaker.
-    fn room(&mut self, now: Timestamp) -> Result<(), Held> {
+    fn room(&mut self, now: Timestamp) -> Result<(), Denied> {
         if self.in_flight >= self.limit() {
-            return Err(Held::Full("too many calls are under way"));
+            return Err(Denied::Full("too many calls are under way"));
         }
         if self.paused_until > now {
-            return Err(Held::Full("it asked for a pause"));
+            return Err(Denied::Full("it asked for a pause"));
         }
         match &mut self.bucket {
-            Some(bucket) => bucket.take(now).map_err(|_| Held::Full("its rate is used up")),
+            Some(bucket) => bucket.take(now).map_err(|_| Denied::Full("its rate is used up")),
             None => Ok(()),
         }
     }
@@ -159,13 +159,13 @@ impl Gate {
     }
 
     /// Why calls are held back altogether, if they are; then the case has joined the line.
-    pub fn holds_back(&mut self, ticket: Ticket) -> Option<Held> {
+    pub fn holds_back(&mut self, ticket: QueueEntry) -> Option<Denied> {
         let held = match &self.circuit {
             Circuit::Closed => None,
             Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
-                Some(Held::Outage(detail_of(outage)))
+                Some(Denied::Outage(detail_of(outage)))
             }
-            Circuit::Isolated { reason, .. } => Some(Held::Operator(reason.clone())),
+            Circuit::Isolated { reason, .. } => Some(Denied::Operator(reason.clone())),
         };
         if held.is_some() {
             self.line.join(ticket);
@@ -365,10 +365,10 @@ impl Gate {
     }
 
     /// Who waits, as the index has it, in order.
-    pub fn line_up(&mut self, tickets: Vec<Ticket>, complete: bool) {
+    pub fn line_up(&mut self, tickets: Vec<QueueEntry>, complete: bool) {
         // the index may still show who was let in; whoever has come back since then counts
         let admitted = &self.admitted;
-        let waits = |t: &Ticket| admitted.get(&t.case).is_none_or(|at| t.since > *at);
+        let waits = |t: &QueueEntry| admitted.get(&t.case).is_none_or(|at| t.since > *at);
         let (fresh, stale): (Vec<_>, Vec<_>) = tickets.into_iter().partition(waits);
         // a stale one may be a new one by the time that it is read again
         self.line.refill(fresh, complete && stale.is_empty());

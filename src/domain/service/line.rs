@@ -11,14 +11,14 @@ pub const KEPT: usize = 1024;
 
 /// A place in the line. Smaller comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket {
+pub struct QueueEntry {
     /// 9 minus the priority.
     pub rank: u8,
     pub since: Timestamp,
     pub case: CaseId,
 }
 
-impl Ticket {
+impl QueueEntry {
     /// The ticket of a case that waits since then.
     pub fn new(priority: u8, since: Timestamp, case: CaseId) -> Self {
         Self { rank: 9u8.saturating_sub(priority), since, case }
@@ -27,14 +27,14 @@ impl Ticket {
 
 /// The head of the line.
 #[derive(Debug, Clone, Default)]
-pub struct Line {
-    order: BTreeSet<Ticket>,
-    by_case: HashMap<CaseId, Ticket>,
+pub struct WaitQueue {
+    order: BTreeSet<QueueEntry>,
+    by_case: HashMap<CaseId, QueueEntry>,
     /// There may be others in the index.
     more: bool,
 }
 
-impl Line {
+impl WaitQueue {
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty() && !self.more
@@ -56,7 +56,7 @@ impl Line {
     }
 
     /// A case joins the line, or keeps the better of its two places.
-    pub fn join(&mut self, ticket: Ticket) {
+    pub fn join(&mut self, ticket: QueueEntry) {
         if let Some(&known) = self.by_case.get(&ticket.case) {
             if known <= ticket {
                 return;
@@ -81,7 +81,7 @@ impl Line {
     }
 
     /// What the index holds, in order; `complete` when there was no more to read.
-    pub fn refill(&mut self, tickets: impl IntoIterator<Item = Ticket>, complete: bool) {
+    pub fn refill(&mut self, tickets: impl IntoIterator<Item = QueueEntry>, complete: bool) {
         self.more = !complete;
         for ticket in tickets {
             if self.order.len() >= KEPT {
@@ -109,7 +109,7 @@ impl Line {
         }
     }
 
-    fn insert(&mut self, ticket: Ticket) {
+    fn insert(&mut self, ticket: QueueEntry) {
         self.order.insert(ticket);
         self.by_case.insert(ticket.case, ticket);
     }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::circuit::{Circuit, Transition};
-use super::gate::{Act, Gate, Held, Reply};
-use super::line::{KEPT, Line, Ticket};
+use super::gate::{Act, Denied, Gate, Reply};
+use super::line::{KEPT, QueueEntry, WaitQueue};
 use super::settings::{Rate, Settings};
 use crate::domain::ids::{Bits, CaseId};
 use crate::domain::time::Timestamp;
@@ -17,8 +17,8 @@ fn case(n: u64) -> CaseId {
     CaseId(Bits(bits))
 }
 
-fn ticket(n: u64) -> Ticket {
-    Ticket::new(5, START.plus(n as i64), case(n))
+fn ticket(n: u64) -> QueueEntry {
+    QueueEntry::new(5, START.plus(n as i64), case(n))
 }
 
 fn gate(settings: Settings) -> Gate {
@@ -59,7 +59,7 @@ fn opens_at_failures_that_are_at_least_half() {
     }
     gate.ask(ticket(9), START).unwrap();
     assert!(matches!(gate.settle(case(9), &outage(), START), Some(Transition::Opened { .. })));
-    assert!(matches!(gate.ask(ticket(10), START), Err(Held::Outage(Some(_)))));
+    assert!(matches!(gate.ask(ticket(10), START), Err(Denied::Outage(Some(_)))));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn too_much_is_no_outage() {
         let now = START.plus(n as i64 * 5000);
         gate.ask(ticket(n), now).unwrap();
         assert_eq!(gate.settle(case(n), &Reply::Throttled(Some(3000)), now), None);
-        assert_eq!(gate.ask(ticket(99), now.plus(2999)), Err(Held::Full("it asked for a pause")));
+        assert_eq!(gate.ask(ticket(99), now.plus(2999)), Err(Denied::Full("it asked for a pause")));
         let acts = gate.due(now.plus(3000));
         assert_eq!(admitted(&acts), [case(99)]);
         gate.decline(case(99));
@@ -168,14 +168,14 @@ fn priority_goes_before_age() {
     let mut gate = gate(Settings { max_concurrent: 1, ..Settings::named("x") });
     gate.ask(ticket(0), START).unwrap();
     for (n, priority) in [(1, 0), (2, 5), (3, 9), (4, 5)] {
-        assert!(gate.ask(Ticket::new(priority, START.plus(n as i64), case(n)), START).is_err());
+        assert!(gate.ask(QueueEntry::new(priority, START.plus(n as i64), case(n)), START).is_err());
     }
     let mut order = Vec::new();
     let mut current = case(0);
     for _ in 0..4 {
         gate.settle(current, &Reply::Answered, START);
         current = admitted(&gate.due(START))[0];
-        gate.ask(Ticket::new(5, START, current), START).unwrap();
+        gate.ask(QueueEntry::new(5, START, current), START).unwrap();
         order.push(current);
     }
     assert_eq!(order, [case(3), case(2), case(4), case(1)]);
@@ -185,7 +185,7 @@ fn priority_goes_before_age() {
 fn an_isolation_ends_by_itself() {
     let mut gate = gate(Settings::named("x"));
     gate.isolate("maintenance".into(), START.plus(60_000), START);
-    assert_eq!(gate.ask(ticket(1), START), Err(Held::Operator("maintenance".into())));
+    assert_eq!(gate.ask(ticket(1), START), Err(Denied::Operator("maintenance".into())));
     assert_eq!(gate.next_due(START), Some(START.plus(60_000)));
     let acts = gate.due(START.plus(60_000));
     assert_eq!(acts, [Act::Note(Transition::Released), Act::Admit(case(1))]);
@@ -223,16 +223,16 @@ fn failures_of_one_case_among_many_are_its_own() {
 
 #[test]
 fn the_line_keeps_its_head_and_knows_of_the_rest() {
-    let mut line = Line::default();
+    let mut line = WaitQueue::default();
     let total = KEPT as u64 + 500;
     for n in (0..total).rev() {
         line.join(ticket(n));
     }
     let mut order = Vec::new();
-    let mut index: Vec<Ticket> = (0..total).map(ticket).collect();
+    let mut index: Vec<QueueEntry> = (0..total).map(ticket).collect();
     while !line.is_empty() {
         if line.wants_more() {
-            let page: Vec<Ticket> = index.iter().take(300).copied().collect();
+            let page: Vec<QueueEntry> = index.iter().take(300).copied().collect();
             line.refill(page, index.len() <= 300);
         }
         if let Some(case) = line.take(None) {
@@ -278,7 +278,7 @@ proptest! {
         let mut waiting: std::collections::BTreeSet<CaseId> = Default::default();
         let ask = |gate: &mut Gate, n: CaseId, now, out: &mut Vec<CaseId>, waiting: &mut std::collections::BTreeSet<CaseId>| {
             if out.contains(&n) { return }
-            match gate.ask(Ticket::new(5, START, n), now) {
+            match gate.ask(QueueEntry::new(5, START, n), now) {
                 Ok(()) => { out.push(n); waiting.remove(&n); }
                 Err(_) => { waiting.insert(n); }
             }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::source::Place;
+use super::location::Location;
 
 /// Faults kept for one definition; more than these help nobody.
 const FAULTS_MAX: usize = 100;
@@ -25,7 +25,7 @@ pub struct Fault {
 impl Fault {
     /// A fault at a place of the text.
     pub fn at(
-        place: Place,
+        place: Location,
         pointer: &str,
         detail: impl Into<String>,
         fix: impl Into<String>,

@@ -2,6 +2,7 @@
 
 pub mod expr;
 pub mod fault;
+pub mod location;
 pub mod model;
 pub mod read;
 pub mod schema;

@@ -8,28 +8,20 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::expr::json::DEPTH_MAX;
 use super::fault::{Fault, Faults};
+use super::location::Location;
 
 /// Nodes of one document, those that aliases copy counted each time: a definition of 1 MiB has
 /// fewer, a bomb of aliases has more.
 const NODES_MAX: usize = 100_000;
 
-/// Where something stands in the text, both counted from 1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Place {
-    pub line: usize,
-    pub column: usize,
-}
-
-impl Place {
-    fn of(marker: &Marker) -> Self {
-        Self { line: marker.line(), column: marker.col() + 1 }
-    }
+fn location_of(marker: &Marker) -> Location {
+    Location { line: marker.line(), column: marker.col() + 1 }
 }
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    pub place: Place,
+    pub place: Location,
     pub content: Content,
 }
 
@@ -48,7 +40,7 @@ pub enum Content {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub key: String,
-    pub key_place: Place,
+    pub key_place: Location,
     pub value: Node,
 }
 
@@ -127,7 +119,7 @@ pub fn read(text: &str, format: Format) -> Result<Node, Faults> {
 }
 
 /// What mends broken YAML, judged by the line at which it broke and the one above.
-fn remedy(text: &str, place: Place) -> String {
+fn remedy(text: &str, place: Location) -> String {
     let above = text.lines().take(place.line).filter(|line| !line.trim().is_empty());
     let lines: Vec<&str> = above.collect();
     let indent = |line: &str| line.len() - line.trim_start().len();
@@ -155,14 +147,14 @@ fn remedy(text: &str, place: Place) -> String {
 
 fn check_json(text: &str) -> Result<(), Faults> {
     serde_json::from_str::<serde::de::IgnoredAny>(text).map(|_| ()).map_err(|e| {
-        let place = Place { line: e.line(), column: e.column().max(1) };
+        let place = Location { line: e.line(), column: e.column().max(1) };
         Faults::of(Fault::at(place, "", format!("this is no JSON: {e}"), "mend the syntax"))
     })
 }
 
 /// JSON as a tree whose places are unknown; all of it is said to stand at the beginning.
 fn placeless(json: &Json) -> Node {
-    let place = Place { line: 1, column: 1 };
+    let place = Location { line: 1, column: 1 };
     let content = match json {
         Json::Null => Content::Null,
         Json::Bool(b) => Content::Bool(*b),
@@ -181,21 +173,21 @@ fn placeless(json: &Json) -> Node {
     Node { place, content }
 }
 
-type Broken = (Place, String);
+type Broken = (Location, String);
 
 /// An open list or map while the parser's events come in.
 struct Open {
     node: Node,
     anchor: usize,
     /// The key that waits for its value, in a map.
-    key: Option<(String, Place)>,
+    key: Option<(String, Location)>,
 }
 
 #[derive(Default)]
 struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
-    doubled: Vec<(Place, String)>,
+    doubled: Vec<(Location, String)>,
     nodes: usize,
     root: Option<Node>,
 }
@@ -206,8 +198,8 @@ impl Builder {
         let mut documents = 0;
         while let Some(next) = parser.next_event() {
             let (event, span) = next
-                .map_err(|e| (Place::of(e.marker()), format!("this is no YAML: {}", e.info())))?;
-            let place = Place::of(&span.start);
+                .map_err(|e| (location_of(e.marker()), format!("this is no YAML: {}", e.info())))?;
+            let place = location_of(&span.start);
             match event {
                 Event::DocumentStart(_) => {
                     documents += 1;
@@ -242,7 +234,7 @@ impl Builder {
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             }
         }
-        let start = Place { line: 1, column: 1 };
+        let start = Location { line: 1, column: 1 };
         self.root.take().ok_or((start, "there is nothing here".to_owned()))
     }
 
@@ -285,7 +277,7 @@ impl Builder {
     }
 }
 
-fn key_of(node: Node) -> Result<(String, Place), Broken> {
+fn key_of(node: Node) -> Result<(String, Location), Broken> {
     let key = match node.content {
         Content::Text(text) => text,
         Content::Number(number) => number.to_string(),
@@ -387,7 +379,7 @@ mod tests {
     fn places_are_counted_from_one() {
         let node = read("a:\n  b: 1\n  c: [x, y]\n", Format::Yaml).unwrap();
         let c = node.get("a").and_then(|a| a.get("c")).unwrap();
-        assert_eq!(c.place, Place { line: 3, column: 6 });
+        assert_eq!(c.place, Location { line: 3, column: 6 });
     }
 
     #[test]

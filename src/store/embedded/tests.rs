@@ -40,15 +40,30 @@ async fn it_keeps_the_contract() {
     run(|| OnDisk(tempfile::tempdir().unwrap())).await;
 }
 
-#[tokio::test]
-async fn reads_do_not_hold_up_the_thread_that_asks() {
+#[test]
+fn reads_do_not_hold_up_the_thread_that_asks() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = open(folder.path());
-    // on this thread nothing else runs: what is ready at once was done on it
-    assert!(futures_util::poll!(Box::pin(journal.read(entity(1), 1, 1))).is_pending());
-    assert!(futures_util::poll!(Box::pin(journal.last(entity(1)))).is_pending());
-    assert!(futures_util::poll!(Box::pin(journal.tail(RecordCursor(0), 1))).is_pending());
-    assert!(futures_util::poll!(Box::pin(journal.end())).is_pending());
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let journal = open(folder.path());
+        // nothing that blocks is done before this ends: what is ready was done on this thread
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || waits.recv());
+        let mut read = Box::pin(journal.read(entity(1), 1, 1));
+        let mut last = Box::pin(journal.last(entity(1)));
+        let mut tail = Box::pin(journal.tail(RecordCursor(0), 1));
+        let mut end = Box::pin(journal.end());
+        assert!(futures_util::poll!(&mut read).is_pending());
+        assert!(futures_util::poll!(&mut last).is_pending());
+        assert!(futures_util::poll!(&mut tail).is_pending());
+        assert!(futures_util::poll!(&mut end).is_pending());
+        go_on.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        assert!(read.await.unwrap().records.is_empty());
+        assert!(last.await.unwrap().is_none());
+        assert!(tail.await.unwrap().records.is_empty());
+        end.await.unwrap();
+    });
 }
 
 #[tokio::test]

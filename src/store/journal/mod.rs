@@ -4,6 +4,7 @@
 //! Records of one entity are in order and without gaps. Who writes says which record it follows: of
 //! two who say the same, one wins. Nothing that a read gives can be taken back later.
 
+pub mod cursor;
 #[cfg(test)]
 pub mod memory;
 #[cfg(test)]
@@ -15,16 +16,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use cursor::RecordCursor;
 pub use undecided::{LEFT_OPEN, Settled, append_until_known};
 
 use super::notes::{Absorb, Notes};
 use super::record::RECORD_MAX;
 use crate::domain::ids::{Entity, EntityKind, EventCursor};
-
-/// A place in the order of all records. It is the journal's own: it can be kept and compared with
-/// another of the same journal, and nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct RecordCursor(pub u64);
 
 /// What a commit means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::{TableError, Views, keys};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::Summary;
 use crate::domain::ids::CaseId;
-use crate::domain::service::line::Ticket;
+use crate::domain::service::line::QueueEntry;
 use crate::domain::time::Timestamp;
 use crate::store::codec;
 
@@ -122,12 +122,12 @@ impl Views {
     }
 
     /// Who waits for a service, in order.
-    pub fn line(&self, service: &str, most: usize) -> Result<Vec<Ticket>, TableError> {
+    pub fn line(&self, service: &str, most: usize) -> Result<Vec<QueueEntry>, TableError> {
         let prefix = keys::line(service);
         let rank_at = prefix.len();
         let ticket = |key: &[u8]| {
             let since = Timestamp(keys::number_at(key, rank_at + 1)? as i64);
-            Some(Ticket { rank: *key.get(rank_at)?, since, case: keys::case_at_end(key)? })
+            Some(QueueEntry { rank: *key.get(rank_at)?, since, case: keys::case_at_end(key)? })
         };
         let found = self.table.scan(&prefix, Bound::Unbounded).take(most);
         found.filter_map(|e| e.map(|(key, _)| ticket(&key)).transpose()).collect()

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{TableError, Views, keys};
 use crate::domain::case::problem::Problem;
-use crate::domain::case::state::Note;
+use crate::domain::case::state::FailedAttempt;
 use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, DeadId};
 use crate::domain::time::Timestamp;
@@ -28,7 +28,7 @@ pub struct DeadRow {
     pub group: String,
     pub error: Option<Problem>,
     pub input: Data,
-    pub attempts: Vec<Note>,
+    pub attempts: Vec<FailedAttempt>,
     pub since: Timestamp,
     pub state: DeadState,
 }

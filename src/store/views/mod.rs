@@ -10,6 +10,8 @@ pub mod events;
 mod keys;
 pub mod lists;
 mod meta;
+#[cfg(test)]
+mod schema;
 pub mod services;
 mod table;
 #[cfg(test)]

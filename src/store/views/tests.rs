@@ -10,7 +10,7 @@ use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::{Parked, ShownWait, Summary};
 use crate::domain::ids::{Bits, CaseId};
-use crate::domain::service::line::Ticket;
+use crate::domain::service::line::QueueEntry;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::DefinitionId;
 use crate::store::journal::RecordCursor;
@@ -148,9 +148,9 @@ proptest! {
         for service in SERVICES {
             let waiting = rows.values().flat_map(|row| {
                 let here = row.parked.iter().filter(|p| &*p.service == service);
-                here.map(|p| Ticket::new(row.priority, p.since, row.id))
+                here.map(|p| QueueEntry::new(row.priority, p.since, row.id))
             });
-            let mut line: Vec<Ticket> = waiting.collect();
+            let mut line: Vec<QueueEntry> = waiting.collect();
             line.sort();
             prop_assert_eq!(views.line(service, 100).unwrap(), line.clone());
             let oldest = line.iter().map(|ticket| ticket.since).min();

@@ -2,15 +2,15 @@
 
 use super::clocks;
 use super::effects::{self, Begun};
+use super::open::open;
 use super::stuck::settle_stuck;
-use super::task::open;
 use super::{CorruptHistory, corrupt};
 use crate::domain::case::clock::Clock;
 use crate::domain::case::event::{Came, Doubt, Wait, WaitKind};
 use crate::domain::case::ledger::{Fate, Kept, Knowledge};
 use crate::domain::case::problem::Problem;
 use crate::domain::case::state::{
-    Activation, Body, Branch, Call, NOTES_KEPT, Note, Stage, State, TryStage,
+    Activation, Body, Branch, Call, FailedAttempt, NOTES_KEPT, Stage, State, TryStage,
 };
 use crate::domain::case::tree::strand_path;
 use crate::domain::time::Timestamp;
@@ -284,7 +284,7 @@ pub fn note(call: &mut Call, error: &Problem, at: Timestamp) {
         Stage::InFlight { at, .. } => at,
         _ => at,
     };
-    call.notes.push(Note { at, error: error.clone(), millis: at.since(started) });
+    call.notes.push(FailedAttempt { at, error: error.clone(), millis: at.since(started) });
     if call.notes.len() > NOTES_KEPT {
         call.notes.remove(0);
     }

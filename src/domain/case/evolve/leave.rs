@@ -2,8 +2,8 @@
 
 use super::call::goes_on;
 use super::effects;
+use super::open::open;
 use super::stuck::settle_stuck;
-use super::task::open;
 use super::{CorruptHistory, corrupt};
 use crate::domain::case::ledger::{Fate, Kept};
 use crate::domain::case::state::{Activation, Body, Branch, Cut, State};

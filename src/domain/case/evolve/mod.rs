@@ -5,6 +5,7 @@ mod clocks;
 pub mod effects;
 mod enter;
 mod leave;
+mod open;
 mod stretch;
 mod stuck;
 mod task;

@@ -6,6 +6,7 @@ use super::call::{
 use super::effects::{self, Begun};
 use super::enter::enter;
 use super::leave::{Left, cancelled, completed, race, skip};
+use super::open::open;
 use super::stuck::settle_stuck;
 use super::{CorruptHistory, corrupt};
 use crate::domain::case::event::{Answer, Change, Doubt, Entry, TaskEvent};
@@ -120,18 +121,6 @@ fn change(
             }
         }
     }
-}
-
-pub fn open<'s>(
-    definition: &Definition,
-    state: &'s mut State,
-    (task, iteration): (TaskId, u32),
-) -> Result<&'s mut Activation, CorruptHistory> {
-    let found = state.find_mut(definition, task, iteration);
-    found.ok_or_else(|| {
-        let reference = &definition.task(task).reference;
-        CorruptHistory(format!("{reference} is not open in iteration {iteration}"))
-    })
 }
 
 /// Enters the task, unless it is open already. A detached call goes on by itself; only a plain

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::prepare::Prepared;
 use super::{Halt, Interpreter, Key, Trouble};
+use crate::domain::case::decision_context::{PermitAnswer, Service};
 use crate::domain::case::derive;
-use crate::domain::case::desk::{Permit, Service};
 use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::event::{Came, Change, Event, Wait, WaitKind};
 use crate::domain::case::problem::{Problem, Standard};
@@ -29,7 +29,7 @@ impl Interpreter<'_> {
         match prepared {
             Prepared::Ask { service, ask } => {
                 if let Some(service) = &service
-                    && let Permit::Wait(wait) = self.desk.permit(service)
+                    && let PermitAnswer::Wait(wait) = self.ctx.permit(service)
                 {
                     return self.park(key, service, wait, None);
                 }
@@ -46,7 +46,7 @@ impl Interpreter<'_> {
                 self.ask(key, attempt, service, ask)
             }
             Prepared::Fetch { service, preparation } => {
-                if let Permit::Wait(wait) = self.desk.permit(&service) {
+                if let PermitAnswer::Wait(wait) = self.ctx.permit(&service) {
                     return self.park(key, &service, wait, None);
                 }
                 let name = service.name;

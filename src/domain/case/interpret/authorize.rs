@@ -109,7 +109,7 @@ impl Interpreter<'_> {
 
     fn token(&mut self, credentials: &Credentials) -> Result<Or<Arc<str>>, Trouble> {
         let key = credentials.key();
-        if let Some(token) = self.desk.token(&key) {
+        if let Some(token) = self.ctx.token(&key) {
             return Ok(Or::Have(token));
         }
         let service = self.service_at(&credentials.url())?;

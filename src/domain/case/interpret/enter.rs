@@ -15,7 +15,7 @@ use crate::domain::workflow::model::{Kind, RaisedError, Task, TaskId, Then};
 const ERROR_MAX: usize = 16 * 1024;
 
 /// Where a task is about to be entered.
-struct Gate {
+struct EntryPoint {
     raw: Data,
     /// The task around it.
     around: Option<TaskId>,
@@ -29,7 +29,7 @@ impl Interpreter<'_> {
     pub(super) fn enter_next_of_root(&mut self) -> Result<(), Halt> {
         let Seq { at, data, .. } = self.state.flow.seq.clone();
         let definition = self.definition;
-        let gate = Gate { raw: data.clone(), around: None, locals: Vec::new(), turn: None };
+        let gate = EntryPoint { raw: data.clone(), around: None, locals: Vec::new(), turn: None };
         if self.enter_from(&definition.root, at, gate)? { Ok(()) } else { self.end_workflow(data) }
     }
 
@@ -46,7 +46,7 @@ impl Interpreter<'_> {
             &activation.body,
             Body::Try(inner) if matches!(inner.stage, TryStage::Catch { .. })
         );
-        let gate = |raw| Gate { raw, around: Some(key.0), locals: Vec::new(), turn: None };
+        let gate = |raw| EntryPoint { raw, around: Some(key.0), locals: Vec::new(), turn: None };
         let definition = self.definition;
         let entered = match &definition.task(key.0).kind {
             Kind::For { .. } => self.enter_turn(key)?,
@@ -64,7 +64,7 @@ impl Interpreter<'_> {
     }
 
     /// The first task from here on whose condition holds. False: there is none.
-    fn enter_from(&mut self, list: &[TaskId], from: u32, gate: Gate) -> Result<bool, Halt> {
+    fn enter_from(&mut self, list: &[TaskId], from: u32, gate: EntryPoint) -> Result<bool, Halt> {
         for &id in list.iter().skip(from as usize) {
             let task = self.task(id);
             match self.condition(task, &gate) {
@@ -83,7 +83,7 @@ impl Interpreter<'_> {
         Ok(false)
     }
 
-    fn condition(&mut self, task: &Task, gate: &Gate) -> Result<bool, Trouble> {
+    fn condition(&mut self, task: &Task, gate: &EntryPoint) -> Result<bool, Trouble> {
         let Some(condition) = &task.condition else { return Ok(true) };
         let mut place = self.place_before(task, gate.around, &gate.raw);
         place.locals.clone_from(&gate.locals);
@@ -99,7 +99,7 @@ impl Interpreter<'_> {
         let mut next = match turn {
             Some(turn) if (seq.at as usize) < body.len() => {
                 let raw = seq.data.clone();
-                let gate = Gate { raw, around: Some(key.0), locals: Vec::new(), turn: None };
+                let gate = EntryPoint { raw, around: Some(key.0), locals: Vec::new(), turn: None };
                 if self.enter_from(body, seq.at, gate)? {
                     return Ok(true);
                 }
@@ -130,7 +130,7 @@ impl Interpreter<'_> {
                 }
             }
             let raw = seq.data.clone();
-            let gate = Gate { raw, around: Some(key.0), locals, turn: Some(next) };
+            let gate = EntryPoint { raw, around: Some(key.0), locals, turn: Some(next) };
             if self.enter_from(body, 0, gate)? {
                 return Ok(true);
             }
@@ -143,7 +143,7 @@ impl Interpreter<'_> {
         let raw = self.open(key)?.input.clone();
         let Kind::Fork { branches, .. } = &self.task(key.0).kind else { return Ok(()) };
         let task = self.task(branches[place]);
-        let gate = Gate { raw, around: Some(key.0), locals: Vec::new(), turn: None };
+        let gate = EntryPoint { raw, around: Some(key.0), locals: Vec::new(), turn: None };
         if self.enter_from(&[task.id], 0, gate)? {
             return Ok(());
         }
@@ -162,14 +162,14 @@ impl Interpreter<'_> {
         let raw = self.open(key)?.input.clone();
         let Kind::Try { catch, .. } = &self.task(key.0).kind else { return Ok(false) };
         let locals = vec![(catch.variable.clone(), error.to_data())];
-        let gate = Gate { raw, around: Some(key.0), locals, turn: None };
+        let gate = EntryPoint { raw, around: Some(key.0), locals, turn: None };
         self.enter_from(catch.body.as_deref().unwrap_or_default(), 0, gate)
     }
 
     /// A compensation, for an entry of the task that it undoes.
     pub(super) fn enter_undo(&mut self, id: TaskId, iteration: u32, raw: Data) -> Result<(), Halt> {
         let task = self.task(id);
-        let gate = Gate { raw, around: None, locals: Vec::new(), turn: None };
+        let gate = EntryPoint { raw, around: None, locals: Vec::new(), turn: None };
         match self.condition(task, &gate) {
             Ok(true) => self.enter(task, gate, Some(iteration)),
             Ok(false) => {
@@ -183,7 +183,7 @@ impl Interpreter<'_> {
         }
     }
 
-    fn enter(&mut self, task: &Task, gate: Gate, iteration: Option<u32>) -> Result<(), Halt> {
+    fn enter(&mut self, task: &Task, gate: EntryPoint, iteration: Option<u32>) -> Result<(), Halt> {
         let turn = gate.turn;
         let (entry, status) = match self.entry(task, gate) {
             Ok(entry) => entry,
@@ -216,7 +216,7 @@ impl Interpreter<'_> {
     }
 
     /// What is fixed when the task is entered, and the status that goes with it.
-    fn entry(&mut self, task: &Task, gate: Gate) -> Result<(Entry, Option<String>), Trouble> {
+    fn entry(&mut self, task: &Task, gate: EntryPoint) -> Result<(Entry, Option<String>), Trouble> {
         self.check(task.input.schema.as_ref(), &gate.raw)?;
         let mut place = self.place_before(task, gate.around, &gate.raw);
         place.locals = gate.locals;

@@ -68,7 +68,7 @@ impl Interpreter<'_> {
             bound.push((used.clone(), self.value_of(used, place)?));
         }
         let evaluated = if expr.runs_apart() {
-            self.desk.evaluate_apart(expr, input, &bound)
+            self.ctx.evaluate_apart(expr, input, &bound)
         } else {
             let bind = |wanted: &Used| {
                 let found = bound.iter().find(|(used, _)| used == wanted);
@@ -76,7 +76,7 @@ impl Interpreter<'_> {
             };
             match expr.evaluate(input, bind, Limits::INLINE.at(self.now.0)) {
                 // too much for a runtime thread, perhaps not for one of its own
-                Err(Failure::Overrun(_)) => self.desk.evaluate_apart(expr, input, &bound),
+                Err(Failure::Overrun(_)) => self.ctx.evaluate_apart(expr, input, &bound),
                 evaluated => Some(evaluated),
             }
         };
@@ -245,7 +245,7 @@ impl Interpreter<'_> {
     }
 
     pub(super) fn secret(&mut self, name: &str) -> Result<Arc<Json>, Problem> {
-        self.desk.secret(name).ok_or_else(|| no_secret(name))
+        self.ctx.secret(name).ok_or_else(|| no_secret(name))
     }
 
     /// A variable of the author, from the innermost task around that has it.

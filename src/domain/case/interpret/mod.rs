@@ -21,7 +21,7 @@ mod timing;
 mod unwind;
 
 use super::command::{Command, Facts, Rejection};
-use super::desk::Desk;
+use super::decision_context::DecisionContext;
 use super::effect::Effect;
 use super::event::{Change, Event, Submission, TaskEvent};
 use super::evolve::{self, CorruptHistory};
@@ -95,7 +95,7 @@ pub struct Interpreter<'a> {
     taken_over: Timestamp,
     /// The stretch before the last event.
     stretch: Stretch,
-    desk: &'a mut dyn Desk,
+    ctx: &'a mut dyn DecisionContext,
     events: Vec<Event>,
     effects: Vec<Effect>,
     steps: u32,
@@ -118,7 +118,7 @@ impl<'a> Interpreter<'a> {
         definition: &'a Definition,
         state: State,
         facts: Facts,
-        desk: &'a mut dyn Desk,
+        ctx: &'a mut dyn DecisionContext,
     ) -> Self {
         let now = facts.now.max(state.updated_at);
         Self {
@@ -128,7 +128,7 @@ impl<'a> Interpreter<'a> {
             now,
             seed: facts.seed,
             taken_over: facts.taken_over,
-            desk,
+            ctx,
             events: Vec::new(),
             effects: Vec::new(),
             steps: 0,
@@ -142,9 +142,9 @@ impl<'a> Interpreter<'a> {
         id: CaseId,
         submission: &Submission,
         facts: Facts,
-        desk: &'a mut dyn Desk,
+        ctx: &'a mut dyn DecisionContext,
     ) -> Self {
-        Self::over(definition, evolve::blank(id, submission, facts.now), facts, desk)
+        Self::over(definition, evolve::blank(id, submission, facts.now), facts, ctx)
     }
 
     /// Carries out a command and everything that follows from it.

@@ -9,7 +9,7 @@ use super::evaluate::Place;
 use super::{Interpreter, Key, Trouble};
 use crate::domain::call::http::{self, Parts};
 use crate::domain::call::{openapi, uri};
-use crate::domain::case::desk::Service;
+use crate::domain::case::decision_context::Service;
 use crate::domain::case::effect::{Ask, Child, ChildSubmission, Preparation};
 use crate::domain::case::event::Parent;
 use crate::domain::case::problem::{Problem, Standard};
@@ -91,7 +91,7 @@ impl Interpreter<'_> {
                 let arguments = self.render(with, input, &place)?;
                 let mail = Mail::compose(&arguments)
                     .map_err(|detail| Problem::new(Standard::Validation, detail))?;
-                let service = Some(self.desk.service(MAIL));
+                let service = Some(self.ctx.service(MAIL));
                 Ok(Prepared::Ask { service, ask: Ask::Email(Box::new(mail)) })
             }
         }
@@ -173,7 +173,7 @@ impl Interpreter<'_> {
         input: &Data,
         place: &mut Place,
     ) -> Result<Or<Arc<Json>>, Trouble> {
-        if let Some(document) = self.desk.document(url) {
+        if let Some(document) = self.ctx.document(url) {
             return Ok(Or::Have(document));
         }
         let service = self.service_at(url)?;
@@ -297,7 +297,7 @@ impl Interpreter<'_> {
 
     pub(super) fn service_at(&mut self, url: &str) -> Result<Service, Trouble> {
         let host = uri::host_of(url).map_err(configuration)?;
-        let service = self.desk.service_of(&host);
+        let service = self.ctx.service_of(&host);
         if service.refused {
             let detail = format!(
                 "no service is configured for the host `{host}`, and others may not be called"
@@ -328,7 +328,7 @@ impl Interpreter<'_> {
             Some(service) => Some(service),
             None => self.open(key)?.call().and_then(|call| call.service.clone()),
         };
-        let honours = service.is_some_and(|service| self.desk.service(&service).honours_key);
+        let honours = service.is_some_and(|service| self.ctx.service(&service).honours_key);
         Ok(match &task.kind {
             Kind::Call(call) => match &**call {
                 Call::Http(http) => honours || http::repeatable(&http.method),

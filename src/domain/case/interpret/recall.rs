@@ -84,7 +84,7 @@ impl Interpreter<'_> {
             None => self.open(key)?.call().and_then(|call| call.service.clone()),
         };
         Ok(service.is_none_or(|name| {
-            let service = self.desk.service(&name);
+            let service = self.ctx.service(&name);
             self.patience(key, &service) > 0
         }))
     }

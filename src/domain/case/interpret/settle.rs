@@ -183,7 +183,7 @@ impl Interpreter<'_> {
             let (error, until) = (error.clone(), None);
             return self.emit_task(key, Change::Retried { error, at, deadline, outcome, until });
         };
-        let service = self.desk.service(&name);
+        let service = self.ctx.service(&name);
         let since = call.missing_since.unwrap_or(self.now);
         let until = since.plus(self.patience(key, &service));
         if until <= self.now || fails_by_itself(&call, self.now.since(since), health) {
@@ -193,7 +193,7 @@ impl Interpreter<'_> {
             let doubt = (came == Came::Unknown).then_some(Doubt::Silent);
             return self.fault_with(key, error.clone(), doubt);
         }
-        if let Some(wait) = self.desk.holds_back(&name) {
+        if let Some(wait) = self.ctx.holds_back(&name) {
             return self.park(key, &service, wait, outcome);
         }
         let delay = outage_delay(call.misses, self.random()).max(retry_after.unwrap_or(0));
@@ -234,7 +234,7 @@ impl Interpreter<'_> {
         }
         // an attempt of somebody who is gone may have left us until we took over
         let attempted = entry.attempted_at.max(self.taken_over);
-        let timeout = entry.service.clone().map_or(0, |name| self.desk.service(&name).timeout);
+        let timeout = entry.service.clone().map_or(0, |name| self.ctx.service(&name).timeout);
         let certain = match entry.knowledge {
             Knowledge::Unknown(Doubt::Answered) => self.now,
             Knowledge::Unknown(Doubt::Silent) | Knowledge::NotDone | Knowledge::Done(_) => {
@@ -289,11 +289,11 @@ impl Interpreter<'_> {
         });
         for (key, call) in lost {
             match call.stage {
-                Stage::InFlight { .. } if !self.desk.has_under_way(key.0, key.1, call.attempt) => {
+                Stage::InFlight { .. } if !self.ctx.has_under_way(key.0, key.1, call.attempt) => {
                     self.lost(key, &call)?;
                 }
                 Stage::Preparing { .. }
-                    if !self.desk.has_under_way(key.0, key.1, call.attempt + 1) =>
+                    if !self.ctx.has_under_way(key.0, key.1, call.attempt + 1) =>
                 {
                     self.attempt(key)?;
                 }

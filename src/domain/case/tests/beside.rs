@@ -23,11 +23,11 @@ fn a_loser_that_was_never_let_out_stays_in() {
   - rest: {wait: PT30S}
 ";
     let mut world = super::world(body);
-    world.desk.full.insert("busy".into());
+    world.ctx.full.insert("busy".into());
     world.start(json!({}));
     assert!(world.effects.is_empty());
     world.pass(1000);
-    world.desk.full.clear();
+    world.ctx.full.clear();
     world.tell(Command::Admit { service: "busy".into() });
     assert!(world.effects.is_empty(), "{:#?}", world.effects);
     world.tell(cancel());

@@ -92,7 +92,7 @@ do:
         output: response
 ",
     );
-    world.desk.secrets.insert("shop".into(), Arc::new(json!({"password": "hush", "key": "k1"})));
+    world.ctx.secrets.insert("shop".into(), Arc::new(json!({"password": "hush", "key": "k1"})));
     world.start(json!({}));
     let request = world.request(0);
     let header =
@@ -140,7 +140,7 @@ fn a_token_is_fetched_once_and_used() {
     assert_eq!(request.url, "http://idp/oauth2/token");
     assert_eq!(effect.service.as_deref(), Some("idp"));
     assert_eq!(world.phase(), Phase::Running);
-    world.desk.tokens.insert(*key, "t0ken".into());
+    world.ctx.tokens.insert(*key, "t0ken".into());
     world.answer(&effect, Outcome::Prepared);
     let request = world.request(0);
     assert!(request.headers.contains(&("authorization".into(), "Bearer t0ken".into())));
@@ -168,7 +168,7 @@ fn an_openapi_document_is_fetched_before_the_call() {
         "paths": {"/things/{id}": {"get": {"operationId": "get", "parameters": [
             {"name": "id", "in": "path", "required": true, "schema": {}}]}}}
     });
-    world.desk.documents.insert("http://docs/openapi.json".into(), Arc::new(document));
+    world.ctx.documents.insert("http://docs/openapi.json".into(), Arc::new(document));
     world.answer(&effect, Outcome::Prepared);
     assert_eq!(world.request(0).url, "http://api/v1/things/5");
     world.answer_next(done(json!({"id": 5})));

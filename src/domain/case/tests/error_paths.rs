@@ -110,7 +110,7 @@ fn secrets_stay_out_of_the_errors_of_expressions() {
     let mut world = world(
         "use: {secrets: [shop]}\ndo: [{p: {call: http, with: {method: get, endpoint: 'http://a/', headers: {x: '${ $secrets.shop.token }'}}}}]\n",
     );
-    world.desk.secrets.insert("shop".into(), std::sync::Arc::new(json!("s3cr3t")));
+    world.ctx.secrets.insert("shop".into(), std::sync::Arc::new(json!("s3cr3t")));
     world.start(json!({}));
     let error = world.error();
     assert!(!error.detail.as_deref().unwrap_or_default().contains("s3cr3t"), "{error:?}");

@@ -126,10 +126,10 @@ fn a_try_that_begins_again_recalls_what_was_done() {
 fn resuming_asks_for_a_permit_again() {
     let mut world =
         world("do: [{p: {call: http, with: {method: post, endpoint: 'http://bob/'}}}]\n");
-    world.desk.open.insert("bob".into());
+    world.ctx.open.insert("bob".into());
     world.start(json!({}));
     world.tell(Command::Suspend { reason: "wait".into() });
-    world.desk.open.clear();
+    world.ctx.open.clear();
     world.tell(Command::Admit { service: "bob".into() });
     assert!(world.effects.is_empty(), "nothing starts while a person holds it");
     world.tell(Command::Resume { reason: "go".into() });
@@ -145,18 +145,18 @@ fn an_outage_spends_no_limit_of_a_retry() {
       catch: {retry: {delay: PT1S, limit: {duration: PT1M, attempt: {count: 3, duration: PT5S}}}}
 ",
     );
-    world.desk.open.insert("bob".into());
+    world.ctx.open.insert("bob".into());
     world.start(json!({}));
     world.pass(DAY);
     assert_eq!(world.phase(), Phase::Waiting);
     assert_eq!(count(&world, |c| matches!(c, Change::Retried { .. })), 0);
-    world.desk.open.clear();
+    world.ctx.open.clear();
     world.tell(Command::Admit { service: "bob".into() });
     world.answer_next(failed(500));
-    world.desk.open.insert("bob".into());
+    world.ctx.open.insert("bob".into());
     world.pass(1000);
     world.pass(DAY);
-    world.desk.open.clear();
+    world.ctx.open.clear();
     world.tell(Command::Admit { service: "bob".into() });
     world.answer_next(failed(500));
     assert_eq!(world.phase(), Phase::Waiting, "a day behind a breaker is no time of the policy");

@@ -60,7 +60,7 @@ fn what_was_not_done_is_repeated_after_a_growing_delay() {
 #[test]
 fn an_open_breaker_costs_a_case_nothing() {
     let mut world = world(POST);
-    world.desk.open.insert("bob".into());
+    world.ctx.open.insert("bob".into());
     world.start(json!({}));
     assert_eq!(world.phase(), Phase::Waiting);
     let wait = world.shown_wait().unwrap();
@@ -71,7 +71,7 @@ fn an_open_breaker_costs_a_case_nothing() {
     world.tell(Command::Admit { service: "bob".into() });
     assert_eq!(world.state().version, version);
     assert!(world.effects.is_empty());
-    world.desk.open.clear();
+    world.ctx.open.clear();
     world.tell(Command::Admit { service: "bob".into() });
     assert_eq!(attempts(&world), 1);
     world.answer_next(done(json!(1)));
@@ -84,7 +84,7 @@ fn patience_ends_and_the_error_is_the_workflows() {
         "do: [{send: {call: http, with: {method: post, endpoint: 'http://bob/'}, metadata: {patience: P1D}}}]\n",
     );
     world.start(json!({}));
-    world.desk.open.insert("bob".into());
+    world.ctx.open.insert("bob".into());
     world.answer_next(not_done());
     assert_eq!(world.shown_wait().unwrap().until, Some(START.plus(DAY)));
     world.pass(DAY);
@@ -95,7 +95,7 @@ fn patience_ends_and_the_error_is_the_workflows() {
 #[test]
 fn without_patience_an_outage_is_an_error_at_once() {
     let mut world = world(POST);
-    world.desk.unknown.insert("bob".into());
+    world.ctx.unknown.insert("bob".into());
     world.start(json!({}));
     world.answer_next(not_done());
     assert_eq!(world.error().status, 503);
@@ -113,7 +113,7 @@ fn safe_calls_with_unknown_outcome_are_repeated() {
 #[test]
 fn a_receiver_that_honours_keys_makes_calls_safe() {
     let mut world = world(POST);
-    world.desk.honours_key = true;
+    world.ctx.honours_key = true;
     world.start(json!({}));
     let first = world.request(0).headers;
     world.answer_next(unknown());
@@ -183,11 +183,11 @@ fn not_found_is_believed_only_when_nothing_can_be_under_way() {
 fn the_question_waits_through_an_outage_of_its_own() {
     let mut world = started(RECONCILED);
     world.answer_next(unknown());
-    world.desk.open.insert("bob".into());
+    world.ctx.open.insert("bob".into());
     world.answer_next(not_done());
     assert_eq!(world.shown_wait().unwrap().kind, WaitKind::Service);
     world.pass(DAY);
-    world.desk.open.clear();
+    world.ctx.open.clear();
     world.tell(Command::Admit { service: "bob".into() });
     world.answer_next(done(json!({"items": [{"id": "s1"}]})));
     assert_eq!(world.output(), json!({"id": "s1"}));
@@ -290,11 +290,11 @@ fn timeouts_stand_still_while_a_call_is_parked() {
         - send: {call: http, with: {method: post, endpoint: 'http://bob/'}, timeout: {after: PT30S}}
 ",
     );
-    world.desk.open.insert("bob".into());
+    world.ctx.open.insert("bob".into());
     world.start(json!({}));
     world.pass(DAY);
     assert_eq!(world.phase(), Phase::Waiting);
-    world.desk.open.clear();
+    world.ctx.open.clear();
     world.tell(Command::Admit { service: "bob".into() });
     world.effects.clear();
     world.pass(29_999);
@@ -309,12 +309,12 @@ fn wall_deadlines_and_the_workflows_timeout_count_always() {
     let mut wall = world(
         "do: [{send: {call: http, with: {method: post, endpoint: 'http://bob/'}, timeout: {after: PT30S}, metadata: {deadline: wall}}}]\n",
     );
-    wall.desk.open.insert("bob".into());
+    wall.ctx.open.insert("bob".into());
     wall.start(json!({}));
     wall.pass(30_000);
     assert!(wall.error().kind.ends_with("errors/timeout"));
     let mut whole = world(&format!("timeout: {{after: PT1M}}\n{POST}"));
-    whole.desk.open.insert("bob".into());
+    whole.ctx.open.insert("bob".into());
     whole.start(json!({}));
     whole.pass(60_000);
     assert!(whole.error().kind.ends_with("errors/timeout"));
@@ -323,10 +323,10 @@ fn wall_deadlines_and_the_workflows_timeout_count_always() {
 #[test]
 fn a_full_service_makes_a_case_wait_its_turn() {
     let mut world = world(GET);
-    world.desk.full.insert("bob".into());
+    world.ctx.full.insert("bob".into());
     world.start(json!({}));
     assert_eq!(world.shown_wait().unwrap().kind, WaitKind::Rate);
-    world.desk.full.clear();
+    world.ctx.full.clear();
     world.tell(Command::Admit { service: "bob".into() });
     assert_eq!(world.effects.len(), 1);
 }

@@ -147,11 +147,11 @@ fn happen(world: &mut World, happening: Happening) {
             Command::Deliver(Incoming { event, position: EventCursor(position) }.into())
         }
         Happening::Open => {
-            world.desk.open.insert("bob".into());
+            world.ctx.open.insert("bob".into());
             return;
         }
         Happening::Close => {
-            world.desk.open.clear();
+            world.ctx.open.clear();
             Command::Admit { service: "bob".into() }
         }
         Happening::Suspend => Command::Suspend { reason },
@@ -185,7 +185,7 @@ fn happen(world: &mut World, happening: Happening) {
 
 /// Brings a case to its end, whatever it takes.
 fn finish(world: &mut World) {
-    world.desk.open.clear();
+    world.ctx.open.clear();
     for _ in 0..500 {
         if world.phase().ended() && !derive::owes(world.state()) {
             return;

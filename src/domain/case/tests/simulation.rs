@@ -68,7 +68,7 @@ impl Books {
     fn act(&mut self, world: &World, effect: &Effect, method: &str) -> Json {
         let safe = matches!(method, "PUT" | "GET");
         let metadata = &world.definition.task(effect.task).metadata;
-        let repeatable = safe || metadata.idempotent || world.desk.honours_key;
+        let repeatable = safe || metadata.idempotent || world.ctx.honours_key;
         if let Some(known) = self.standing(&effect.key) {
             if repeatable {
                 return output(known);
@@ -175,8 +175,8 @@ struct Run {
 impl Run {
     fn begin(body: &str, honours_key: bool) -> Self {
         let mut world = world(body);
-        world.desk.honours_key = honours_key;
-        world.desk.secrets.insert("shop".into(), Arc::new(json!({"token": CANARY})));
+        world.ctx.honours_key = honours_key;
+        world.ctx.secrets.insert("shop".into(), Arc::new(json!({"token": CANARY})));
         world.start(json!({"n": 0}));
         Self { world, books: Books::default(), late: Vec::new() }
     }
@@ -322,11 +322,11 @@ impl Run {
                 Command::Deliver(Incoming { event, position: EventCursor(position) }.into())
             }
             Happening::Open => {
-                self.world.desk.open.insert("bob".into());
+                self.world.ctx.open.insert("bob".into());
                 return;
             }
             Happening::Close => {
-                self.world.desk.open.clear();
+                self.world.ctx.open.clear();
                 Command::Admit { service: "bob".into() }
             }
             Happening::Suspend => Command::Suspend { reason },
@@ -366,7 +366,7 @@ impl Run {
     /// What nothing holds back has gone on.
     fn nobody_waits_for_nothing(&self) {
         let state = self.world.state();
-        if derive::holds(state) || !self.world.desk.open.is_empty() {
+        if derive::holds(state) || !self.world.ctx.open.is_empty() {
             return;
         }
         state.walk(&mut |activation| {
@@ -385,7 +385,7 @@ impl Run {
 
     /// All is healed, and every person does their part, until the case has come to its end.
     fn finish(&mut self) {
-        self.world.desk.open.clear();
+        self.world.ctx.open.clear();
         for round in 0..500 {
             if self.world.phase().ended()
                 && !derive::owes(self.world.state())

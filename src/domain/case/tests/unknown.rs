@@ -14,7 +14,7 @@ fn what_did_not_leave_counts_for_nothing() {
     let mut world = started(
         "do: [{p: {call: http, with: {method: post, endpoint: 'http://nobody/'}, timeout: {after: PT5S}}}]\n",
     );
-    world.desk.unknown.insert("nobody".into());
+    world.ctx.unknown.insert("nobody".into());
     for _ in 0..50 {
         world.answer_next(Outcome::NotSent);
         assert_eq!(world.phase(), Phase::Waiting);
@@ -32,7 +32,7 @@ fn attempts_that_are_under_way_here_are_not_lost() {
     let mut world =
         started("do: [{p: {call: http, with: {method: post, endpoint: 'http://a/'}}}]\n");
     let post = world.effect();
-    world.desk.under_way.insert((post.task, post.iteration, post.attempt));
+    world.ctx.under_way.insert((post.task, post.iteration, post.attempt));
     world.tell(Command::Recover);
     world.tell(Command::Recover);
     assert_eq!(world.phase(), Phase::Running);

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::domain::case::command::{Command, Facts, Health, Outcome, Rejection};
 use crate::domain::case::decide::decide;
-use crate::domain::case::desk::{Desk, Permit, Service};
+use crate::domain::case::decision_context::{DecisionContext, PermitAnswer, Service};
 use crate::domain::case::effect::{Ask, Effect, HttpRequest};
 use crate::domain::case::event::{Change, Event, Submission, Wait, WaitKind};
 use crate::domain::case::evolve::{blank, evolve};
@@ -28,7 +28,7 @@ use crate::domain::workflow::source::Format;
 /// Where all tests begin.
 pub const START: Timestamp = Timestamp(1_700_000_000_000);
 
-/// A desk that answers what the test has put on it.
+/// A context that answers what the test has put on it.
 #[derive(Default, Clone)]
 pub struct TestDesk {
     pub open: HashSet<String>,
@@ -49,7 +49,7 @@ impl TestDesk {
     }
 }
 
-impl Desk for TestDesk {
+impl DecisionContext for TestDesk {
     fn service_of(&self, host: &str) -> Service {
         self.service(host)
     }
@@ -66,13 +66,13 @@ impl Desk for TestDesk {
         }
     }
 
-    fn permit(&mut self, service: &Service) -> Permit {
+    fn permit(&mut self, service: &Service) -> PermitAnswer {
         if self.open.contains(&*service.name) {
-            Permit::Wait(Self::wait(WaitKind::Service))
+            PermitAnswer::Wait(Self::wait(WaitKind::Service))
         } else if self.full.contains(&*service.name) {
-            Permit::Wait(Self::wait(WaitKind::Rate))
+            PermitAnswer::Wait(Self::wait(WaitKind::Rate))
         } else {
-            Permit::Granted
+            PermitAnswer::Granted
         }
     }
 
@@ -117,7 +117,7 @@ pub struct World {
     pub state: Option<State>,
     pub history: Vec<(Timestamp, Event)>,
     pub now: Timestamp,
-    pub desk: TestDesk,
+    pub ctx: TestDesk,
     pub effects: VecDeque<Effect>,
     pub more: bool,
 }
@@ -148,7 +148,7 @@ impl World {
             state: None,
             history: Vec::new(),
             now: START,
-            desk: TestDesk::default(),
+            ctx: TestDesk::default(),
             effects: VecDeque::new(),
             more: false,
         }
@@ -195,7 +195,7 @@ impl World {
         let facts = Facts { now: self.now, seed: 42, taken_over: START };
         let state = self.state.as_ref();
         let decided =
-            decide(&self.definition, self.id, state, command, facts, &mut self.desk.clone());
+            decide(&self.definition, self.id, state, command, facts, &mut self.ctx.clone());
         match decided {
             Ok(decided) => self.commit(decided),
             Err(Halt::Rejected(rejection)) => return Err(rejection),
@@ -234,7 +234,7 @@ impl World {
     /// Forgets what is in memory and folds the first `length` events again, as after a crash.
     pub fn replayed(&self, length: usize) -> World {
         let mut world = World::around(self.definition.clone());
-        world.desk = self.desk.clone();
+        world.ctx = self.ctx.clone();
         world.now = self.now;
         for (at, event) in &self.history[..length] {
             let state = world.state.get_or_insert_with(|| first_blank(self.id, event, *at));

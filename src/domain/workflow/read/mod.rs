@@ -19,8 +19,9 @@ use std::sync::Arc;
 
 use super::expr::nearest;
 use super::fault::{Fault, Faults};
+use super::location::Location;
 use super::model::{Definition, Task};
-use super::source::{self, Content, Entry, Format, Node, Place};
+use super::source::{self, Content, Entry, Format, Node};
 
 /// What is known around a definition; what is not known is worth a warning, no more.
 pub struct Surroundings<'a> {
@@ -176,7 +177,7 @@ impl<'a> Reader<'a> {
         true
     }
 
-    fn unknown_key(&mut self, at: &At<'_>, key: &str, place: Place, known: &[&str]) {
+    fn unknown_key(&mut self, at: &At<'_>, key: &str, place: Location, known: &[&str]) {
         let begun = known.iter().copied().find(|k| key.len() >= 3 && k.starts_with(key));
         let fix = match begun.or_else(|| nearest(key, known.iter().copied())) {
             Some(name) => format!("did you mean `{name}`?"),

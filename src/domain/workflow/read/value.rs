@@ -8,9 +8,10 @@ use super::{At, Reader};
 use crate::domain::time::Duration;
 use crate::domain::workflow::expr::{Arg, Expr, Scope};
 use crate::domain::workflow::fault::Fault;
+use crate::domain::workflow::location::Location;
 use crate::domain::workflow::model::{Span, Template, Uri, UriPart};
 use crate::domain::workflow::schema::Schema;
-use crate::domain::workflow::source::{Content, Place};
+use crate::domain::workflow::source::Content;
 
 /// Which of the DSL's arguments exist at which place of a definition.
 pub mod scope {
@@ -280,14 +281,14 @@ impl<'a> Reader<'a> {
 }
 
 /// Where in the text an offset into an expression stands, for expressions on one line.
-fn inside(at: &At<'_>, source: &str, offset: usize) -> Place {
+fn inside(at: &At<'_>, source: &str, offset: usize) -> Location {
     let place = at.node.place;
     let Some(text) = at.as_text().filter(|text| !text.contains('\n')) else {
         return place;
     };
     let start = text.find(source).unwrap_or(0);
     let before = text.get(..start + offset).unwrap_or_default();
-    Place { line: place.line, column: place.column + before.chars().count() }
+    Location { line: place.line, column: place.column + before.chars().count() }
 }
 
 /// A template without expressions is a literal.

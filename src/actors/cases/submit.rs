@@ -1,0 +1,303 @@
+//! Submissions become cases, once each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::actors::cases::execute::{Uncommitted, commit, make};
+use crate::actors::cases::load::LoadError;
+use crate::actors::cases::message::{CaseReply, CommandError, CommandMeta};
+use crate::actors::context::Context;
+use crate::domain::case::command::{ChildOutcome, Command, Outcome, Rejection};
+use crate::domain::case::effect::Child;
+use crate::domain::case::event::Submission;
+use crate::domain::case::interpret::Halt;
+use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::data::{Data, canonical};
+use crate::domain::ids::{Bits, CaseId, Fingerprint};
+use crate::domain::workflow::model::{Definition, DefinitionId};
+use crate::domain::workflow::schema::Violation;
+use crate::store::journal::{Journal, LEFT_OPEN, Refused};
+use crate::store::record::By;
+
+/// How far the views may lag behind before nothing more is let in.
+const LAG_MAX: Duration = Duration::from_secs(5);
+
+/// What is said then.
+pub const LAGGING: &str = "the views lag behind";
+
+/// What is submitted.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    pub namespace: String,
+    pub name: String,
+    /// None: the latest.
+    pub version: Option<String>,
+    pub input: Data,
+    pub subject: Option<String>,
+    pub tags: Vec<String>,
+    /// None: the definition's own.
+    pub priority: Option<u8>,
+    /// Makes it safe to repeat.
+    pub key: Option<String>,
+    /// Whose keys these are.
+    pub client: String,
+}
+
+/// Why nothing was stored.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SubmitError {
+    #[error("there is no such workflow")]
+    NoWorkflow,
+    #[error("the input does not fit the workflow's schema")]
+    Invalid(Vec<Violation>),
+    #[error("{0}")]
+    TooLarge(String),
+    /// The key was used with another body.
+    #[error("this key was used with another body")]
+    Other,
+    /// Later there may be room.
+    #[error("{0}")]
+    Busy(&'static str),
+    /// It may have been stored, or still be.
+    #[error("{0}")]
+    Unknown(&'static str),
+    /// Nothing can be stored now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Context {
+    /// Takes a submission in. Answers once it is durable.
+    ///
+    /// # Errors
+    /// When nothing was stored, and why.
+    pub async fn submit(
+        self: &Arc<Self>,
+        submitted: Submitted,
+        by: By,
+    ) -> Result<CaseReply, SubmitError> {
+        self.let_in()?;
+        let Submitted { namespace, name, version, .. } = &submitted;
+        let id = self.definitions.resolve(namespace, name, version.as_deref());
+        let id = id.ok_or(SubmitError::NoWorkflow)?;
+        let definition = self.definition(&id).await?;
+        let case = match &submitted.key {
+            Some(key) => CaseId::of_submission(namespace, name, &submitted.client, key),
+            None => CaseId(Bits::timed(self.clock.now().0, random())),
+        };
+        let submission = submitted.into_submission(&definition);
+        let meta = CommandMeta { command: None, by, if_match: None };
+        self.begin(case, Box::new(submission), definition, meta).await
+    }
+
+    /// Why nothing may come in now.
+    fn let_in(&self) -> Result<(), SubmitError> {
+        if let Some(refusal) = self.intake.refusal() {
+            return Err(SubmitError::Unavailable(refusal.to_owned()));
+        }
+        if self.intake.pending() >= self.intake.pending_max {
+            return Err(SubmitError::Busy("too many cases wait to be started"));
+        }
+        if self.views_lag() {
+            return Err(SubmitError::Busy(LAGGING));
+        }
+        Ok(())
+    }
+
+    /// Whether the views are so far behind that nothing more is let in.
+    pub fn views_lag(&self) -> bool {
+        let lag = self.journal.notes().waiting_since().map(|since| since.elapsed());
+        lag.is_some_and(|lag| lag > LAG_MAX)
+    }
+
+    async fn definition(&self, id: &DefinitionId) -> Result<Arc<Definition>, SubmitError> {
+        let found = self.definitions.get(id).await;
+        found.ok_or_else(|| SubmitError::Unavailable(format!("{id} cannot be read")))
+    }
+
+    /// Starts a case where there is a place for it, else has it wait for one. The first decision is
+    /// made and committed right here; an actor takes over from it.
+    async fn begin(
+        self: &Arc<Self>,
+        case: CaseId,
+        submission: Box<Submission>,
+        definition: Arc<Definition>,
+        meta: CommandMeta,
+    ) -> Result<CaseReply, SubmitError> {
+        let Some(beginning) = self.cases.reserve(case) else {
+            // somebody begins it, or it is there: the case itself tells whether it is the same
+            let command = Command::Start(Some(submission));
+            return Ok(self.tell(case, command, meta).await?);
+        };
+        let place = self.cases.try_place();
+        let command = match place {
+            Some(_) => Command::Start(Some(submission)),
+            None => Command::Accept(submission),
+        };
+        let made = match make(self, &definition, case, None, &command).await {
+            Ok(made) => made,
+            Err(Halt::Rejected(rejection)) => return Err(CommandError::Rejected(rejection).into()),
+            Err(halt) => return Err(SubmitError::Unavailable(format!("{halt:?}"))),
+        };
+        match commit(self, definition, None, made, &meta, 0).await {
+            Ok(committed) => {
+                let told = committed.told();
+                match place {
+                    Some(place) => beginning.live(place, committed),
+                    None => {
+                        self.intake.add_pending();
+                    }
+                }
+                Ok(told)
+            }
+            // the id is taken: the case itself tells whether it is by the same submission
+            Err(Uncommitted::Conflict) => {
+                let command = match command {
+                    Command::Accept(submission) => Command::Start(Some(submission)),
+                    command => command,
+                };
+                drop(beginning);
+                Ok(self.tell(case, command, meta).await?)
+            }
+            Err(Uncommitted::Refused(Refused::TooLarge)) => {
+                Err(SubmitError::TooLarge("its first decision is too large".to_owned()))
+            }
+            Err(Uncommitted::Refused(Refused::Closed)) => {
+                Err(SubmitError::Unavailable("the process is ending".to_owned()))
+            }
+            Err(Uncommitted::LeftOpen) => Err(SubmitError::Unknown(LEFT_OPEN)),
+        }
+    }
+
+    /// Starts a child. None: the parent is told otherwise that it cannot be.
+    pub async fn start_child(self: &Arc<Self>, child: Child) -> Outcome {
+        let Child { id, namespace, name, version, submission } = child;
+        let refused = |standard, detail: String| Outcome::Failed {
+            error: Problem::new(standard, detail),
+            server: false,
+        };
+        let Some(definition) = self.definitions.resolve(&namespace, &name, version.as_deref())
+        else {
+            let detail = format!("there is no workflow {namespace}/{name}");
+            return refused(Standard::Configuration, detail);
+        };
+        let begun = match self.definition(&definition).await {
+            Ok(compiled) => {
+                let submission = Box::new(submission.of(definition));
+                self.begin(id, submission, compiled, CommandMeta::engine()).await
+            }
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok(_) | Err(SubmitError::Other) => Outcome::Done(Data::null()),
+            Err(SubmitError::Invalid(violations)) => {
+                let violation = violations.into_iter().next();
+                let detail = violation.map_or_else(
+                    || "the input does not fit".to_owned(),
+                    |v| format!("{}: {}", v.pointer, v.detail),
+                );
+                refused(Standard::Validation, detail)
+            }
+            Err(SubmitError::TooLarge(detail)) => refused(Standard::Validation, detail),
+            Err(error) => {
+                let error = Problem::new(Standard::Runtime, error.to_string());
+                Outcome::NotDone { error, retry_after: None, health: Default::default() }
+            }
+        }
+    }
+
+    /// Ends a child that is not wanted any more.
+    pub async fn cancel_child(self: &Arc<Self>, parent: CaseId, child: CaseId) {
+        let reason = format!("its parent {parent} does not want it any more");
+        // a "no" means that it has ended; one that never began has ended as well
+        let told =
+            self.tell_at(child, Command::Cancel { reason }, CommandMeta::engine(), None).await;
+        let outcome = match told {
+            Err(CommandError::NotFound) => Some(ChildOutcome::Cancelled),
+            // one that cannot be read now is cancelled again when the parent is woken
+            Err(CommandError::Rejected(_)) => self.child_outcome(child).await.ok().flatten(),
+            Ok(_) | Err(_) => None,
+        };
+        if let Some(outcome) = outcome {
+            let ended = Command::ChildEnded { child, outcome };
+            let _ = self.tell_at(parent, ended, CommandMeta::engine(), None).await;
+        }
+    }
+
+    /// How a child ended, if it has.
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    pub async fn child_outcome(
+        self: &Arc<Self>,
+        child: CaseId,
+    ) -> Result<Option<ChildOutcome>, LoadError> {
+        use crate::domain::case::phase::Phase;
+        let state = match self.load(child).await {
+            Ok(loaded) => loaded.state,
+            Err(LoadError::NotFound) => return Ok(None),
+            // out of service: its end is told once it comes back
+            Err(error) if error.is_of_the_case() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(match state.phase {
+            Phase::Completed => Some(ChildOutcome::Completed(state.output.unwrap_or_default())),
+            Phase::Cancelled => Some(ChildOutcome::Cancelled),
+            Phase::Faulted => state.error.map(ChildOutcome::Faulted),
+            Phase::Pending | Phase::Running | Phase::Waiting | Phase::Suspended => None,
+        })
+    }
+}
+
+impl Submitted {
+    fn into_submission(self, definition: &Definition) -> Submission {
+        let fingerprint = self.key.as_ref().map(|_| self.fingerprint());
+        Submission {
+            definition: definition.id.clone(),
+            input: self.input,
+            subject: self.subject.map(Into::into),
+            tags: self.tags.into_iter().map(Into::into).collect(),
+            priority: self.priority.unwrap_or(definition.priority),
+            fingerprint,
+            parent: None,
+        }
+    }
+
+    /// A hash of what was said, whatever the order of the keys.
+    fn fingerprint(&self) -> Fingerprint {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let input = canonical(&self.input);
+        let priority = self.priority.map(|p| p.to_string());
+        let mut parts = vec![
+            input,
+            self.namespace.clone(),
+            self.name.clone(),
+            text(&self.version),
+            text(&self.subject),
+            text(&priority),
+        ];
+        parts.extend(self.tags.iter().cloned());
+        let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+        Fingerprint(Bits::derived(&parts))
+    }
+}
+
+impl From<CommandError> for SubmitError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Rejected(Rejection::Invalid(violations)) => Self::Invalid(violations),
+            CommandError::Rejected(Rejection::TooLarge(detail)) => Self::TooLarge(detail),
+            CommandError::Other(_) => Self::Other,
+            CommandError::Busy(detail) => Self::Busy(detail),
+            CommandError::Unknown(detail) => Self::Unknown(detail),
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// Randomness for ids.
+pub fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    bytes
+}

@@ -1,0 +1,108 @@
+//! The context: what all actors share. It names no actor, so that every actor can hold it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+use super::cases::intake::Intake;
+use super::cases::load::{self, LoadError, Loaded};
+use super::cases::registry::CaseRegistry;
+use super::cases::watches::Watches;
+use super::definitions::Definitions;
+use super::effects::attempts::Attempts;
+use super::effects::call_resources::CallResources;
+use super::effects::dispatcher::Dispatcher;
+use super::effects::evaluator::Evaluator;
+use super::projection::feed::Feed;
+use super::recovery::careful_start::CarefulStart;
+use super::services::registry::Services;
+use super::timers::near::Timers;
+use crate::clock::Clock;
+use crate::domain::case::event::Event;
+use crate::domain::case::phase::Phase;
+use crate::domain::case::summary::Summary;
+use crate::domain::ids::CaseId;
+use crate::domain::time::Timestamp;
+use crate::store::EngineJournal;
+use crate::store::journal::RecordCursor;
+use crate::store::snapshots::{Snapshot, Snapshots};
+use crate::store::views::Views;
+
+/// What all actors share.
+pub struct Context {
+    pub clock: Clock,
+    /// Where actors and effects run; the API has a runtime of its own.
+    pub runtime: tokio::runtime::Handle,
+    pub journal: EngineJournal,
+    pub views: Views,
+    pub snapshots: Snapshots,
+    pub definitions: Definitions,
+    pub services: Arc<Services>,
+    pub evaluator: Evaluator,
+    pub resources: Arc<CallResources>,
+    pub dispatcher: Dispatcher,
+    pub watches: Watches,
+    pub timers: Timers,
+    pub feed: Feed,
+    pub cases: Arc<CaseRegistry>,
+    pub attempts: Attempts,
+    pub careful_start: CarefulStart,
+    /// Since when this process has its cases.
+    pub begun: Timestamp,
+    /// Set once the views are filled and the actors run; until then nobody is let in.
+    pub started: AtomicBool,
+    pub intake: Intake,
+    /// The place in the journal up to which the views are complete.
+    pub projected: watch::Sender<RecordCursor>,
+    pub seeds: AtomicU64,
+}
+
+impl Context {
+    /// A number that no decision had before.
+    pub fn seed(&self) -> u64 {
+        // the golden ratio: consecutive seeds differ in all their bits after one mixing step
+        self.seeds.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+    }
+
+    /// A case's snapshot, if a readable one is there.
+    pub fn snapshot(&self, case: CaseId) -> Option<Snapshot> {
+        self.snapshots.get(case)
+    }
+
+    /// A case as the journal has it, without its actor.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn load(&self, case: CaseId) -> Result<Loaded, LoadError> {
+        load::load(&self.journal, &self.definitions, case, self.snapshot(case)).await
+    }
+
+    /// Counts what became of a case, for the metrics.
+    pub fn count_phase(&self, before: Option<Phase>, phase: Phase) {
+        if before != Some(phase) && phase.ended() {
+            metrics::counter!("caseworker_cases_ended_total", "phase" => phase.name()).increment(1);
+        }
+    }
+
+    /// Says in the log that a case needs a person, and everything that leads to it.
+    pub fn tell_of_alerts(&self, now: &Summary, answered: Option<&str>, events: &[Event]) {
+        for event in events {
+            if let Event::Alerted { cause } = event {
+                metrics::counter!("caseworker_alerts_total").increment(1);
+                let dead = now.dead.as_ref();
+                let waits_for = now.wait.as_ref().and_then(|wait| wait.on.as_deref());
+                tracing::error!(
+                    case.id = %now.id,
+                    workflow = %now.definition,
+                    task = dead.and_then(|dead| dead.task.as_deref()),
+                    dead_letter = dead.map(|dead| dead.id.to_string()),
+                    service = answered.or(waits_for),
+                    cause = %cause,
+                    detail = dead.and_then(|dead| dead.error.as_ref()?.detail.as_deref()),
+                    "a case needs a person"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The housekeeper: looks once a second at what nobody tells: room on the disk, cases that wait to be
+//! started, and the numbers that are measured rather than counted.
+//!
+//! Parent: the root. Its mailbox holds its own message alone.
+
+use crate::actors::context::Context;
+use crate::store::journal::Journal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The actor.
+pub struct HousekeeperActor;
+
+/// What it begins with.
+#[derive(Clone)]
+pub struct HousekeeperArgs {
+    pub context: Arc<Context>,
+    pub folder: PathBuf,
+    /// Bytes that have to be free on the folder's disk.
+    pub min_free: u64,
+}
+
+/// What it is told, by itself alone.
+pub enum HousekeeperMsg {
+    Look,
+}
+
+impl Actor for HousekeeperActor {
+    type Msg = HousekeeperMsg;
+    type State = HousekeeperArgs;
+    type Arguments = HousekeeperArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<HousekeeperMsg>,
+        args: HousekeeperArgs,
+    ) -> Result<HousekeeperArgs, ActorProcessingErr> {
+        myself.cast(HousekeeperMsg::Look)?;
+        Ok(args)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<HousekeeperMsg>,
+        HousekeeperMsg::Look: HousekeeperMsg,
+        args: &mut HousekeeperArgs,
+    ) -> Result<(), ActorProcessingErr> {
+        let HousekeeperArgs { context, folder, min_free } = args;
+        match free_bytes(folder) {
+            Ok(free) => {
+                metrics::gauge!("caseworker_disk_free_bytes").set(free as f64);
+                context.intake.set_disk_full(free < *min_free);
+            }
+            Err(error) => tracing::warn!(%error, "the disk's free room is not known"),
+        }
+        let pending = usize::try_from(context.views.count_pending()).unwrap_or(usize::MAX);
+        context.intake.set_pending(pending);
+        metrics::gauge!("caseworker_dead_letters", "state" => "open")
+            .set(context.views.count_open_dead_letters() as f64);
+        metrics::gauge!("caseworker_cases_pending").set(pending as f64);
+        metrics::gauge!("caseworker_cases_live").set(context.cases.count() as f64);
+        let lag =
+            context.journal.notes().waiting_since().map_or(0.0, |s| s.elapsed().as_secs_f64());
+        metrics::gauge!("caseworker_projector_lag_seconds").set(lag);
+        metrics::gauge!("caseworker_expression_threads_abandoned")
+            .set(context.evaluator.abandoned() as f64);
+        for served in context.services.list() {
+            if !served.settings.known {
+                continue;
+            }
+            let name = served.settings.name.to_string();
+            let (waiting, oldest) = context.views.count_line(&name).unwrap_or_default();
+            metrics::gauge!("caseworker_cases_waiting", "service" => name.clone())
+                .set(waiting as f64);
+            let age = oldest.map_or(0, |since| context.clock.now().since(since).max(0));
+            metrics::gauge!("caseworker_oldest_wait_seconds", "service" => name.clone())
+                .set(age as f64 / 1000.0);
+            let calls = context.views.calls(&name).unwrap_or_default();
+            let outcomes = [
+                ("answered", calls.answered),
+                ("failed", calls.failed),
+                ("unknown", calls.unknown),
+            ];
+            for (outcome, count) in outcomes {
+                let labels = [("service", name.clone()), ("outcome", outcome.to_owned())];
+                metrics::counter!("caseworker_calls_total", &labels).absolute(count);
+            }
+            let state = served.gate().circuit().name();
+            let open = if state == "closed" { 0.0 } else { 1.0 };
+            metrics::gauge!("caseworker_breaker_open", "service" => name).set(open);
+        }
+        tokio::time::sleep(EVERY).await;
+        myself.cast(HousekeeperMsg::Look)?;
+        Ok(())
+    }
+}
+
+/// Bytes free on a folder's disk for us.
+///
+/// # Errors
+/// When the system does not say.
+pub fn free_bytes(folder: &std::path::Path) -> std::io::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}

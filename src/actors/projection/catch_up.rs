@@ -1,0 +1,157 @@
+//! Goes through the journal from where the views end. Every case is folded once and written once
+//! for each page.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use crate::actors::cases::load::{Fold, LoadError, load_before};
+use crate::actors::context::Context;
+use crate::actors::projection::ProjectError;
+use crate::actors::projection::rows::Rows;
+use crate::actors::projection::shapes::Shapes;
+use crate::domain::case::summary::{Answered, Summary, answered};
+use crate::domain::ids::{CaseId, Entity, EntityKind};
+use crate::store::commit_note::CommitNote;
+use crate::store::journal::{Journal, RecordCursor};
+use crate::store::record;
+use crate::store::snapshots::Snapshot;
+use crate::store::views::Views;
+
+/// How often it is said how far the views are.
+const TELL: Duration = Duration::from_secs(2);
+
+/// Records in one page.
+const PAGE: usize = 4096;
+
+/// Cases kept folded from page to page; more are loaded anew.
+const KEPT: usize = 20_000;
+
+/// Events after which a case that is at rest leaves a snapshot.
+const SNAPSHOT_AT_REST: u64 = 16;
+
+/// A case while its records pass by.
+struct Passing {
+    fold: Fold,
+    /// Where its last record in this page stands; none: it has none.
+    at: Option<RecordCursor>,
+    answered: Vec<(Arc<str>, Answered)>,
+}
+
+/// Brings the views up to the journal's end.
+///
+/// # Errors
+/// When the journal cannot be read or the views cannot be written.
+pub fn catch_up(
+    context: &Arc<Context>,
+    views: &Views,
+    handle: &Handle,
+) -> Result<(), ProjectError> {
+    let mut cases = HashMap::new();
+    let mut shapes = Shapes::load(views)?;
+    let mut told = Instant::now();
+    loop {
+        let after = views.position()?;
+        let page = handle.block_on(context.journal.tail(after, PAGE))?;
+        if page.next == after {
+            return Ok(());
+        }
+        if let (Some(first), Some(last)) = (page.lost.first(), page.lost.last()) {
+            let lost = page.lost.len();
+            let (first, last) = (first.at.0, last.at.0);
+            tracing::error!(first, last, lost, "records of the journal cannot be read");
+        }
+        if told.elapsed() > TELL
+            && let Some((done, all)) = views.progress()
+        {
+            tracing::info!(done, all, "the views are being filled from the journal");
+            told = Instant::now();
+        }
+        let mut rows = Rows::new(context, views, handle, &mut shapes);
+        for (at, bytes) in &page.records {
+            let Some(case) = case_of(bytes) else {
+                rows.record(*at, bytes)?;
+                continue;
+            };
+            if let Err(error) = pass(context, handle, &mut cases, case, *at, bytes) {
+                cases.remove(&case);
+                handle.block_on(found_broken(context, case, &error));
+            }
+        }
+        for lost in &page.lost {
+            if let Some(Entity { kind: EntityKind::Case, bits }) = lost.entity {
+                cases.remove(&CaseId(bits));
+                rows.unreadable(CaseId(bits))?;
+            }
+        }
+        for passing in cases.values_mut() {
+            let Some(at) = passing.at.take() else { continue };
+            let answered = std::mem::take(&mut passing.answered);
+            if let Some(note) = note_of(&passing.fold, answered) {
+                rows.case(at, note)?;
+            }
+        }
+        let last = page.records.last().filter(|(at, _)| *at == page.next);
+        rows.finish(page.next, last.map(|(_, bytes)| record::hash(bytes)))?;
+        cases.retain(|_, p| p.fold.state.as_ref().is_some_and(|s| !s.phase.ended()));
+        if cases.len() > KEPT {
+            cases.clear();
+        }
+    }
+}
+
+fn case_of(bytes: &[u8]) -> Option<CaseId> {
+    let (header, _) = record::decode(bytes).ok()?;
+    (header.entity.kind == EntityKind::Case).then_some(CaseId(header.entity.bits))
+}
+
+fn pass(
+    context: &Arc<Context>,
+    handle: &Handle,
+    cases: &mut HashMap<CaseId, Passing>,
+    case: CaseId,
+    at: RecordCursor,
+    bytes: &[u8],
+) -> Result<(), LoadError> {
+    let passing = match cases.entry(case) {
+        std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+        std::collections::hash_map::Entry::Vacant(free) => {
+            let version = record::decode(bytes).map_or(1, |(header, _)| header.version);
+            let fold = match version {
+                1 => Fold::new(case),
+                _ => {
+                    let snapshot = context.snapshot(case);
+                    let (journal, definitions) = (&context.journal, &context.definitions);
+                    handle.block_on(load_before(journal, definitions, case, snapshot, version))?
+                }
+            };
+            free.insert(Passing { fold, at: None, answered: Vec::new() })
+        }
+    };
+    let before = passing.fold.state.clone();
+    let events = handle.block_on(passing.fold.record(&context.definitions, bytes))?;
+    passing.at = Some(at);
+    if let Some(definition) = &passing.fold.definition {
+        passing.answered.extend(answered(definition, before.as_ref(), &events));
+    }
+    Ok(())
+}
+
+fn note_of(fold: &Fold, answered: Vec<(Arc<str>, Answered)>) -> Option<CommitNote> {
+    let (definition, state) = (fold.definition.as_ref()?, fold.state.as_ref()?);
+    let summary = Summary::of(definition, state);
+    let long = state.version >= SNAPSHOT_AT_REST && !state.phase.ended();
+    let snapshot = (long && summary.at_rest())
+        .then(|| Snapshot { state: state.clone(), hash: fold.hash }.encode());
+    Some(CommitNote { summary: Box::new(summary), answered, snapshot })
+}
+
+async fn found_broken(context: &Arc<Context>, case: CaseId, error: &LoadError) {
+    if error.is_of_the_case() {
+        context.quarantine(case, error.to_string().into()).await;
+    } else {
+        tracing::error!(case.id = %case, %error, "a case cannot be read");
+    }
+}

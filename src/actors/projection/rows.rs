@@ -1,0 +1,217 @@
+//! Writes what a batch brought: rows of cases, events, transitions, and whom to wake.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::out_of_service::show;
+use crate::actors::cases::message::CaseMsg;
+use crate::actors::context::Context;
+use crate::actors::events::event_in;
+use crate::actors::projection::ProjectError;
+use crate::actors::projection::feed::{Changed, FeedChange};
+use crate::actors::projection::shapes::Shapes;
+use crate::domain::case::summary::{DeadLetter, Summary};
+use crate::domain::ids::{CaseId, EntityKind, EventCursor};
+use crate::store::commit_note::CommitNote;
+use crate::store::journal::RecordCursor;
+use crate::store::record::{self, Hash};
+use crate::store::transitions;
+use crate::store::views::dead_letters::{DeadRow, DeadState, group};
+use crate::store::views::services::Calls;
+use crate::store::views::wakes::{News, Wake};
+use crate::store::views::{TableError, Views};
+
+/// Versions from which on a case may have left a snapshot.
+const SNAPSHOT_FROM: u64 = 16;
+
+/// One batch.
+pub struct Rows<'a> {
+    pub(super) context: &'a Arc<Context>,
+    /// The views with this batch.
+    pub(super) views: &'a Views,
+    pub(super) handle: &'a Handle,
+    pub(super) shapes: &'a mut Shapes,
+    calls: HashMap<Arc<str>, Calls>,
+    changes: Vec<FeedChange>,
+    /// Cases at rest that may leave the memory once the batch is complete.
+    resting: Vec<(CaseId, u64)>,
+}
+
+impl<'a> Rows<'a> {
+    /// An empty batch.
+    pub fn new(
+        context: &'a Arc<Context>,
+        views: &'a Views,
+        handle: &'a Handle,
+        shapes: &'a mut Shapes,
+    ) -> Self {
+        let (calls, changes, resting) = (HashMap::new(), Vec::new(), Vec::new());
+        Self { context, views, handle, shapes, calls, changes, resting }
+    }
+
+    /// A case has come so far.
+    pub fn case(&mut self, at: RecordCursor, note: CommitNote) -> Result<(), ProjectError> {
+        let CommitNote { summary, answered, snapshot } = note;
+        let mut summary = *summary;
+        let views = self.views;
+        if let Some(reason) = self.context.cases.quarantined(summary.id) {
+            show(&mut summary, reason);
+        }
+        let put = views.put_case(&summary)?;
+        let before = put.before.as_ref();
+        if summary.phase.ended() {
+            if summary.version >= SNAPSHOT_FROM {
+                self.context.snapshots.remove(summary.id);
+            }
+        } else if let Some(snapshot) = snapshot {
+            self.context.snapshots.put(summary.id, snapshot);
+        }
+        for (service, how) in answered {
+            self.calls(&service)?.add(how);
+        }
+        self.listeners(&summary, &put.listeners)?;
+        self.family(&summary, before)?;
+        for parked in &summary.parked {
+            let known = before.is_some_and(|before| before.parked.contains(parked));
+            if !known && let Some(served) = self.context.services.find(&parked.service) {
+                served.shown(summary.id);
+            }
+        }
+        self.dead_letter(at, &summary, before)?;
+        if let Some(due) = summary.due {
+            self.context.timers.note(due, summary.id);
+        }
+        if !summary.phase.ended() && summary.at_rest() {
+            self.resting.push((summary.id, summary.version));
+        }
+        self.change(at, summary);
+        Ok(())
+    }
+
+    /// Anything but a case.
+    pub fn record(&mut self, at: RecordCursor, bytes: &[u8]) -> Result<(), ProjectError> {
+        let Ok((header, events)) = record::decode(bytes) else {
+            tracing::error!(at = at.0, "a record in the journal is damaged");
+            return Ok(());
+        };
+        match header.entity.kind {
+            EntityKind::CloudEvent => {
+                if let Some((header, event)) = event_in(bytes) {
+                    self.event(EventCursor(at.0), header.at, &event)?;
+                }
+            }
+            EntityKind::Service => {
+                if let Ok((name, _)) = transitions::decode(events)
+                    && let Some(served) = self.context.services.find(&name)
+                {
+                    let state = served.gate().circuit().name();
+                    let what = Changed::Service { name, state, at: header.at };
+                    self.changes.push(FeedChange { at, what });
+                }
+            }
+            EntityKind::Quarantine => self.quarantine(at, &header, events)?,
+            EntityKind::Case | EntityKind::Workflow => {}
+        }
+        Ok(())
+    }
+
+    /// Writes the batch, and tells everybody.
+    pub fn finish(self, through: RecordCursor, hash: Option<Hash>) -> Result<(), ProjectError> {
+        for (service, calls) in &self.calls {
+            self.views.put_calls(service, *calls)?;
+        }
+        self.views.commit(through, hash)?;
+        self.context.projected.send_replace(through);
+        for (case, version) in self.resting {
+            // most are not live any more
+            let _ = self.context.cases.tell_live(case, CaseMsg::Projected(version));
+        }
+        self.context.feed.push(self.changes);
+        Ok(())
+    }
+
+    fn calls(&mut self, service: &Arc<str>) -> Result<&mut Calls, TableError> {
+        if !self.calls.contains_key(service) {
+            let known = self.views.calls(service)?;
+            self.calls.insert(service.clone(), known);
+        }
+        Ok(self.calls.entry(service.clone()).or_default())
+    }
+
+    /// Parents hear of children that have ended, whichever row came first.
+    fn family(&self, summary: &Summary, before: Option<&Summary>) -> Result<(), TableError> {
+        let views = self.views;
+        if summary.phase.ended() && !before.is_some_and(|b| b.phase.ended()) {
+            for parent in views.parents_of(summary.id)? {
+                views.put_wake(&Wake { case: parent, news: News::Child(summary.id) })?;
+            }
+        }
+        for child in &summary.children {
+            let known = before.is_some_and(|before| before.children.contains(child));
+            if !known && views.case(*child)?.is_some_and(|child| child.phase.ended()) {
+                views.put_wake(&Wake { case: summary.id, news: News::Child(*child) })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dead_letter(
+        &mut self,
+        at: RecordCursor,
+        summary: &Summary,
+        before: Option<&Summary>,
+    ) -> Result<(), TableError> {
+        let old = before.and_then(|before| before.dead.as_ref()).map(|dead| dead.id);
+        let new = summary.dead.as_ref().map(|dead| dead.id);
+        if old == new {
+            return Ok(());
+        }
+        let views = self.views;
+        if let Some(old) = old {
+            let cancelled = summary.phase == crate::domain::case::phase::Phase::Cancelled;
+            let state = if cancelled { DeadState::Archived } else { DeadState::Redriven };
+            views.settle_dead_letter(old, state)?;
+        }
+        if let Some(dead) = &summary.dead {
+            self.put_dead(at, summary, dead)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_dead(
+        &mut self,
+        at: RecordCursor,
+        summary: &Summary,
+        dead: &DeadLetter,
+    ) -> Result<(), TableError> {
+        let workflow = summary.definition.workflow();
+        let row = DeadRow {
+            id: dead.id,
+            case: summary.id,
+            task: dead.task.clone(),
+            group: group(&workflow, dead.task.as_deref(), &dead.cause),
+            workflow: workflow.clone(),
+            cause: dead.cause.clone(),
+            error: dead.error.clone(),
+            input: dead.input.clone(),
+            attempts: dead.attempts.clone(),
+            since: dead.since,
+            state: DeadState::Open,
+        };
+        self.views.put_dead_letter(&row)?;
+        let state = row.state.name();
+        let what =
+            Changed::DeadLetter { id: dead.id, case: summary.id, workflow, state, at: dead.since };
+        self.changes.push(FeedChange { at, what });
+        Ok(())
+    }
+
+    pub(super) fn change(&mut self, at: RecordCursor, mut summary: Summary) {
+        summary.dead = None;
+        summary.listening = Vec::new();
+        summary.children = Vec::new();
+        self.changes.push(FeedChange { at, what: Changed::Case(Box::new(summary)) });
+    }
+}

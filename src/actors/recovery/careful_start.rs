@@ -1,0 +1,113 @@
+//! A careful start: after two unclean ends within a minute, whatever wakes a case is noted durably
+//! before, and cases are woken one at a time, so that one that ends the process is found out.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::run_file::RunFile;
+use crate::domain::ids::CaseId;
+
+/// How long one case may hold up the others.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether this start is careful, and who is being woken.
+#[derive(Default)]
+pub struct CarefulStart {
+    careful: AtomicBool,
+    /// None: nothing is noted by this process.
+    run: Mutex<Option<RunFile>>,
+}
+
+/// A case while it is woken.
+pub struct Noted<'a> {
+    run: MutexGuard<'a, Option<RunFile>>,
+}
+
+impl CarefulStart {
+    /// Where it is noted from now on.
+    pub async fn begin(&self, run: RunFile, careful: bool) {
+        *self.run.lock().await = Some(run);
+        self.careful.store(careful, Ordering::Release);
+    }
+
+    /// Whether cases are woken one at a time.
+    pub fn is_taken(&self) -> bool {
+        self.careful.load(Ordering::Acquire)
+    }
+
+    /// Nobody ended the process for long enough.
+    pub fn is_over(&self) {
+        self.careful.store(false, Ordering::Release);
+    }
+
+    /// Notes a case before it is woken, after those before it were. None: the start is not careful.
+    pub async fn note(&self, case: CaseId) -> Option<Noted<'_>> {
+        if !self.is_taken() {
+            return None;
+        }
+        let mut run = self.run.lock().await;
+        write(&mut run, Some(case));
+        Some(Noted { run })
+    }
+
+    /// The run ends in good order.
+    ///
+    /// # Errors
+    /// When that cannot be noted.
+    pub async fn end(&self) -> io::Result<()> {
+        self.run.lock().await.as_mut().map_or(Ok(()), RunFile::end)
+    }
+}
+
+impl Noted<'_> {
+    /// Its first decision is committed, or there was none.
+    pub fn has_woken(mut self) {
+        write(&mut self.run, None);
+    }
+}
+
+fn write(run: &mut Option<RunFile>, case: Option<CaseId>) {
+    let written = run.as_mut().map_or(Ok(()), |run| run.note(case));
+    if let Err(error) = written {
+        tracing::error!(%error, "the case that is woken cannot be noted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::domain::ids::Bits;
+    use crate::domain::time::Timestamp;
+
+    fn case(n: u8) -> CaseId {
+        CaseId(Bits([n; 16]))
+    }
+
+    fn noted_in(folder: &Path) -> bool {
+        let text = std::fs::read_to_string(folder.join("run.json")).unwrap();
+        !text.contains(r#""noted":null"#)
+    }
+
+    #[tokio::test]
+    async fn one_case_at_a_time_is_woken_and_noted_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, _) = RunFile::begin(folder.path(), Timestamp(0)).unwrap();
+        let care = CarefulStart::default();
+        assert!(care.note(case(1)).await.is_none(), "not before it is careful");
+        care.begin(run, true).await;
+        let first = care.note(case(1)).await.unwrap();
+        assert!(noted_in(folder.path()));
+        let mut second = Box::pin(care.note(case(2)));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        first.has_woken();
+        assert!(!noted_in(folder.path()));
+        second.await.unwrap().has_woken();
+        care.is_over();
+        assert!(care.note(case(3)).await.is_none());
+    }
+}

@@ -1,0 +1,84 @@
+//! Instants at which cases have to be woken. One sleeper serves them all: the near ones are kept in
+//! memory, the others are rows of an index that is read in time.
+//!
+//! Parent: the root. When the actor crashes, it begins again with what the index holds; an instant
+//! that comes twice does no harm.
+
+pub mod near;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use near::{AHEAD, KEPT};
+
+use super::context::Context;
+use crate::domain::case::command::Command;
+
+/// After which the index is read again where it could not be.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The actor.
+pub struct TimersActor;
+
+/// What it is told, by itself alone.
+pub enum TimersMsg {
+    Look,
+}
+
+impl Actor for TimersActor {
+    type Msg = TimersMsg;
+    type State = Arc<Context>;
+    type Arguments = Arc<Context>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<TimersMsg>,
+        context: Arc<Context>,
+    ) -> Result<Arc<Context>, ActorProcessingErr> {
+        myself.cast(TimersMsg::Look)?;
+        Ok(context)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<TimersMsg>,
+        TimersMsg::Look: TimersMsg,
+        context: &mut Arc<Context>,
+    ) -> Result<(), ActorProcessingErr> {
+        let timers = &context.timers;
+        let now = context.clock.now();
+        if timers.wants_more(now) {
+            let (views, until) = (context.views.clone(), now.plus(AHEAD));
+            let read = tokio::task::spawn_blocking(move || views.due(until, KEPT)).await?;
+            let instants = match read {
+                Ok(instants) => instants,
+                Err(error) => {
+                    // the views are made anew
+                    tracing::warn!(%error, "the index of instants cannot be read");
+                    tokio::time::sleep(AGAIN).await;
+                    myself.cast(TimersMsg::Look)?;
+                    return Ok(());
+                }
+            };
+            let horizon = match instants.last() {
+                Some((at, _)) if instants.len() == KEPT => *at,
+                _ => until.plus(1),
+            };
+            timers.refill(instants, horizon);
+        }
+        let due = timers.take_due(now, 1000);
+        for case in &due {
+            context.wake_soon(*case, Command::Timer).await;
+        }
+        if due.is_empty() {
+            tokio::select! {
+                () = context.clock.sleep_until(timers.next()) => {}
+                () = timers.sooner.notified() => {}
+            }
+        }
+        myself.cast(TimersMsg::Look)?;
+        Ok(())
+    }
+}

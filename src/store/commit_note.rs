@@ -1,0 +1,27 @@
+//! What goes along with an append to the one who keeps the views, so that nothing need be folded
+//! twice while both are up to date.
+
+use std::sync::Arc;
+
+use super::notes::Absorb;
+use crate::domain::case::summary::{Answered, Summary};
+
+/// A note about one append of a case.
+#[derive(Debug, Clone)]
+pub struct CommitNote {
+    pub summary: Box<Summary>,
+    /// Calls that were settled, by service.
+    pub answered: Vec<(Arc<str>, Answered)>,
+    /// The state, encoded, where the case comes to rest or its history has grown.
+    pub snapshot: Option<Vec<u8>>,
+}
+
+impl Absorb for CommitNote {
+    fn absorb(&mut self, older: Self) {
+        self.answered.extend(older.answered);
+        if self.snapshot.is_none() {
+            // it is still a snapshot, if not of the latest version
+            self.snapshot = older.snapshot;
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Every kind of row, byte for byte: where one changes its shape, the schema's number has to change
+//! with it, so that older views are made anew instead of misread.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::Views;
+use super::dead_letters::{DeadRow, DeadState};
+use super::events::{EventRow, Shape, correlated};
+use super::meta::SCHEMA;
+use super::services::Calls;
+use super::wakes::{News, Wake};
+use crate::domain::case::event::{Parent, WaitKind};
+use crate::domain::case::phase::Phase;
+use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::case::state::FailedAttempt;
+use crate::domain::case::summary::{DeadLetter, Listened, Listening, Parked, ShownWait, Summary};
+use crate::domain::data::Data;
+use crate::domain::ids::{Bits, CaseId, DeadId, EventCursor};
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{DefinitionId, TaskId};
+use crate::store::journal::RecordCursor;
+
+const AT: Timestamp = Timestamp(1_732_183_200_000);
+
+fn case(n: u8) -> CaseId {
+    CaseId(Bits([n; 16]))
+}
+
+fn definition() -> DefinitionId {
+    DefinitionId { namespace: "orders".into(), name: "order".into(), version: "1.0.0".into() }
+}
+
+fn error() -> Problem {
+    Problem::new(Standard::Communication, "answered 503").at(&"/do/0/a".into()).with_status(503)
+}
+
+fn failed() -> Vec<FailedAttempt> {
+    vec![FailedAttempt { at: AT, error: error(), millis: 12 }]
+}
+
+/// A case with everything that a row can say.
+fn summary() -> Summary {
+    let parked = || vec![Parked { service: "bobs-post".into(), since: AT }];
+    let on = Listened {
+        event_type: Some("shipped".into()),
+        filter: 1,
+        expected: Some(Data::from(json!(["s1"]))),
+    };
+    Summary {
+        id: case(1),
+        definition: definition(),
+        subject: Some("4711".into()),
+        tags: ["vip".into()].into(),
+        priority: 7,
+        phase: Phase::Suspended,
+        status: Some("Shipped".into()),
+        version: 12,
+        created_at: AT,
+        updated_at: AT.plus(1),
+        ended_at: Some(AT.plus(2)),
+        wait: Some(ShownWait {
+            kind: WaitKind::Service,
+            on: Some("bobs-post".into()),
+            task: Some("/do/0/ship".into()),
+            since: AT,
+            until: Some(AT.plus(3)),
+            next_attempt_at: Some(AT.plus(4)),
+            detail: Some("no connection".into()),
+        }),
+        due: Some(AT.plus(5)),
+        owes: true,
+        parked: parked(),
+        repeating: parked(),
+        listening: vec![Listening { task: TaskId(3), iteration: 2, on: vec![on] }],
+        children: vec![case(2)],
+        parent: Some(Parent {
+            case: case(3),
+            task: TaskId(4),
+            iteration: 1,
+            awaits: true,
+            depth: 2,
+        }),
+        dead: Some(DeadLetter {
+            id: DeadId::of_case(case(1), 9),
+            cause: "communication 503".into(),
+            task: Some("/do/0/ship".into()),
+            since: AT,
+            error: Some(error()),
+            input: Data::from(json!({"n": 1})),
+            attempts: failed(),
+        }),
+    }
+}
+
+fn put_one_of_each(views: &Views) {
+    views.put_case(&summary()).unwrap();
+    let pending =
+        Summary { id: case(5), phase: Phase::Pending, ..Summary::unreadable(case(5), AT) };
+    views.put_case(&pending).unwrap();
+    let letter = DeadRow {
+        id: DeadId::of_case(case(1), 9),
+        case: case(1),
+        task: Some("/do/0/ship".into()),
+        workflow: "orders/order".to_owned(),
+        cause: "communication 503".into(),
+        group: "0123456789ab".to_owned(),
+        error: Some(error()),
+        input: Data::from(json!({"n": 1})),
+        attempts: failed(),
+        since: AT,
+        state: DeadState::Open,
+    };
+    views.put_dead_letter(&letter).unwrap();
+    let shape = Shape {
+        definition: definition(),
+        task: TaskId(3),
+        filter: 1,
+        event_type: Some("shipped".into()),
+    };
+    views.put_shape(&shape).unwrap();
+    let values = vec![(shape.key(), correlated(Some(&json!(["s1"]))))];
+    let row = EventRow { at: AT, kind: "shipped".to_owned(), subject: Some(case(1)), values };
+    views.put_event(EventCursor(77), &row).unwrap();
+    for news in [News::Event(EventCursor(77)), News::Child(case(2))] {
+        views.put_wake(&Wake { case: case(1), news }).unwrap();
+    }
+    views.put_calls("bobs-post", Calls { answered: 1, failed: 2, unknown: 3 }).unwrap();
+    views.commit(RecordCursor(5), Some([6; 16])).unwrap();
+}
+
+#[test]
+fn rows_change_their_shape_only_with_the_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let views = Views::open(folder.path(), "machine", AT, RecordCursor(9)).unwrap();
+    put_one_of_each(&views.writer().unwrap());
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    };
+    let mut rows = String::new();
+    for kind in 1..=u8::MAX {
+        for row in views.table.scan(&[kind], std::ops::Bound::Unbounded) {
+            let (key, value) = row.unwrap();
+            rows.push_str(&format!("{} {}\n", hex(&key), hex(&value)));
+        }
+    }
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("tests/golden/views/schema-{SCHEMA}.txt"));
+    let known = std::fs::read_to_string(&golden).unwrap_or_default();
+    assert!(
+        rows == known,
+        "the rows of the views are not those of {}: raise SCHEMA in views/meta.rs, and write a file \
+         of the new number (and remove the old one):\n{rows}",
+        golden.display()
+    );
+}
