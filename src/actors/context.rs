@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::cases::intake::Intake;
 use super::cases::load::{self, LoadError, Loaded};
 use super::cases::registry::CaseRegistry;
+use super::cases::wants::Wants;
 use super::cases::watches::Watches;
 use super::definitions::Definitions;
 use super::effects::attempts::Attempts;
@@ -46,6 +47,7 @@ pub struct Context {
     pub timers: Timers,
     pub feed: Feed,
     pub cases: Arc<CaseRegistry>,
+    pub wants: Wants,
     pub attempts: Attempts,
     pub careful_start: CarefulStart,
     /// Since when this process has its cases.

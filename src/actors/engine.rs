@@ -14,6 +14,7 @@ pub use super::housekeeper::free_bytes;
 use crate::actors::cases::intake::Intake;
 use crate::actors::cases::registry::CaseRegistry;
 use crate::actors::cases::submit::random;
+use crate::actors::cases::wants::Wants;
 use crate::actors::cases::watches::Watches;
 use crate::actors::context::Context;
 use crate::actors::definitions::{Around, Definitions};
@@ -129,6 +130,7 @@ impl Engine {
             timers: Timers::default(),
             feed: Feed::default(),
             cases: Arc::new(CaseRegistry::new(parts.live_max)),
+            wants: Wants::default(),
             attempts: Attempts::default(),
             careful_start: CarefulStart::default(),
             begun: clock.now(),

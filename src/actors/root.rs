@@ -21,6 +21,7 @@ use crate::actors::timers::TimersActor;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
 use ractor::{SpawnErr, SupervisionEvent};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// The actor.
 pub struct RootActor;
@@ -73,6 +74,8 @@ pub struct RootState {
     fatal: mpsc::UnboundedSender<String>,
     running: HashMap<ActorId, SharedActor>,
     crashes: HashMap<String, Crashes>,
+    /// Serves the wants.
+    wants: Option<JoinHandle<()>>,
 }
 
 impl Actor for RootActor {
@@ -88,7 +91,8 @@ impl Actor for RootActor {
         let RootArgs { housekeeper, mut wanted, fatal } = args;
         let context = housekeeper.context.clone();
         let (running, crashes) = (HashMap::new(), HashMap::new());
-        let mut live = RootState { context, housekeeper, fatal, running, crashes };
+        let wants = None;
+        let mut live = RootState { context, housekeeper, fatal, running, crashes, wants };
         for shared in [
             SharedActor::Projector,
             SharedActor::CaseSupervisor,
@@ -97,6 +101,7 @@ impl Actor for RootActor {
         ] {
             live.start(&myself, shared).await?;
         }
+        live.wants = Some(tokio::spawn(live.context.clone().serve_wants()));
         for shared in [SharedActor::Notifier, SharedActor::Starter] {
             live.start(&myself, shared).await?;
         }
@@ -124,6 +129,15 @@ impl Actor for RootActor {
         if let Err(error) = live.start(&myself, shared.clone()).await {
             live.crashed(&myself, shared, &error.to_string());
         }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _: ActorRef<RootMsg>,
+        live: &mut RootState,
+    ) -> Result<(), ActorProcessingErr> {
+        live.wants.take().iter().for_each(JoinHandle::abort);
         Ok(())
     }
 

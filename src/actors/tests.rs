@@ -1,9 +1,13 @@
 //! Crashes of cases' actors, met from inside: nothing outside can make one crash.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
 
 use super::cases::message::{CaseMsg, CommandError};
 use super::engine::{Engine, Parts, Running};
@@ -76,9 +80,13 @@ async fn world(folder: &Path) -> World {
 }
 
 async fn submit(handle: &Handle) -> CaseId {
+    submit_to(handle, "parked").await
+}
+
+async fn submit_to(handle: &Handle, name: &str) -> CaseId {
     let submitted = Submitted {
         namespace: "test".to_owned(),
-        name: "parked".to_owned(),
+        name: name.to_owned(),
         version: None,
         input: Data::from(json!({})),
         subject: None,
@@ -151,6 +159,58 @@ async fn a_crash_touches_no_other_case_and_ends_in_quarantine() {
     assert_eq!((told.phase, handle.quarantined(poisoned)), (Phase::Suspended, None));
     let missing = handle.case(CaseId::default()).await.map(|_| ());
     assert!(matches!(missing, Err(CaseError::NotFound)));
+    world.running.stop().await;
+}
+
+/// A party that answers its one request only when it is told to. It would take a second one.
+async fn slow_party() -> (u16, oneshot::Receiver<()>, oneshot::Sender<()>, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let ((came, comes), (go_on, waits)) = (oneshot::channel(), oneshot::channel::<()>());
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = requests.clone();
+    tokio::spawn(async move {
+        let (mut came, mut waits) = (Some(came), Some(waits));
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut bytes = [0; 4096];
+            let _ = stream.read(&mut bytes).await;
+            counted.fetch_add(1, Ordering::SeqCst);
+            if let (Some(came), Some(waits)) = (came.take(), waits.take()) {
+                let _ = came.send(());
+                let _ = waits.await;
+            }
+            let answer = "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\n\
+                          content-length: 8\r\nconnection: close\r\n\r\n{\"id\":7}";
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (port, comes, go_on, requests)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_under_way_outlives_the_crash_of_its_case() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world(folder.path()).await;
+    let (port, comes, go_on, requests) = slow_party().await;
+    let text = format!(
+        "document: {{ dsl: '1.0.3', namespace: test, name: calls, version: '1.0.0' }}\ndo:\n  \
+         - post: {{ call: http, with: {{ method: post, endpoint: 'http://127.0.0.1:{port}/' }} }}\n"
+    );
+    world.handle.register(text, Format::Yaml, By::engine()).await.expect("a definition");
+    let case = submit_to(&world.handle, "calls").await;
+    comes.await.expect("the call is out");
+    crash(&world, case);
+    let version = world.handle.case(case).await.expect("a case").state.version;
+    // the new actor is there once it has answered
+    let stale = CommandMeta { if_match: Some(version + 1), ..CommandMeta::engine() };
+    let asked = Command::Suspend { reason: "a look".to_owned() };
+    let told = world.handle.command(case, asked, stale).await;
+    assert_eq!(told, Err(CommandError::Stale(version)), "nothing was condemned");
+    let mut watch = world.handle.watch(case);
+    go_on.send(()).expect("it waits");
+    watch.ended().await;
+    let state = world.handle.case(case).await.expect("a case").state;
+    assert_eq!((state.phase, requests.load(Ordering::SeqCst)), (Phase::Completed, 1));
     world.running.stop().await;
 }
 

@@ -5,6 +5,7 @@
 //! the answer, wakes that hold a place. When it crashes its state is folded anew from the journal.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime};
 
@@ -17,6 +18,9 @@ use crate::domain::case::command::{Command, Outcome};
 use crate::domain::case::derive;
 use crate::domain::case::phase::Phase;
 use crate::domain::ids::CaseId;
+
+/// After which a result that could not be written is taken up again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The actor.
 pub struct CaseActor;
@@ -80,9 +84,9 @@ impl Actor for CaseActor {
             live.context.cases.dismiss(live.id, myself.get_id());
             myself.stop(None);
         } else if live.is_at_rest() {
-            // before the case may have another owner, who begins attempts of its own
-            live.context.attempts.forget(live.id);
-            if live.context.cases.retire(live.id, myself.get_id(), live.handled) {
+            // what comes later of its calls comes too late
+            let forget = || live.context.attempts.forget(live.id);
+            if live.context.cases.retire(live.id, myself.get_id(), live.handled, forget) {
                 myself.stop(None);
             }
         }
@@ -109,9 +113,10 @@ impl CaseState {
                 let fetched = matches!(*outcome, Outcome::Prepared);
                 let command = Command::Result { task, iteration, attempt, outcome: *outcome };
                 let told = self.carry_out(me, &command, &CommandMeta::engine()).await;
-                if !fetched
-                    && !matches!(told, Err(CommandError::Unavailable(_) | CommandError::Unknown(_)))
-                {
+                if matches!(told, Err(CommandError::Unavailable(_) | CommandError::Unknown(_))) {
+                    // nobody else brings it: it is taken up again once the case can be written
+                    me.send_after(AGAIN, || CaseMsg::GoOn);
+                } else if !fetched {
                     self.context.attempts.end((self.id, task, iteration, attempt));
                 }
                 broken(&told)
@@ -137,9 +142,12 @@ impl CaseState {
     /// Whether the case has nothing to do before something comes from outside, and whatever it
     /// waits for finds it in the views.
     fn is_at_rest(&mut self) -> bool {
-        let Some(case) = &self.case else { return true };
+        let Some(case) = &self.case else {
+            // none was loaded: whoever has calls under way is not done with them
+            return !self.context.attempts.of_case(self.id);
+        };
         let state = &case.state;
-        if state.phase == Phase::Running || derive::owes(state) {
+        if state.phase == Phase::Running || derive::moves(state) {
             return false;
         }
         if state.phase.ended() || self.projected >= state.version {

@@ -17,4 +17,5 @@ pub mod submit;
 pub mod supervisor;
 mod tell;
 mod turn;
+pub mod wants;
 pub mod watches;

@@ -11,9 +11,10 @@ use ractor::{ActorId, ActorRef};
 use tokio::sync::Semaphore;
 
 use crate::actors::cases::committed::Committed;
-use crate::actors::cases::message::CaseMsg;
+use crate::actors::cases::message::{CaseMsg, CaseRequest, CommandMeta};
 use crate::actors::cases::slot::{At, CaseLive, LiveSlot, Queue, Slot};
 use crate::actors::cases::turn::Turn;
+use crate::domain::case::command::Command;
 use crate::domain::ids::CaseId;
 
 const SHARDS: usize = 16;
@@ -72,6 +73,11 @@ impl CaseRegistry {
             Some(slot) => slot.hand(message),
             None => Err(message),
         }
+    }
+
+    /// Whether somebody has the case, or is about to.
+    pub fn has_owner(&self, case: CaseId) -> bool {
+        self.shard(case).contains_key(&case)
     }
 
     /// Hands a message of our own to a case, starting its actor if it has no owner.
@@ -181,8 +187,8 @@ impl CaseRegistry {
         if !shard.get(&case).is_some_and(|slot| matches!(slot.at, At::Held(_))) {
             return;
         }
-        // it looks at once whether it has anything to do
-        let mut messages = vec![CaseMsg::Projected(0)];
+        // it takes up what its predecessor had under way, before anything else
+        let mut messages = vec![recover()];
         messages.extend(take_queue(&mut shard, case));
         self.live(&mut shard, case, place, messages);
     }
@@ -207,13 +213,20 @@ impl CaseRegistry {
     }
 
     /// A case's actor has nothing to do and has handled so many messages. True: it is forgotten,
-    /// and has to stop.
-    pub fn retire(&self, case: CaseId, actor: ActorId, handled: u64) -> bool {
+    /// and has to stop; `forget` is done before the case may have another owner.
+    pub fn retire(
+        &self,
+        case: CaseId,
+        actor: ActorId,
+        handled: u64,
+        forget: impl FnOnce(),
+    ) -> bool {
         let mut shard = self.shard(case);
         match shard.get(&case).map(|slot| &slot.at) {
             Some(At::Live(live)) if live.actor.get_id() == actor => {
                 let all = live.sent == handled;
                 if all {
+                    forget();
                     shard.remove(&case);
                 }
                 all
@@ -271,6 +284,11 @@ impl CaseRegistry {
         let shard = &self.shards[usize::from(case.0.0[15]) % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn recover() -> CaseMsg {
+    let (command, meta) = (Command::Recover, CommandMeta::engine());
+    CaseMsg::Request(Box::new(CaseRequest { command, meta, reply: None, turn: None }))
 }
 
 /// Takes what has queued for a case; its slot stays, so that who waits is still counted.

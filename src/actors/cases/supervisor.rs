@@ -14,7 +14,6 @@ use crate::actors::cases::actor::spawner;
 use crate::actors::cases::slot::LiveSlot;
 use crate::actors::context::Context;
 use crate::actors::restart::{Crashes, Restart};
-use crate::domain::case::command::Command;
 use crate::domain::ids::CaseId;
 
 /// Cases whose crashes are remembered at the most.
@@ -79,7 +78,6 @@ impl SupervisorState {
                         return;
                     }
                     context.cases.begin_again(case, place);
-                    context.wake_soon(case, Command::Recover).await;
                 });
             }
             Restart::GiveUp => {

@@ -57,7 +57,11 @@ impl Context {
         case: CaseId,
         command: Command,
     ) -> Result<CaseReply, CommandError> {
-        let place = self.cases.place().await;
+        // one that is live has its place
+        let place = match self.cases.has_owner(case) {
+            true => None,
+            false => self.cases.place().await,
+        };
         let Some(noted) = self.careful_start.note(case).await else {
             return self.tell_at(case, command, CommandMeta::engine(), place).await;
         };
@@ -67,23 +71,39 @@ impl Context {
         told.unwrap_or(Err(CommandError::Busy("it takes long to wake")))
     }
 
-    /// The same, without waiting for more than a place, unless the start is careful. False: the case
-    /// is out of service.
-    pub async fn wake_soon(self: &Arc<Self>, case: CaseId, command: Command) -> bool {
+    /// The same, without waiting for anything: where there is no place, or the start is careful, a want
+    /// is left. False: the case is out of service, or there are too many wants already.
+    pub fn wake_soon(&self, case: CaseId, command: Command) -> bool {
         if self.cases.quarantined(case).is_some() {
             return false;
         }
         if self.careful_start.is_taken() {
-            // a "no" means that it came too late
-            let _ = self.wake(case, command).await;
-            return true;
+            return self.wants.leave(case, command);
         }
-        let message = message(command, CommandMeta::engine(), None, None);
-        if let Err(message) = self.cases.tell_live(case, message) {
-            let place = self.cases.place().await;
-            self.cases.tell(case, place, message);
+        let told = message(command.clone(), CommandMeta::engine(), None, None);
+        let Err(told) = self.cases.tell_live(case, told) else { return true };
+        match self.cases.try_place() {
+            Some(place) => self.cases.tell(case, Some(place), told),
+            None => return self.wants.leave(case, command),
         }
         true
+    }
+
+    /// Serves the wants, as places come free.
+    pub async fn serve_wants(self: Arc<Self>) {
+        loop {
+            let (case, command) = self.wants.next().await;
+            if self.careful_start.is_taken() {
+                // a "no" means that it came too late
+                let _ = self.wake(case, command).await;
+                continue;
+            }
+            let told = message(command, CommandMeta::engine(), None, None);
+            if let Err(told) = self.cases.tell_live(case, told) {
+                let place = self.cases.place().await;
+                self.cases.tell(case, place, told);
+            }
+        }
     }
 
     /// Hands a case a message and waits for the answer; false from `hand`: there are too many already.

@@ -63,6 +63,11 @@ impl Attempts {
         self.shard(case).remove(&case);
     }
 
+    /// Whether any attempt of the case is under way here, or its result not dealt with.
+    pub fn of_case(&self, case: CaseId) -> bool {
+        self.shard(case).contains_key(&case)
+    }
+
     /// Whether the attempt is under way here.
     pub fn has(&self, (case, task, iteration, attempt): AttemptKey) -> bool {
         let key = (task, iteration, attempt);

@@ -53,7 +53,10 @@ async fn wake_all(context: &Arc<Context>) -> Result<Option<usize>, TableError> {
         last = Some(*newest);
         for case in page {
             woken += 1;
-            context.wake_soon(case, Command::Recover).await;
+            while !context.wants.has_room() {
+                tokio::time::sleep(AGAIN).await;
+            }
+            context.wake_soon(case, Command::Recover);
         }
     }
     let same = context.views.generation() == generation && context.views.progress().is_none();

@@ -125,8 +125,8 @@ impl BreakerState {
             match act {
                 Act::Admit(case) => {
                     let service = self.served.settings.name.clone();
-                    if !self.context.wake_soon(case, Command::Admit { service }).await {
-                        // out of service: somebody else takes the place
+                    if !self.context.wake_soon(case, Command::Admit { service }) {
+                        // out of service, or no room even for the want: somebody else takes the place
                         self.served.gate().decline(case);
                     }
                 }

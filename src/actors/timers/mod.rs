@@ -68,9 +68,14 @@ impl Actor for TimersActor {
             };
             timers.refill(instants, horizon);
         }
+        if !context.wants.has_room() {
+            tokio::time::sleep(AGAIN).await;
+            myself.cast(TimersMsg::Look)?;
+            return Ok(());
+        }
         let due = timers.take_due(now, 1000);
         for case in &due {
-            context.wake_soon(*case, Command::Timer).await;
+            context.wake_soon(*case, Command::Timer);
         }
         if due.is_empty() {
             tokio::select! {

@@ -273,18 +273,26 @@ pub fn due_of(activation: &Activation, held: bool) -> Option<Timestamp> {
     }
 }
 
-/// Whether somebody has to wake the case after a crash: it has an attempt without a result, or
-/// stands where it could go on. Ended cases are no exception.
+/// Whether somebody has to wake the case after a crash: it moves, or owes a child that is not wanted
+/// any more its end.
 pub fn owes(state: &State) -> bool {
+    let child = |activation: &Activation| {
+        activation.call().is_some_and(|call| matches!(call.stage, Stage::Child { .. }))
+    };
+    moves(state) || state.detached.iter().any(child)
+}
+
+/// Whether the case has an attempt without a result, or stands where it could go on. Ended cases are no
+/// exception.
+pub fn moves(state: &State) -> bool {
     let open = state.started_at.is_some() && state.ended_at.is_none() && !holds(state);
     if open && !idle(state) {
         return true;
     }
     let mut owes = state.undo_due().is_some() && state.unwinding.is_none();
-    // a child that is not wanted any more is to be cancelled until it has ended
-    owes |= state.detached.iter().any(|activation| {
-        activation.call().is_some_and(|call| matches!(call.stage, Stage::Child { .. }))
-    });
+    // a compensation beside the flow that was cut off
+    let beside = state.unwinding.is_none() && state.hold.is_none() && !state.stuck;
+    owes |= beside && state.undoing.as_deref().is_some_and(|undoing| !idle_below(undoing));
     // a question that has to be begun for what an ended case has to undo
     owes |= state.ended_at.is_some() && !state.detached.iter().all(idle_below);
     state.walk(&mut |activation| {
