@@ -15,12 +15,15 @@ use crate::api::{self, Api, Key};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::services::Services;
+use crate::domain::time::Timestamp;
 use crate::domain::workflow::fault::Fault;
 use crate::domain::workflow::source::Format;
 use crate::effects::email::Post;
 use crate::effects::http::Http;
+use crate::store::EngineJournal;
 use crate::store::embedded::EmbeddedJournal;
-use crate::store::journal::Journal;
+use crate::store::journal::{Journal, RecordCursor};
+use crate::store::record;
 use crate::store::snapshots::Snapshots;
 use crate::store::views::Views;
 use crate::telemetry;
@@ -37,6 +40,9 @@ pub struct Options {
     pub clock: Clock,
 }
 
+/// How far the wall clock may be behind before it is worth a word, in milliseconds.
+const CLOCK_OFF: i64 = 1000;
+
 /// The program while it runs.
 pub struct App {
     running: Running,
@@ -47,12 +53,17 @@ pub struct App {
 
 impl App {
     /// Starts: the journal, the door, which says how far the start is, the views, definitions and
-    /// actors; then everybody is let in.
+    /// actors; then everybody is let in. None: it was told to stop before.
     ///
     /// # Errors
     /// Why it cannot start.
-    pub async fn start(options: Options) -> Result<Self, String> {
+    pub async fn start(
+        options: Options,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Self>, String> {
         let Options { config, services, workflows, clock } = options;
+        // what may be wrong is looked at before any file is opened
+        let hands = hands(&config)?;
         // whatever is written is for nobody else's eyes
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let listen = config.server.listen.0;
@@ -60,8 +71,34 @@ impl App {
         let listener = listener.map_err(|error| format!("server.listen: {listen}: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let (told, fatal) = mpsc::unbounded_channel();
-        let engine = Engine::build(parts(&config, services, clock, told).await?).await?;
-        let handle = engine.handle();
+        let engine = Engine::build(parts(&config, services, clock, hands, told).await?).await?;
+        match Self::open(config, workflows, listener, &engine, stop).await {
+            Ok(Some(door)) => {
+                let running = engine.start().await?;
+                tracing::info!(%address, "ready");
+                Ok(Some(Self { running, address, door, fatal }))
+            }
+            Ok(None) => {
+                tracing::info!("told to stop before it was ready");
+                engine.give_up().await;
+                Ok(None)
+            }
+            Err(wrong) => {
+                engine.give_up().await;
+                Err(wrong)
+            }
+        }
+    }
+
+    /// The door, open, once the views and the definitions are there; none: told to stop before.
+    async fn open(
+        config: Config,
+        workflows: Option<PathBuf>,
+        listener: std::net::TcpListener,
+        engine: &Engine,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Door>, String> {
+        let (handle, listen) = (engine.handle(), config.server.listen.0);
         let keys = config.api.keys.into_iter();
         let settings = api::Settings {
             keys: keys.map(|k| Key { name: k.name.0, sha256: k.sha256.0 }).collect(),
@@ -73,16 +110,13 @@ impl App {
         let connections = config.server.max_connections.0.min(descriptors() / 2);
         let api = Api::new(handle.clone(), settings, telemetry::count());
         let door = Door::open(listener, api, connections)?;
-        engine.fill().await?;
-        if let Some(folder) = &workflows
-            && let Err(wrong) = register(&handle, folder).await
-        {
-            engine.give_up().await;
-            return Err(wrong);
+        if !engine.fill(stop).await? {
+            return Ok(None);
         }
-        let running = engine.start().await?;
-        tracing::info!(%address, "ready");
-        Ok(Self { running, address, door, fatal })
+        if let Some(folder) = &workflows {
+            register(&handle, folder).await?;
+        }
+        Ok(Some(door))
     }
 
     /// Where it listens.
@@ -185,10 +219,32 @@ fn descriptors() -> usize {
     current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
 }
 
+/// What calls and mails leave by.
+fn hands(config: &Config) -> Result<(Http, Option<Post>), String> {
+    let http = Http::new(config.http.proxy.as_ref().map(|proxy| proxy.0.as_str()))?;
+    let email = &config.email;
+    let post = email.url.as_ref().map(|url| {
+        let timeout = Duration::from_millis(email.timeout.0.unsigned_abs());
+        Post::new(&url.0, &email.from.0, &email.domain.0, timeout)
+    });
+    let post = post.transpose().map_err(|error| format!("email.url: {error}"))?;
+    Ok((http, post))
+}
+
+/// When the last record of the journal was written; the beginning of time where there is none.
+async fn last_seen(journal: &EngineJournal, last: RecordCursor) -> Timestamp {
+    let before = RecordCursor(last.0.saturating_sub(1));
+    let tail = journal.tail(before, 1).await;
+    let record = tail.ok().and_then(|tail| tail.records.into_iter().next());
+    let header = record.and_then(|(_, bytes)| Some(record::decode(&bytes).ok()?.0));
+    header.map_or(Timestamp(0), |header| header.at)
+}
+
 async fn parts(
     config: &Config,
     services: Services,
     clock: Clock,
+    (http, post): (Http, Option<Post>),
     fatal: mpsc::UnboundedSender<String>,
 ) -> Result<Parts, String> {
     let folder = config.data.dir.clone();
@@ -202,16 +258,18 @@ async fn parts(
     });
     let journal = journal.map_err(|error| error.to_string())?;
     let last = journal.end().await.map_err(|error| error.to_string())?;
+    let clock = clock.not_before(last_seen(&journal, last).await);
+    let behind = clock.wall_ahead();
+    if behind < -CLOCK_OFF {
+        let behind = -behind;
+        tracing::error!(
+            behind,
+            "the wall clock is behind the journal's last record; waits go by that"
+        );
+    }
     let views = Views::open(&folder.join("views"), &machine(), clock.now(), last);
     let views = views.map_err(|error| error.to_string())?;
     let snapshots = Snapshots::open(&folder.join("snapshots"));
-    let http = Http::new(config.http.proxy.as_ref().map(|proxy| proxy.0.as_str()))?;
-    let email = &config.email;
-    let post = email.url.as_ref().map(|url| {
-        let timeout = Duration::from_millis(email.timeout.0.unsigned_abs());
-        Post::new(&url.0, &email.from.0, &email.domain.0, timeout)
-    });
-    let post = post.transpose().map_err(|error| format!("email.url: {error}"))?;
     Ok(Parts {
         clock,
         journal,

@@ -1,7 +1,8 @@
 //! The time, and waiting for it. The rest of the program asks here, so that a test can move it.
 //!
-//! Engine time is the wall's at the start of the process, and from there on what really goes by. A
-//! wall clock that is set neither ends a wait nor stops one.
+//! Engine time is the wall's at the start of the process, but never before what the journal has seen,
+//! and from there on what really goes by. A wall clock that is set, even between two runs, neither ends
+//! a wait nor stops one.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,6 +27,19 @@ impl Clock {
     /// Engine time, which begins with what the wall says now.
     pub fn engine() -> Self {
         Self::Engine { wall: wall(), begun: gone_by() }
+    }
+
+    /// The same clock, but not before an instant that was seen already: a wall that was set back since
+    /// would have everything wait for it.
+    #[must_use]
+    pub fn not_before(self, seen: Timestamp) -> Self {
+        match self {
+            Self::Engine { wall, begun } => {
+                let behind = seen.since(self.now()).max(0);
+                Self::Engine { wall: wall.plus(behind), begun }
+            }
+            Self::Simulated(_) => self,
+        }
     }
 
     /// How far the wall is ahead of engine time, in milliseconds; the clock was set since the start.
@@ -110,6 +124,16 @@ mod tests {
         clock.advance(1);
         sleeper.await.unwrap();
         assert_eq!(clock.now(), Timestamp(1500));
+    }
+
+    #[test]
+    fn what_was_seen_is_not_ahead() {
+        let now = Clock::engine().now();
+        let hour = 3_600_000;
+        let ahead = Clock::engine().not_before(now.plus(hour));
+        assert!(ahead.now() >= now.plus(hour) && ahead.now() < now.plus(2 * hour));
+        assert!(ahead.wall_ahead() <= -hour + 60_000);
+        assert!(Clock::engine().not_before(now.plus(-hour)).now() < now.plus(hour));
     }
 
     #[test]

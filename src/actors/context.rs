@@ -54,6 +54,8 @@ pub struct Context {
     pub begun: Timestamp,
     /// Set once the views are filled and the actors run; until then nobody is let in.
     pub started: AtomicBool,
+    /// The process is about to end: what takes long is left as it stands.
+    pub stopping: AtomicBool,
     pub intake: Intake,
     /// The place in the journal up to which the views are complete.
     pub projected: watch::Sender<RecordCursor>,

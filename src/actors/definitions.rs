@@ -48,6 +48,8 @@ pub struct Definitions {
     versions: RwLock<Versions>,
     /// One registration at a time: the second of two equal ones finds the first.
     registering: tokio::sync::Mutex<()>,
+    /// One definition that was stored is compiled at a time.
+    compiling: tokio::sync::Mutex<()>,
 }
 
 /// Hosts and secrets that are known, for warnings.
@@ -94,8 +96,11 @@ impl Definitions {
         let around = Arc::new(around);
         let mut versions = Versions::new();
         for entity in journal.entities(EntityKind::Workflow).await? {
-            let page = journal.read(entity, 1, 1).await?;
-            let stored = page.records.first().and_then(|record| stored_in(record));
+            let stored = match journal.read(entity, 1, 1).await {
+                Ok(page) => page.records.first().and_then(|record| stored_in(record)),
+                Err(error) if error.damaged => None,
+                Err(error) => return Err(error),
+            };
             if let Some(stored) = stored {
                 insert(&mut versions, id_of(&stored), None, None);
             } else {
@@ -103,7 +108,8 @@ impl Definitions {
             }
         }
         let registering = tokio::sync::Mutex::new(());
-        Ok(Self { journal, clock, around, versions: RwLock::new(versions), registering })
+        let compiling = tokio::sync::Mutex::new(());
+        Ok(Self { journal, clock, around, versions: RwLock::new(versions), registering, compiling })
     }
 
     /// Registers a definition. An equal one that is there already is fine.
@@ -120,7 +126,8 @@ impl Definitions {
         let definition = compiled.definition;
         let id = definition.id.clone();
         let _one = self.registering.lock().await;
-        if let Some(known) = self.get(&id).await {
+        let known = self.get(&id).await.map_err(|error| Refused::Failed(error.to_string()))?;
+        if let Some(known) = known {
             if known.source == definition.source {
                 return Ok(Registration { id, new: false, warnings: compiled.warnings });
             }
@@ -157,27 +164,45 @@ impl Definitions {
         }
     }
 
-    /// The definition of this identity.
-    pub async fn get(&self, id: &DefinitionId) -> Option<Arc<Definition>> {
-        if let Some(compiled) = self.cached(id)? {
-            return Some(compiled);
+    /// The definition of this identity; none: there is none that could be used. It is compiled once,
+    /// however many ask at the same time.
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    pub async fn get(&self, id: &DefinitionId) -> Result<Option<Arc<Definition>>, ReadError> {
+        match self.cached(id) {
+            None => return Ok(None),
+            Some(Some(compiled)) => return Ok(Some(compiled)),
+            Some(None) => {}
+        }
+        let _one = self.compiling.lock().await;
+        match self.cached(id) {
+            None => return Ok(None),
+            // somebody else has compiled it meanwhile
+            Some(Some(compiled)) => return Ok(Some(compiled)),
+            Some(None) => {}
         }
         let entity = Entity::workflow(&id.namespace, &id.name, &id.version);
-        let page = self.journal.read(entity, 1, 1).await.ok()?;
-        let stored = stored_in(page.records.first()?)?;
+        let page = match self.journal.read(entity, 1, 1).await {
+            Err(error) if error.damaged => return Ok(None),
+            page => page?,
+        };
+        let Some(stored) = page.records.first().and_then(|record| stored_in(record)) else {
+            return Ok(None);
+        };
         let format = if stored.format == "json" { Format::Json } else { Format::Yaml };
         let compiled = match self.compile(stored.text, format).await {
             Ok(compiled) => compiled.definition,
             Err(faults) => {
                 // a version that reads less than the one that registered it
                 tracing::error!(definition = %id, ?faults, "a stored definition has faults");
-                return None;
+                return Ok(None);
             }
         };
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
         let title = compiled.title.clone();
         insert(&mut versions, compiled.id.clone(), title, Some(compiled.clone()));
-        Some(compiled)
+        Ok(Some(compiled))
     }
 
     /// None: not known; `Some(None)`: known, but not compiled yet.

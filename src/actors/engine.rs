@@ -135,6 +135,7 @@ impl Engine {
             careful_start: CarefulStart::default(),
             begun: clock.now(),
             started: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             intake: Intake::new(parts.pending_max),
             projected: watch::Sender::new(RecordCursor::default()),
             seeds: AtomicU64::new(seed),
@@ -147,25 +148,34 @@ impl Engine {
         Ok(Self { context, parts, wanted, fatal })
     }
 
-    /// Brings the views up to the journal's end, however long that takes.
+    /// Brings the views up to the journal's end, however long that takes, unless it is told to stop
+    /// before: false then.
     ///
     /// # Errors
     /// When the journal cannot be read or the views cannot be made.
-    pub async fn fill(&self) -> Result<(), String> {
+    pub async fn fill(&self, stop: impl Future<Output = ()>) -> Result<bool, String> {
         let context = &self.context;
         context.load_quarantines().await.map_err(|e| e.to_string())?;
-        let catching_up = {
+        let mut catching_up = {
             let (context, handle) = (context.clone(), tokio::runtime::Handle::current());
             tokio::task::spawn_blocking(move || projection::bring_up(&context, &handle))
         };
-        let caught_up = catching_up.await.map_err(|e| e.to_string())?;
-        caught_up.map_err(|e| e.to_string())?;
+        let caught_up = tokio::select! {
+            caught_up = &mut catching_up => caught_up,
+            () = stop => {
+                // what is there is complete up to its place, and the next start goes on from it
+                context.stopping.store(true, Ordering::Release);
+                let _ = catching_up.await;
+                return Ok(false);
+            }
+        };
+        caught_up.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
         // also before services that are not configured any more, or never were
         for service in context.views.lines().map_err(|e| e.to_string())? {
             context.services.served(&service);
         }
         context.services.expect_lines();
-        Ok(())
+        Ok(true)
     }
 
     /// What the API may use.
@@ -204,6 +214,7 @@ impl Engine {
 impl Running {
     /// Stops: nothing more comes in, calls under way end, then the actors, then the files.
     pub async fn stop(self) {
+        self.context.stopping.store(true, Ordering::Release);
         self.context.intake.close();
         self.context.services.close();
         let until = Instant::now() + DRAIN;
@@ -236,11 +247,21 @@ async fn with_circuits(
     let mut named = Vec::new();
     for settings in services {
         let mut circuit = Circuit::Closed;
-        if let Some(last) = journal.last(Entity::service(&settings.name)).await?
-            && let Ok((header, events)) = record::decode(&last.record)
-            && let Ok((_, transition)) = transitions::decode(events)
-        {
-            circuit = circuit.after(&transition, header.at, &settings.breaker);
+        match journal.last(Entity::service(&settings.name)).await {
+            Ok(Some(last)) => {
+                if let Ok((header, events)) = record::decode(&last.record)
+                    && let Ok((_, transition)) = transitions::decode(events)
+                {
+                    circuit = circuit.after(&transition, header.at, &settings.breaker);
+                } else {
+                    tracing::error!(service = %settings.name, "its last transition cannot be read");
+                }
+            }
+            Ok(None) => {}
+            Err(error) if error.damaged => {
+                tracing::error!(service = %settings.name, %error, "its last transition is damaged");
+            }
+            Err(error) => return Err(error),
         }
         named.push((settings, circuit));
     }

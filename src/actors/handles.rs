@@ -268,7 +268,7 @@ impl Handle {
 
     /// A definition.
     pub async fn definition(&self, id: &DefinitionId) -> Option<Arc<Definition>> {
-        self.context.definitions.get(id).await
+        self.context.definitions.get(id).await.ok().flatten()
     }
 
     /// Stores events, all or none. How many were new.

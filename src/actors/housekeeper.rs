@@ -58,8 +58,11 @@ impl Actor for HousekeeperActor {
             }
             Err(error) => tracing::warn!(%error, "the disk's free room is not known"),
         }
-        let pending = usize::try_from(context.views.count_pending()).unwrap_or(usize::MAX);
-        context.intake.set_pending(pending);
+        if context.views.progress().is_none() {
+            let pending = usize::try_from(context.views.count_pending()).unwrap_or(usize::MAX);
+            context.intake.set_pending(pending);
+        }
+        let pending = context.intake.pending();
         metrics::gauge!("caseworker_dead_letters", "state" => "open")
             .set(context.views.count_open_dead_letters() as f64);
         metrics::gauge!("caseworker_cases_pending").set(pending as f64);

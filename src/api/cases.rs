@@ -206,7 +206,7 @@ pub async fn list(
 ) -> Result<Json<Json_>, Problem> {
     let query = Query::read(query.as_deref(), &CASE_FILTERS)?;
     let (filter, limit, after) = (query.cases()?, query.limit()?, query.cursor()?);
-    let views = api.handle.views().clone();
+    let views = api.views()?;
     let read = move || views.cases(&filter, after.as_deref(), limit);
     let page = super::blocking(read).await??;
     let items: Vec<Json_> = page.items.iter().map(|case| show::item(&api.handle, case)).collect();

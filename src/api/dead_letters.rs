@@ -36,7 +36,7 @@ pub async fn list(
             && (cases.is_empty() || cases.contains(&row.case.to_string()))
             && (states.is_empty() || states.contains(&row.state))
     };
-    let views = api.handle.views().clone();
+    let views = api.views()?;
     let read = move || views.dead_letters(after.as_deref(), limit, &wanted);
     let (rows, next) = super::blocking(read).await??;
     let items: Vec<Json_> = rows.iter().map(show).collect();
@@ -66,7 +66,7 @@ pub async fn redrive(
 
 fn find(api: &Api, id: &str) -> Result<DeadRow, Problem> {
     let id: DeadId = id.parse().map_err(|_| Problem::not_found("dead letter"))?;
-    api.handle.views().dead_letter(id)?.ok_or_else(|| Problem::not_found("dead letter"))
+    api.views()?.dead_letter(id)?.ok_or_else(|| Problem::not_found("dead letter"))
 }
 
 fn show(row: &DeadRow) -> Json_ {

@@ -33,6 +33,7 @@ use axum::routing::{get, post};
 
 use crate::actors::handles::Handle;
 use crate::domain::case::command::Command;
+use crate::store::views::Views;
 use limits::Limits;
 use problem::Problem;
 pub use serve::serve;
@@ -153,6 +154,19 @@ async fn count(request: Request, next: Next) -> Response {
         metrics::counter!("caseworker_http_requests_total", &labels).increment(1);
     }
     response
+}
+
+impl Api {
+    /// The views, where they hold all that there is.
+    fn views(&self) -> Result<Views, Problem> {
+        match self.handle.rebuilding() {
+            None => Ok(self.handle.views().clone()),
+            Some((done, all)) => {
+                let detail = format!("the lists are being made anew: {done} of {all} records");
+                Err(Problem::unavailable(detail).of_kind("views-rebuilding"))
+            }
+        }
+    }
 }
 
 /// Reads views on a thread that may block.

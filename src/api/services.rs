@@ -36,7 +36,7 @@ fn find(api: &Api, name: &str) -> Result<std::sync::Arc<ServiceHandle>, Problem>
 
 async fn show(api: &Api, served: &ServiceHandle) -> Result<Json_, Problem> {
     let settings = &served.settings;
-    let (views, name) = (api.handle.views().clone(), settings.name.clone());
+    let (views, name) = (api.views()?, settings.name.clone());
     let counted = super::blocking(move || {
         let (waiting, repeating) = (views.count_line(&name)?, views.count_repeating(&name)?);
         views.calls(&name).map(|calls| (waiting, repeating, calls))

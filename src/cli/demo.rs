@@ -87,14 +87,16 @@ impl Demo {
         let board = board::open(BOARD, parties.clone()).await;
         let _open = board.map_err(|error| format!("port {BOARD}: {error}"))?;
         let (workflows, clock) = (None, Clock::engine());
-        let app = App::start(Options { config, services, workflows, clock }).await?;
+        let mut stop = std::pin::pin!(told_to_stop());
+        let options = Options { config, services, workflows, clock };
+        let Some(app) = App::start(options, &mut stop).await? else { return Ok(()) };
         let base = format!("http://{}", app.address());
         let client = reqwest::Client::builder().no_proxy().build().map_err(|e| e.to_string())?;
         register(&client, &base).await?;
         announce(&base, &self.data, &parties);
         tell_what_goes_on(&client, &base).await;
         let work = tokio::spawn(work(client, base, parties.clone(), self.quiet));
-        let ended = app.run(told_to_stop()).await;
+        let ended = app.run(stop).await;
         work.abort();
         eprintln!("\nended; the cases go on with the next start");
         ended

@@ -59,8 +59,11 @@ impl Serve {
             }
         };
         let ended = runtime.block_on(async {
-            let app = App::start(options).await?;
-            app.run(told_to_stop()).await
+            let mut stop = std::pin::pin!(told_to_stop());
+            match App::start(options, &mut stop).await? {
+                Some(app) => app.run(stop).await,
+                None => Ok(()),
+            }
         });
         match ended {
             Ok(()) => Exit::Ok,
@@ -84,15 +87,22 @@ impl Serve {
     }
 }
 
-/// Ctrl-C, or the service manager's request.
-pub async fn told_to_stop() {
+/// Ctrl-C, or the service manager's request; noticed from the call on, not only once it is awaited.
+pub fn told_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        match (terminate, interrupt) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(%error, "signals are not noticed");
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use super::notes::Absorb;
 use crate::domain::case::summary::{Answered, Summary};
+use crate::domain::workflow::expr::json::size_of;
+
+/// Bytes of a summary, near enough.
+const ROW: usize = 512;
 
 /// A note about one append of a case.
 #[derive(Debug, Clone)]
@@ -23,5 +27,10 @@ impl Absorb for CommitNote {
             // it is still a snapshot, if not of the latest version
             self.snapshot = older.snapshot;
         }
+    }
+
+    fn bytes(&self) -> usize {
+        let dead = self.summary.dead.as_ref().map_or(0, |dead| size_of(&dead.input));
+        ROW + dead + self.snapshot.as_ref().map_or(0, Vec::len)
     }
 }

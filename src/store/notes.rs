@@ -19,13 +19,16 @@ use crate::domain::ids::Entity;
 /// Entities that wait at the most.
 const QUEUE_MAX: usize = 50_000;
 
-/// Bytes of records that wait at the most.
+/// Bytes of records and notes that wait at the most.
 const BYTES_MAX: usize = 64 << 20;
 
 /// A note that can take an older one of the same entity into itself.
 pub trait Absorb {
     /// Takes in what an older note says that this one does not.
     fn absorb(&mut self, older: Self);
+
+    /// Bytes that it holds, near enough.
+    fn bytes(&self) -> usize;
 }
 
 /// A committed record.
@@ -70,7 +73,7 @@ struct Queue<N> {
     after: RecordCursor,
     through: RecordCursor,
     hash: Hash,
-    /// Bytes of the records among the items.
+    /// Bytes of what was pushed since the last take.
     bytes: usize,
     since: Option<Instant>,
 }
@@ -143,11 +146,11 @@ impl<N: Absorb> Notes<N> {
     }
 }
 
-impl<N> Committed<N> {
+impl<N: Absorb> Committed<N> {
     fn bytes(&self) -> usize {
         match &self.content {
             Content::Record(record) => record.len(),
-            Content::Note(_) => 0,
+            Content::Note(note) => note.bytes(),
         }
     }
 }
@@ -180,6 +183,10 @@ mod tests {
     impl Absorb for Vec<u64> {
         fn absorb(&mut self, older: Self) {
             self.splice(0..0, older);
+        }
+
+        fn bytes(&self) -> usize {
+            8 * self.len()
         }
     }
 

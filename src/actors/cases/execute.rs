@@ -182,7 +182,8 @@ impl CaseState {
         let definition = match (&self.case, submission_of(command)) {
             (Some(case), _) => case.definition.clone(),
             (None, Some(submission)) => {
-                let definition = self.context.definitions.get(&submission.definition).await;
+                let definition =
+                    self.context.definitions.get(&submission.definition).await.ok().flatten();
                 let Some(definition) = definition else {
                     let detail = "the workflow cannot be read".to_owned();
                     return Err(Rejection::Conflict { detail, allowed: Vec::new() }.into());
@@ -204,8 +205,12 @@ impl CaseState {
         let definition = match self.case.as_ref() {
             Some(case) => case.definition.clone(),
             None => match self.context.definitions.get(&made.decided.state.definition).await {
-                Some(definition) => definition,
-                None => return Err(CommandError::Unavailable("the workflow is gone".to_owned())),
+                Ok(Some(definition)) => definition,
+                Ok(None) | Err(_) => {
+                    return Err(CommandError::Unavailable(
+                        "the workflow cannot be read".to_owned(),
+                    ));
+                }
             },
         };
         let before = self.case.as_ref();

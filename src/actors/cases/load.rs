@@ -130,7 +130,7 @@ async fn definition_of(
     definitions: &Definitions,
     id: &DefinitionId,
 ) -> Result<Arc<Definition>, LoadError> {
-    definitions.get(id).await.ok_or_else(|| LoadError::Definition(id.clone()))
+    definitions.get(id).await?.ok_or_else(|| LoadError::Definition(id.clone()))
 }
 
 /// A case while its records are folded.

@@ -73,7 +73,16 @@ impl Context {
     /// When the journal cannot be read.
     pub async fn load_quarantines(&self) -> Result<(), ReadError> {
         for entity in self.journal.entities(EntityKind::Quarantine).await? {
-            let last = self.journal.last(entity).await?;
+            let last = match self.journal.last(entity).await {
+                Err(error) if error.damaged => {
+                    // the more careful reading
+                    let case = CaseId(entity.bits);
+                    tracing::error!(case.id = %case, %error, "its quarantine cannot be read");
+                    self.cases.quarantine(case, "what is noted of it is damaged".into());
+                    continue;
+                }
+                last => last?,
+            };
             let said = last.and_then(|last| read(record::decode(&last.record).ok()?.1));
             if let Some(Quarantined::Taken(reason)) = said {
                 self.cases.quarantine(CaseId(entity.bits), reason.into());

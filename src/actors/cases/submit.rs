@@ -106,13 +106,17 @@ impl Context {
 
     /// Whether the views are so far behind that nothing more is let in.
     pub fn views_lag(&self) -> bool {
+        // while they are made anew they are behind for another reason, and what comes is stored all the same
+        if self.views.progress().is_some() {
+            return false;
+        }
         let lag = self.journal.notes().waiting_since().map(|since| since.elapsed());
         lag.is_some_and(|lag| lag > LAG_MAX)
     }
 
     async fn definition(&self, id: &DefinitionId) -> Result<Arc<Definition>, SubmitError> {
-        let found = self.definitions.get(id).await;
-        found.ok_or_else(|| SubmitError::Unavailable(format!("{id} cannot be read")))
+        let unreadable = || SubmitError::Unavailable(format!("{id} cannot be read"));
+        self.definitions.get(id).await.ok().flatten().ok_or_else(unreadable)
     }
 
     /// Starts a case where there is a place for it, else has it wait for one. The first decision is

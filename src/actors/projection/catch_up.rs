@@ -1,8 +1,9 @@
 //! Goes through the journal from where the views end. Every case is folded once and written once
 //! for each page.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -12,6 +13,7 @@ use crate::actors::context::Context;
 use crate::actors::projection::ProjectError;
 use crate::actors::projection::rows::Rows;
 use crate::actors::projection::shapes::Shapes;
+use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::{Answered, Summary, answered};
 use crate::domain::ids::{CaseId, Entity, EntityKind};
 use crate::store::commit_note::CommitNote;
@@ -26,8 +28,9 @@ const TELL: Duration = Duration::from_secs(2);
 /// Records in one page.
 const PAGE: usize = 4096;
 
-/// Cases kept folded from page to page; more are loaded anew.
+/// Cases kept folded from page to page, and bytes of their records; more are loaded anew.
 const KEPT: usize = 20_000;
+const KEPT_BYTES: usize = 64 << 20;
 
 /// Events after which a case that is at rest leaves a snapshot.
 const SNAPSHOT_AT_REST: u64 = 16;
@@ -35,6 +38,8 @@ const SNAPSHOT_AT_REST: u64 = 16;
 /// A case while its records pass by.
 struct Passing {
     fold: Fold,
+    /// Bytes of its records so far: it holds no more than that.
+    bytes: usize,
     /// Where its last record in this page stands; none: it has none.
     at: Option<RecordCursor>,
     answered: Vec<(Arc<str>, Answered)>,
@@ -50,9 +55,14 @@ pub fn catch_up(
     handle: &Handle,
 ) -> Result<(), ProjectError> {
     let mut cases = HashMap::new();
+    // each is said and noted once, and its further records tell nothing
+    let mut broken = HashSet::new();
     let mut shapes = Shapes::load(views)?;
     let mut told = Instant::now();
     loop {
+        if context.stopping.load(Ordering::Acquire) {
+            return Err(ProjectError::Stopped);
+        }
         let after = views.position()?;
         let page = handle.block_on(context.journal.tail(after, PAGE))?;
         if page.next == after {
@@ -75,18 +85,30 @@ pub fn catch_up(
                 rows.record(*at, bytes)?;
                 continue;
             };
-            if let Err(error) = pass(context, handle, &mut cases, case, *at, bytes) {
-                cases.remove(&case);
-                handle.block_on(found_broken(context, case, &error));
+            if broken.contains(&case) {
+                continue;
+            }
+            match pass(context, handle, &mut cases, case, *at, bytes) {
+                Ok(()) => {}
+                Err(error) if error.is_of_the_case() => {
+                    cases.remove(&case);
+                    broken.insert(case);
+                    rows.unreadable(case, &error.to_string())?;
+                }
+                // the disk's trouble is nobody's fault: the position stays before it
+                Err(error) => return Err(ProjectError::Case(error)),
             }
         }
         for lost in &page.lost {
             if let Some(Entity { kind: EntityKind::Case, bits }) = lost.entity {
                 cases.remove(&CaseId(bits));
-                rows.unreadable(CaseId(bits))?;
+                broken.insert(CaseId(bits));
+                rows.unreadable(CaseId(bits), "a record of it in the journal is damaged")?;
             }
         }
-        for passing in cases.values_mut() {
+        let mut passed: Vec<&mut Passing> = cases.values_mut().filter(|p| p.at.is_some()).collect();
+        passed.sort_unstable_by_key(|passing| passing.at);
+        for passing in passed {
             let Some(at) = passing.at.take() else { continue };
             let answered = std::mem::take(&mut passing.answered);
             if let Some(note) = note_of(&passing.fold, answered) {
@@ -96,7 +118,12 @@ pub fn catch_up(
         let last = page.records.last().filter(|(at, _)| *at == page.next);
         rows.finish(page.next, last.map(|(_, bytes)| record::hash(bytes)))?;
         cases.retain(|_, p| p.fold.state.as_ref().is_some_and(|s| !s.phase.ended()));
-        if cases.len() > KEPT {
+        let bytes = |cases: &HashMap<_, Passing>| cases.values().map(|p| p.bytes).sum::<usize>();
+        if cases.len() > KEPT || bytes(&cases) > KEPT_BYTES {
+            // most that are at rest are not met again
+            cases.retain(|_, p| p.fold.state.as_ref().is_some_and(|s| s.phase == Phase::Running));
+        }
+        if cases.len() > KEPT || bytes(&cases) > KEPT_BYTES {
             cases.clear();
         }
     }
@@ -127,12 +154,13 @@ fn pass(
                     handle.block_on(load_before(journal, definitions, case, snapshot, version))?
                 }
             };
-            free.insert(Passing { fold, at: None, answered: Vec::new() })
+            free.insert(Passing { fold, bytes: 0, at: None, answered: Vec::new() })
         }
     };
     let before = passing.fold.state.clone();
     let events = handle.block_on(passing.fold.record(&context.definitions, bytes))?;
     passing.at = Some(at);
+    passing.bytes += bytes.len();
     if let Some(definition) = &passing.fold.definition {
         passing.answered.extend(answered(definition, before.as_ref(), &events));
     }
@@ -146,12 +174,4 @@ fn note_of(fold: &Fold, answered: Vec<(Arc<str>, Answered)>) -> Option<CommitNot
     let snapshot = (long && summary.at_rest())
         .then(|| Snapshot { state: state.clone(), hash: fold.hash }.encode());
     Some(CommitNote { summary: Box::new(summary), answered, snapshot })
-}
-
-async fn found_broken(context: &Arc<Context>, case: CaseId, error: &LoadError) {
-    if error.is_of_the_case() {
-        context.quarantine(case, error.to_string().into()).await;
-    } else {
-        tracing::error!(case.id = %case, %error, "a case cannot be read");
-    }
 }

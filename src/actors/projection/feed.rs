@@ -94,6 +94,17 @@ impl Feed {
         self.last.send_replace(last);
     }
 
+    /// What came meanwhile is told to nobody: whoever follows starts over.
+    pub fn start_over(&self) {
+        let mut ring = self.lock();
+        ring.changes.clear();
+        ring.last += 1;
+        ring.complete_after = ring.last;
+        let last = ring.last;
+        drop(ring);
+        self.last.send_replace(last);
+    }
+
     /// Where the feed is now.
     pub fn now(&self) -> FeedCursor {
         FeedCursor(self.lock().last)
@@ -154,5 +165,9 @@ mod tests {
         feed.push((11..=KEPT as u64 + 11).map(change).collect());
         assert!(matches!(feed.since(place), Since::Reset(_)));
         assert!(feed.after(RecordCursor(5)).is_none());
+        let place = feed.now();
+        feed.start_over();
+        let Since::Reset(place) = feed.since(place) else { panic!() };
+        assert!(matches!(feed.since(place), Since::Changes(changes, _) if changes.is_empty()));
     }
 }

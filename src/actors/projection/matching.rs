@@ -98,6 +98,7 @@ impl Rows<'_> {
     /// What a shape's correlations find in an event; zeros where they find nothing to look up by.
     fn value(&self, shape: &Shape, event: &Data) -> Short {
         let definition = self.handle.block_on(self.context.definitions.get(&shape.definition));
+        let definition = definition.ok().flatten();
         let found = definition.and_then(|definition| {
             let Kind::Listen(listen) = &definition.task(shape.task).kind else { return None };
             let correlate = &listen.filters.get(usize::from(shape.filter))?.correlate;

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use catch_up::catch_up;
 
+use crate::actors::cases::load::LoadError;
 use crate::actors::context::Context;
 use crate::domain::ids::EntityKind;
 use crate::store::commit_note::CommitNote;
@@ -37,7 +38,7 @@ use shapes::Shapes;
 /// How often the projector looks whether somebody has met damage.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Old events forgotten after one batch at the most.
+/// Old events forgotten in one go, beside twice as many as a batch brought.
 const FORGOTTEN: usize = 200;
 
 /// The actor. The work is done on a thread of its own: the views block.
@@ -56,6 +57,10 @@ pub enum ProjectError {
     Views(#[from] TableError),
     #[error(transparent)]
     Journal(#[from] crate::store::journal::ReadError),
+    #[error("a case cannot be read now: {0}")]
+    Case(LoadError),
+    #[error("the process is ending")]
+    Stopped,
 }
 
 impl Actor for ProjectorActor {
@@ -108,7 +113,10 @@ fn run(
     let mut writer = context.views.writer()?;
     loop {
         if context.views.are_damaged() {
-            writer = make_anew(context, handle)?;
+            writer = match make_anew(context, handle) {
+                Err(ProjectError::Stopped) => return Ok(()),
+                made => made?,
+            };
         }
         let next = async {
             tokio::select! {
@@ -120,12 +128,13 @@ fn run(
         };
         let projected = match handle.block_on(next) {
             Next::Taken(taken) => project(context, &writer, handle, taken),
-            Next::Look => Ok(()),
+            Next::Look => forget(context, &writer, 0),
             Next::Stop => return Ok(()),
         };
         match projected {
             // noted where it was met
             Err(ProjectError::Views(_)) => {}
+            Err(ProjectError::Stopped) => return Ok(()),
             other => other?,
         }
     }
@@ -163,6 +172,7 @@ pub fn bring_up(context: &Arc<Context>, handle: &Handle) -> Result<(), ProjectEr
         match catch_up(context, &writer, handle) {
             Ok(()) if !context.views.are_damaged() => {
                 context.views.filled();
+                context.feed.start_over();
                 if to > from {
                     tracing::info!(records = to - from, "the views were filled from the journal");
                 }
@@ -211,9 +221,11 @@ fn project(
         // a case's record without a note, as after an outcome that was unknown, is folded
         return catch_up(context, views, handle);
     }
+    let brought = items.len();
     let mut shapes = Shapes::load(views)?;
     let mut rows = Rows::new(context, views, handle, &mut shapes);
-    for item in items {
+    // what was read from the journal meanwhile is there already
+    for item in items.into_iter().filter(|item| item.at > position) {
         match item.content {
             Content::Note(note) => rows.case(item.at, note)?,
             Content::Record(record) if item.entity.kind != EntityKind::Case => {
@@ -222,7 +234,15 @@ fn project(
             Content::Record(_) => {}
         }
     }
+    rows.finish(through, Some(hash))?;
+    forget(context, views, brought)
+}
+
+/// Forgets events that are old enough: more than came meanwhile, so that they do not pile up.
+fn forget(context: &Context, views: &Views, brought: usize) -> Result<(), ProjectError> {
     let old = context.clock.now().plus(-KEPT);
-    views.forget_events(old, FORGOTTEN)?;
-    rows.finish(through, Some(hash))
+    if views.forget_events(old, FORGOTTEN + 2 * brought)? > 0 {
+        views.commit(views.position()?, views.hash()?)?;
+    }
+    Ok(())
 }

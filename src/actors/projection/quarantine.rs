@@ -57,11 +57,10 @@ impl Rows<'_> {
 
     /// A case of which a record cannot be read is taken out of service. It is shown even where nothing
     /// else of it is known.
-    pub(super) fn unreadable(&mut self, case: CaseId) -> Result<(), ProjectError> {
+    pub(super) fn unreadable(&mut self, case: CaseId, reason: &str) -> Result<(), ProjectError> {
         if self.views.case(case)?.is_none() {
             self.views.put_case(&Summary::unreadable(case, self.context.clock.now()))?;
         }
-        let reason = "a record of it in the journal is damaged";
         self.handle.block_on(self.context.quarantine(case, reason.into()));
         Ok(())
     }

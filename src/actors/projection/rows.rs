@@ -118,7 +118,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Writes the batch, and tells everybody.
-    pub fn finish(self, through: RecordCursor, hash: Option<Hash>) -> Result<(), ProjectError> {
+    pub fn finish(mut self, through: RecordCursor, hash: Option<Hash>) -> Result<(), ProjectError> {
         for (service, calls) in &self.calls {
             self.views.put_calls(service, *calls)?;
         }
@@ -128,7 +128,10 @@ impl<'a> Rows<'a> {
             // most are not live any more
             let _ = self.context.cases.tell_live(case, CaseMsg::Projected(version));
         }
-        self.context.feed.push(self.changes);
+        if self.views.progress().is_none() {
+            self.changes.sort_by_key(|change| change.at);
+            self.context.feed.push(self.changes);
+        }
         Ok(())
     }
 

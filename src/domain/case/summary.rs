@@ -11,8 +11,8 @@ use super::event::{Came, Change, Event, Parent, Received, WaitKind};
 use super::phase::Phase;
 use super::problem::Problem;
 use super::state::{Activation, Body, FailedAttempt, Stage, State};
-use crate::domain::data::Data;
-use crate::domain::ids::{CaseId, DeadId};
+use crate::domain::data::{Data, canonical};
+use crate::domain::ids::{Bits, CaseId, DeadId};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, DefinitionId, EventFilter, Kind, TaskId};
 
@@ -82,9 +82,9 @@ pub struct Listened {
     pub event_type: Option<Arc<str>>,
     /// Which filter of the task it is.
     pub filter: u16,
-    /// The values that its correlations expect, as a list in their order; none where events cannot
-    /// be looked up by them: nothing in particular is expected, or it takes long to find.
-    pub expected: Option<Data>,
+    /// The values that its correlations expect, [in short](correlated); none where events cannot be
+    /// looked up by them: nothing in particular is expected, or it takes long to find.
+    pub expected: Option<[u8; 8]>,
 }
 
 /// What a dead letter says of its case.
@@ -194,8 +194,8 @@ impl Summary {
             wait: shown_wait(definition, state, waits),
             due: derive::next_due(state),
             owes: derive::owes(state),
-            parked,
-            repeating,
+            parked: each_once(parked),
+            repeating: each_once(repeating),
             listening,
             children,
             parent: state.parent.clone(),
@@ -230,10 +230,27 @@ fn listened(
         Listened {
             event_type: filter.event_type.clone(),
             filter: n as u16,
-            expected: values.flatten().filter(|_| looked_up).map(|v| Data::from(Json::Array(v))),
+            expected: values
+                .flatten()
+                .filter(|_| looked_up)
+                .map(|values| correlated(&Json::Array(values))),
         }
     };
     open.map(one).collect()
+}
+
+/// The values that correlations expect or find, as a list in their order, in so few bytes that every
+/// listener can be found by them.
+pub fn correlated(values: &Json) -> [u8; 8] {
+    let hash = Bits::derived(&[canonical(values).as_bytes()]).0;
+    std::array::from_fn(|place| hash[place])
+}
+
+/// Services, each once: with the earliest wait before it.
+fn each_once(mut all: Vec<Parked>) -> Vec<Parked> {
+    all.sort_by(|a, b| (&a.service, a.since).cmp(&(&b.service, b.since)));
+    all.dedup_by(|later, kept| later.service == kept.service);
+    all
 }
 
 /// The wait to show: none while something moves.

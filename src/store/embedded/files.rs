@@ -10,6 +10,9 @@ use crate::domain::ids::{Entity, EntityKind, EventCursor};
 use crate::store::journal::{Last, Lost, Page, ReadError, RecordCursor, Tail};
 use crate::store::{keys, record};
 
+/// Bytes of records read in one go of the tail, and one record more.
+const TAIL_BYTES: usize = 8 << 20;
+
 /// fjall's block cache, in bytes.
 const CACHE: u64 = 8 << 20;
 
@@ -182,14 +185,16 @@ impl Files {
     pub fn tail(&self, after: RecordCursor, most: usize) -> Result<Tail<RecordCursor>, ReadError> {
         let range = keys::position(after.0 + 1)..=keys::position(u64::MAX);
         let mut tail = Tail { records: Vec::new(), lost: Vec::new(), next: after, all: true };
+        let mut bytes = 0;
         for entry in self.records.range(range) {
-            if tail.records.len() == most {
+            if tail.records.len() == most || bytes >= TAIL_BYTES {
                 tail.all = false;
                 break;
             }
             match entry.into_inner() {
                 Ok((key, value)) => {
                     tail.next = RecordCursor(keys::position_of(&key).unwrap_or(0));
+                    bytes += value.len();
                     tail.records.push((tail.next, value.to_vec()));
                 }
                 Err(error) => {

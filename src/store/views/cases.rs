@@ -1,11 +1,13 @@
 //! Rows of cases and the keys under which they are found.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{TableError, Views, keys};
 use crate::domain::case::phase::Phase;
-use crate::domain::case::summary::Summary;
+use crate::domain::case::summary::{DeadLetter, Summary};
+use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
 use crate::domain::service::line::QueueEntry;
 use crate::domain::time::Timestamp;
@@ -28,6 +30,13 @@ fn only_moves_on(before: &Summary, now: &Summary) -> bool {
     moving && Summary { version: *version, updated_at: *updated_at, ..now.clone() } == *before
 }
 
+/// A summary without what only the dead letter's own row says.
+fn lean(summary: &Summary) -> Cow<'_, Summary> {
+    let Some(dead) = &summary.dead else { return Cow::Borrowed(summary) };
+    let dead = DeadLetter { input: Data::null(), attempts: Vec::new(), ..dead.clone() };
+    Cow::Owned(Summary { dead: Some(dead), ..summary.clone() })
+}
+
 impl Views {
     /// The row of a case.
     ///
@@ -37,13 +46,16 @@ impl Views {
         self.decoded(self.table.get(&keys::of_case(keys::CASE, case))?)
     }
 
-    /// Writes a case's row, and the keys under which it is found.
+    /// Writes a case's row, and the keys under which it is found. What is large of a dead letter stands
+    /// in its own row alone.
     pub fn put_case(&self, summary: &Summary) -> Result<Put, TableError> {
+        let summary = &lean(summary);
         let row_key = keys::of_case(keys::CASE, summary.id);
         let before: Option<Summary> = self.decoded(self.table.get(&row_key)?)?;
         if before.as_ref().is_some_and(|before| only_moves_on(before, summary)) {
             return Ok(Put { before, listeners: Vec::new() });
         }
+        let summary = &**summary;
         let new = keys::of_summary(summary);
         let old = before.as_ref().map(keys::of_summary).unwrap_or_default();
         let mut listeners = Vec::new();

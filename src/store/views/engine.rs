@@ -14,8 +14,12 @@ use super::TableError;
 /// Addresses set aside for the file, in bytes; the file is only as large as its content.
 const MAPS: [usize; 3] = [256 << 30, 16 << 30, 1 << 30];
 
-/// Bytes of a value at the most; anything longer is damage.
-const VALUE_MAX: usize = 1 << 20;
+/// Bytes of a value at the most; anything longer is damage. The largest are rows of cases that listen
+/// for nearly as many types as a definition has room to name.
+pub const VALUE_MAX: usize = 4 << 20;
+
+/// Bytes of a key at the most: the engine takes no longer ones.
+pub const KEY_MAX: usize = 511;
 
 /// Readers at the same time: one for each thread that may read.
 const READERS: u32 = 1024;

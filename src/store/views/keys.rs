@@ -5,8 +5,7 @@ use serde_json::Value as Json;
 
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
-use crate::domain::case::summary::Summary;
-use crate::domain::data::canonical;
+use crate::domain::case::summary::{self, Summary};
 use crate::domain::ids::{Bits, CaseId, DeadId};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{DefinitionId, TaskId};
@@ -126,6 +125,11 @@ pub fn repeats(service: &str) -> Vec<u8> {
     key(REPEATS, &[&short(&[service.as_bytes()])])
 }
 
+/// How calls to a service ended. Its name may be any host, of any length.
+pub fn calls(service: &str) -> Vec<u8> {
+    key(CALLS, &[&Bits::derived(&[service.as_bytes()]).0])
+}
+
 pub fn dead(id: DeadId) -> Vec<u8> {
     key(DEAD, &[&id.0.0])
 }
@@ -197,9 +201,9 @@ pub fn event_type(kind: Option<&str>) -> Short {
     kind.map_or([0; 8], |kind| short(&[kind.as_bytes()]))
 }
 
-/// What correlations expect or found, as part of a key; none: nothing in particular.
+/// What correlations found in an event, as part of a key; none: nothing in particular.
 pub fn correlated(values: Option<&Json>) -> Short {
-    values.map_or([0; 8], |values| short(&[canonical(values).as_bytes()]))
+    values.map_or([0; 8], summary::correlated)
 }
 
 /// A listener: type, shape, values, case, task, iteration.
@@ -210,7 +214,7 @@ fn listeners(summary: &Summary) -> impl Iterator<Item = Vec<u8>> + '_ {
             let parts: [&[u8]; 6] = [
                 &event_type(on.event_type.as_deref()),
                 &shape(&summary.definition, task, on.filter),
-                &correlated(on.expected.as_deref()),
+                &on.expected.unwrap_or_default(),
                 &summary.id.0.0,
                 &task.0.to_be_bytes(),
                 &iteration.to_be_bytes(),

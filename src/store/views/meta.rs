@@ -11,7 +11,7 @@ use super::TableError;
 use crate::domain::time::Timestamp;
 
 /// Raised whenever the rows change their shape or meaning.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 const ENGINE: &str = "lmdb";
 
@@ -87,7 +87,11 @@ impl Place {
         } else {
             None
         };
-        let folder = known.folder + u64::from(why.is_some());
+        // above every folder that is there, whatever the file says
+        let folder = match why {
+            Some(_) => 1 + known.folder.max(highest(home)),
+            None => known.folder,
+        };
         let (engine, schema, boot) = (ENGINE.to_owned(), SCHEMA, boot.to_owned());
         if why.is_some() {
             unclean.clear();
@@ -157,7 +161,7 @@ impl Place {
     }
 
     /// What an earlier engine or an earlier beginning left. A cache is not worth keeping.
-    fn remove_others(&self) {
+    pub fn remove_others(&self) {
         let Ok(entries) = std::fs::read_dir(&self.home) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
             if path == self.folder() {
@@ -175,7 +179,9 @@ impl Place {
         let bytes = serde_json::to_vec(&self.meta).map_err(|e| TableError::new(e.to_string()))?;
         let mut written = File::create(&new).map_err(failed)?;
         written.write_all(&bytes).and_then(|()| written.sync_data()).map_err(failed)?;
-        std::fs::rename(&new, &file).map_err(failed)
+        std::fs::rename(&new, &file).map_err(failed)?;
+        // or an older one might come back after a power cut, over views that were open
+        File::open(&self.home).and_then(|home| home.sync_all()).map_err(failed)
     }
 }
 
@@ -183,6 +189,13 @@ impl Place {
 fn size_of(home: &Path, folder: u64) -> u64 {
     let file = home.join(folder.to_string()).join("data.mdb");
     std::fs::metadata(file).map_or(0, |file| file.len())
+}
+
+/// The highest number of a folder that is there.
+fn highest(home: &Path) -> u64 {
+    let entries = std::fs::read_dir(home).into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
+    numbers.max().unwrap_or(0)
 }
 
 fn failed(error: std::io::Error) -> TableError {

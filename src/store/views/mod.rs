@@ -94,7 +94,9 @@ impl Views {
             Err(error) => {
                 tracing::warn!(%error, "the views are made anew");
                 let next = shared.place().next()?;
-                Table::open(&next)?
+                let table = Table::open(&next)?;
+                shared.place().remove_others();
+                table
             }
         };
         let views = Self { table, counts: Counts::default(), shared };
@@ -166,9 +168,10 @@ impl Views {
     /// # Errors
     /// When they cannot be written.
     pub fn close(&self) -> Result<(), TableError> {
-        if self.progress().is_some() {
+        if self.are_damaged() {
             return Ok(());
         }
+        // also where they are not filled yet: they are whole up to their place
         self.table.sync()?;
         self.shared.place().close()
     }

@@ -44,11 +44,7 @@ fn failed() -> Vec<FailedAttempt> {
 /// A case with everything that a row can say.
 fn summary() -> Summary {
     let parked = || vec![Parked { service: "bobs-post".into(), since: AT }];
-    let on = Listened {
-        event_type: Some("shipped".into()),
-        filter: 1,
-        expected: Some(Data::from(json!(["s1"]))),
-    };
+    let on = Listened { event_type: Some("shipped".into()), filter: 1, expected: Some([4; 8]) };
     Summary {
         id: case(1),
         definition: definition(),

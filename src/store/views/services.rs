@@ -31,12 +31,12 @@ impl Views {
     /// # Errors
     /// When sled fails; so below.
     pub fn calls(&self, service: &str) -> Result<Calls, TableError> {
-        let row = self.table.get(&keys::key(keys::CALLS, &[service.as_bytes()]))?;
+        let row = self.table.get(&keys::calls(service))?;
         Ok(self.decoded(row)?.unwrap_or_default())
     }
 
     /// Sets the counts of a service.
     pub fn put_calls(&self, service: &str, calls: Calls) -> Result<(), TableError> {
-        self.table.put(&keys::key(keys::CALLS, &[service.as_bytes()]), &codec::encode(&calls))
+        self.table.put(&keys::calls(service), &codec::encode(&calls))
     }
 }

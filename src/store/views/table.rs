@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::engine::{Engine, Row};
+use super::engine::{Engine, KEY_MAX, Row, VALUE_MAX};
 
 /// Rows read in one go; the first time fewer, since most look at the front alone.
 const PAGE: usize = 500;
@@ -169,6 +169,12 @@ impl Table {
     }
 
     fn change(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), TableError> {
+        if key.len() > KEY_MAX || value.is_some_and(|value| value.len() + SEAL > VALUE_MAX) {
+            // making the views anew would lead here again
+            let length = value.map_or(0, <[u8]>::len);
+            tracing::error!(kind = ?key.first(), key = key.len(), length, "a row is too large");
+            return Ok(());
+        }
         let value = value.map(|value| sealed(key, value));
         match self.batch() {
             Some(mut batch) => {

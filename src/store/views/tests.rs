@@ -6,10 +6,12 @@ use proptest::prelude::*;
 
 use super::Views;
 use super::lists::CaseFilter;
+use super::services::Calls;
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
-use crate::domain::case::summary::{Parked, ShownWait, Summary};
-use crate::domain::ids::{Bits, CaseId};
+use crate::domain::case::summary::{DeadLetter, Parked, ShownWait, Summary};
+use crate::domain::data::Data;
+use crate::domain::ids::{Bits, CaseId, DeadId};
 use crate::domain::service::line::QueueEntry;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::DefinitionId;
@@ -210,4 +212,37 @@ fn a_row_that_cannot_be_read_is_damage_wherever_it_is_met() {
     assert!(views.progress().is_some(), "nothing may be concluded before it is filled");
     views.filled();
     assert!(views.progress().is_none());
+}
+
+#[test]
+fn names_of_any_length_and_letters_of_any_size_find_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let last = RecordCursor(9);
+    let views = Views::open(folder.path(), "machine", Timestamp(0), last).unwrap();
+    let writer = views.writer().unwrap();
+    let host = "a".repeat(5000);
+    let calls = Calls { answered: 1, failed: 2, unknown: 3 };
+    writer.put_calls(&host, calls).unwrap();
+    let case = CaseId(Bits([1; 16]));
+    let large = "x".repeat(300_000);
+    let dead = DeadLetter {
+        id: DeadId::of_case(case, 1),
+        cause: "it failed".into(),
+        task: None,
+        since: Timestamp(0),
+        error: None,
+        input: Data::from(serde_json::json!(large)),
+        attempts: Vec::new(),
+    };
+    let row = Summary { dead: Some(dead), ..Summary::unreadable(case, Timestamp(0)) };
+    writer.put_case(&row).unwrap();
+    writer.commit(last, None).unwrap();
+    assert_eq!(views.calls(&host).unwrap(), calls);
+    let row = views.case(case).unwrap().unwrap();
+    assert!(row.dead.unwrap().input.is_null(), "its own row alone has what is large");
+    // what no engine takes is left out: made anew, the views would come to the same
+    writer.table.put(&[b'Z'; 600], &[]).unwrap();
+    writer.table.put(b"Z", &vec![0; 5 << 20]).unwrap();
+    writer.commit(last, None).unwrap();
+    assert!(!views.are_damaged());
 }
