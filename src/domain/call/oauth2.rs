@@ -141,6 +141,9 @@ impl Credentials {
     }
 }
 
+/// Seconds that a token is kept at the most.
+const LIFE_MAX: i64 = 7 * 24 * 60 * 60;
+
 /// A token and how long it is good for, in milliseconds.
 ///
 /// # Errors
@@ -157,7 +160,8 @@ pub fn token_in(answer: &Json, issuers: &[String]) -> Result<(Arc<str>, i64), St
         }
     }
     let life = answer.get("expires_in").and_then(Json::as_i64).unwrap_or(DEFAULT_LIFE);
-    Ok((token.into(), (life - MARGIN).max(1) * 1000))
+    // the longest life is as good as any that is longer
+    Ok((token.into(), life.saturating_sub(MARGIN).clamp(1, LIFE_MAX) * 1000))
 }
 
 /// The `iss` claim of a JWT. Its signature is the business of whom the token is shown to.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::event::{Wait, WaitKind};
+use super::ledger::Fate;
 use super::state::{Activation, Body, Branch, Call, Stage, State, TryStage};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, Kind, TaskId};
@@ -23,36 +24,47 @@ pub struct TaskWait {
 pub fn idle(state: &State) -> bool {
     let unwinding = state.unwinding.is_some();
     let flow = match &state.flow.seq.child {
-        Some(child) => state.flow.ending.is_none() && idle_below(child),
+        Some(child) => state.flow.ending.is_none() && idle_below(state, child),
         None => unwinding && (state.undoing.is_some() || !state.detached.is_empty()),
     };
     let undo_waits = state.undo_due().is_none() || state.undoing.is_some();
     let undo_waits = undo_waits || (unwinding && !state.detached.is_empty());
     flow && undo_waits
-        && state.undoing.as_deref().is_none_or(idle_below)
-        && state.detached.iter().all(idle_below)
+        && state.undoing.as_deref().is_none_or(|root| idle_below(state, root))
+        && state.detached.iter().all(|root| idle_below(state, root))
 }
 
-fn idle_below(activation: &Activation) -> bool {
+/// Whether a task that is entered again has to wait until what it did before is undone.
+pub fn waits_for_undo(state: &State, activation: &Activation) -> bool {
+    let entry = state.ledger.get((activation.task, activation.iteration));
+    activation.failed.is_none() && entry.is_some_and(|entry| entry.fate == Fate::Undoing)
+}
+
+fn idle_below(state: &State, activation: &Activation) -> bool {
     if let Some(failed) = &activation.failed {
         return failed.uncaught;
+    }
+    if waits_for_undo(state, activation) {
+        return true;
     }
     match &activation.body {
         Body::Instant => false,
         Body::Wait { until } => until.is_some(),
         Body::Listen { expected, .. } => !expected.is_null(),
-        Body::List(seq) | Body::For { seq, .. } => seq.child.as_deref().is_some_and(idle_below),
+        Body::List(seq) | Body::For { seq, .. } => {
+            seq.child.as_deref().is_some_and(|child| idle_below(state, child))
+        }
         Body::Try(inner) => match &inner.stage {
             TryStage::Pause { .. } => true,
             TryStage::Body(seq) | TryStage::Catch { seq, .. } => {
-                seq.child.as_deref().is_some_and(idle_below)
+                seq.child.as_deref().is_some_and(|child| idle_below(state, child))
             }
         },
         Body::Fork(branches) => {
             let running = branches.iter().any(|b| matches!(b, Branch::Running(_)));
             let still = branches.iter().all(|branch| match branch {
                 Branch::Ready => false,
-                Branch::Running(child) => idle_below(child),
+                Branch::Running(child) => idle_below(state, child),
                 Branch::Done(_) | Branch::Dropped => true,
             });
             running && still
@@ -79,7 +91,7 @@ pub fn waits(definition: &Definition, state: &State) -> Vec<TaskWait> {
         found.push(TaskWait { task, iteration: 0, wait, since, next: None });
     }
     state.walk(&mut |activation| {
-        if let Some((wait, since)) = wait_of(definition, activation) {
+        if let Some((wait, since)) = wait_of(definition, state, activation) {
             let (task, iteration) = (activation.task, activation.iteration);
             let next = next_attempt(activation);
             found.push(TaskWait { task, iteration, wait, since, next });
@@ -123,11 +135,20 @@ fn wait(
     Wait { kind, on, until, detail }
 }
 
-fn wait_of(definition: &Definition, activation: &Activation) -> Option<(Wait, Timestamp)> {
+fn wait_of(
+    definition: &Definition,
+    state: &State,
+    activation: &Activation,
+) -> Option<(Wait, Timestamp)> {
     let started = activation.started_at;
     if let Some(failed) = &activation.failed {
         let detail = failed.error.title.clone().or_else(|| failed.error.detail.clone());
         return failed.uncaught.then(|| (wait(WaitKind::Person, None, None, detail), started));
+    }
+    if waits_for_undo(state, activation) {
+        let on = activation.call().and_then(|call| call.service.clone());
+        let detail = Some("what it did before is being undone".into());
+        return Some((wait(WaitKind::Service, on, None, detail), started));
     }
     match &activation.body {
         Body::Wait { until: Some(until) } => {
@@ -231,7 +252,11 @@ pub fn next_due(state: &State) -> Option<Timestamp> {
     if open && !held && state.unwinding.is_none() {
         note(state.clock.and_then(|clock| clock.due()));
     }
-    state.walk(&mut |activation| note(due_of(activation, held)));
+    let flow = state.flow.seq.child.as_deref().into_iter().chain(state.undoing.as_deref());
+    flow.for_each(|root| root.walk(&mut |activation| note(due_of(activation, held))));
+    // while the case undoes what it did, an error does not hold up what is settled before
+    let held = state.hold.is_some() || (state.stuck && state.unwinding.is_none());
+    state.detached.iter().for_each(|a| a.walk(&mut |activation| note(due_of(activation, held))));
     due
 }
 
@@ -292,9 +317,9 @@ pub fn moves(state: &State) -> bool {
     let mut owes = state.undo_due().is_some() && state.unwinding.is_none();
     // a compensation beside the flow that was cut off
     let beside = state.unwinding.is_none() && state.hold.is_none() && !state.stuck;
-    owes |= beside && state.undoing.as_deref().is_some_and(|undoing| !idle_below(undoing));
+    owes |= beside && state.undoing.as_deref().is_some_and(|undoing| !idle_below(state, undoing));
     // a question that has to be begun for what an ended case has to undo
-    owes |= state.ended_at.is_some() && !state.detached.iter().all(idle_below);
+    owes |= state.ended_at.is_some() && !state.detached.iter().all(|root| idle_below(state, root));
     state.walk(&mut |activation| {
         owes |= activation.call().is_some_and(|call| {
             matches!(call.stage, Stage::InFlight { .. } | Stage::Preparing { .. })

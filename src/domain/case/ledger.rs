@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::event::Doubt;
 use crate::domain::data::Data;
 use crate::domain::time::Timestamp;
+use crate::domain::workflow::expr::json::size_of;
 use crate::domain::workflow::model::TaskId;
 
 /// The entries, in the order in which they were begun; what is done moves to the end.
@@ -43,8 +44,28 @@ pub struct Entry {
     pub version: u64,
     /// The items of the loops around it, as a hash: for another item it is another effect.
     pub items: u64,
+    /// An attempt was left behind that may still bring an answer: its number must not be given again.
+    pub cut: bool,
+    /// Of a task with others below it: which entries of those it stands for. Its compensation undoes
+    /// what they did.
+    pub covers: Vec<Covered>,
     pub knowledge: Knowledge,
     pub fate: Fate,
+}
+
+/// The entries of a task from one on (that one left out) to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Covered {
+    pub task: TaskId,
+    pub after: u32,
+    pub through: u32,
+}
+
+impl Covered {
+    /// Whether an entry is among them.
+    pub fn has(&self, entry: &Entry) -> bool {
+        self.task == entry.task && (self.after + 1..=self.through).contains(&entry.iteration)
+    }
 }
 
 /// What a repeat of a call has to be made of: the same as before.
@@ -91,6 +112,15 @@ pub enum Fate {
     Undone,
 }
 
+impl Pinned {
+    /// Bytes that it takes, near enough.
+    pub fn size(&self) -> usize {
+        let variables = self.variables.iter().map(|(name, value)| name.len() + size_of(value));
+        let context = self.context.as_ref().map_or(0, |context| size_of(context));
+        size_of(&self.raw) + size_of(&self.input) + context + variables.sum::<usize>()
+    }
+}
+
 impl Entry {
     /// The task and which entry of it.
     pub fn key(&self) -> (TaskId, u32) {
@@ -102,9 +132,15 @@ impl Entry {
         matches!(self.knowledge, Knowledge::Done(_))
     }
 
-    /// An attempt came to nothing that anybody knows. Only doubt is added; none is taken away.
+    /// An attempt came to nothing that anybody knows. Only doubt is added, silence being the greater one;
+    /// none is taken away.
     pub fn doubt(&mut self, doubt: Doubt) {
-        if self.knowledge == Knowledge::NotDone {
+        let grows = match (&self.knowledge, doubt) {
+            (Knowledge::NotDone, _) => true,
+            (Knowledge::Unknown(Doubt::Answered), Doubt::Silent) => true,
+            (Knowledge::Unknown(_) | Knowledge::Done(_), _) => false,
+        };
+        if grows {
             self.knowledge = Knowledge::Unknown(doubt);
         }
     }
@@ -134,7 +170,7 @@ impl Ledger {
     }
 
     /// All entries, to change them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+    pub fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Entry> {
         self.entries.iter_mut()
     }
 

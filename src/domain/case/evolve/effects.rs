@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::case::event::Doubt;
-use crate::domain::case::ledger::{Entry, Fate, Kept, Knowledge, Pinned};
+use crate::domain::case::ledger::{Covered, Entry, Fate, Kept, Knowledge, Ledger, Pinned};
 use crate::domain::case::state::{Activation, Body, Call, Stage, State, TryStage};
 use crate::domain::data::{Data, canonical};
 use crate::domain::ids::Bits;
@@ -28,6 +28,10 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
     if let Some(known) = state.ledger.get_mut(key)
         && known.generation == begun.generation
     {
+        if known.is_done() && called_anew(definition.task(key.0)) {
+            // what it came to before is worth nothing any more
+            known.knowledge = Knowledge::NotDone;
+        }
         known.running = Some(begun.attempt);
         known.attempts = begun.attempt;
         known.attempted_at = begun.at;
@@ -49,6 +53,8 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
         safe: begun.safe,
         version,
         items,
+        cut: false,
+        covers: Vec::new(),
         knowledge: Knowledge::NotDone,
         fate: Fate::Wanted,
     };
@@ -59,8 +65,10 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
 fn used_variables(definition: &Definition, state: &State, task: TaskId) -> Vec<(Arc<str>, Data)> {
     let mut variables = state.variables(definition, task);
     if !variables.is_empty() {
-        let source = definition.source.pointer(&definition.task(task).pointer);
-        let source = source.map(ToString::to_string).unwrap_or_default();
+        // what it uses by name may name them as well
+        let texts = [&*definition.task(task).pointer, "/use"];
+        let texts = texts.iter().filter_map(|pointer| definition.source.pointer(pointer));
+        let source: String = texts.map(ToString::to_string).collect();
         variables.retain(|(name, _)| source.contains(&format!("${name}")));
     }
     variables
@@ -77,16 +85,13 @@ fn pinned(activation: &Activation, variables: Vec<(Arc<str>, Data)>) -> Pinned {
 }
 
 /// A task with a compensation has completed that asked nothing of the outside itself.
-pub fn begin_without_call(
-    definition: &Definition,
-    state: &mut State,
-    key: Key,
-    activation_version: u64,
-    at: Timestamp,
-) {
+pub fn begin_without_call(definition: &Definition, state: &mut State, key: Key, at: Timestamp) {
     if state.ledger.get(key).is_some_and(|known| known.fate != Fate::Undone) {
         return;
     }
+    let Some(activation) = state.find(definition, key.0, key.1) else { return };
+    let version = activation.version;
+    let covers = covered(definition, state, activation);
     let generation = state.ledger.get(key).map_or(0, |known| known.generation + 1);
     let items = items(definition, state, key.0);
     state.ledger.begin(Entry {
@@ -99,11 +104,42 @@ pub fn begin_without_call(
         attempts: 0,
         attempted_at: at,
         safe: true,
-        version: activation_version,
+        version,
         items,
+        cut: false,
+        covers,
         knowledge: Knowledge::NotDone,
         fate: Fate::Wanted,
     });
+}
+
+/// The entries of the tasks below one, as far as they were entered since it was.
+fn covered(definition: &Definition, state: &State, around: &Activation) -> Vec<Covered> {
+    let below = |id: &TaskId| {
+        let task = definition.task(*id);
+        *id != around.task && task.undoing.is_none() && task.path.contains(&around.task)
+    };
+    let entered = state.entries.iter().filter(|(id, _)| below(id));
+    let covered = entered.map(|(task, through)| {
+        let after = count_in(&around.before, *task);
+        Covered { task: *task, after, through: *through }
+    });
+    covered.filter(|covered| covered.through > covered.after).collect()
+}
+
+/// A compensation has ended: what it undid, and what was done below that without a compensation of its
+/// own, was undone.
+pub fn undone(definition: &Definition, state: &mut State, key: Key) {
+    let Some(entry) = state.ledger.get_mut(key) else { return };
+    entry.fate = Fate::Undone;
+    let covers = std::mem::take(&mut entry.covers);
+    for entry in state.ledger.iter_mut() {
+        let undoes = definition.task(entry.task).metadata.compensate.is_some();
+        let covered = covers.iter().any(|covered| covered.has(entry));
+        if covered && !undoes && entry.is_done() && entry.fate == Fate::Wanted {
+            entry.fate = Fate::Undone;
+        }
+    }
 }
 
 /// A hash of the turns and items that the loops around a task are at; 0 where there are none.
@@ -178,6 +214,18 @@ pub fn called_anew(task: &Task) -> bool {
             },
             _ => false,
         }
+}
+
+/// Whether the receiver of a call that is made anew may go by its key.
+fn has_key(task: &Task) -> bool {
+    match &task.kind {
+        Kind::Call(call) => match &**call {
+            model::Call::Http(http) => !matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
+            model::Call::OpenApi(_) | model::Call::Email(_) => true,
+            model::Call::Echo(_) => false,
+        },
+        _ => true,
+    }
 }
 
 /// Whether a call that nobody waits for any more has something to settle: it is under way or may
@@ -279,16 +327,22 @@ pub fn unwind(definition: &Definition, state: &mut State) {
             }
             (Knowledge::Done(_), _) => {}
             (_, _) if detached => entry.fate = Fate::Due,
-            (Knowledge::Unknown(doubt), _) => {
-                let settled = metadata.reconcile.is_some()
-                    || metadata.compensate.is_some()
-                    || *doubt == Doubt::Silent;
-                if settled {
-                    push_detached(definition, state, key, Fate::Due);
-                }
-            }
+            (Knowledge::Unknown(_), _) => settle_unknown(definition, state, key),
             (Knowledge::NotDone, _) => {}
         }
+    }
+}
+
+/// Nobody waits for an effect of unknown outcome, and what it did is to be undone: it is asked for,
+/// repeated, or left to a person, beside the flow.
+fn settle_unknown(definition: &Definition, state: &mut State, key: Key) {
+    let metadata = &definition.task(key.0).metadata;
+    let silent = state
+        .ledger
+        .get(key)
+        .is_some_and(|entry| entry.knowledge == Knowledge::Unknown(Doubt::Silent));
+    if metadata.reconcile.is_some() || metadata.compensate.is_some() || silent {
+        push_detached(definition, state, key, Fate::Due);
     }
 }
 
@@ -305,23 +359,37 @@ fn ask_for_answer(definition: &Definition, state: &mut State, key: Key) {
     }
 }
 
-/// A branch that lost a race: what it did and can undo is due, once it is known to be done.
-pub fn lost(definition: &Definition, state: &mut State, branch: TaskId, since: u64) {
-    let mut due = Vec::new();
+/// A branch that lost a race: what it did and can undo is due; what it may have done is settled.
+/// `before` says how often its tasks had been entered when it was.
+pub fn lost(definition: &Definition, state: &mut State, branch: TaskId, before: &[(TaskId, u32)]) {
+    let (mut due, mut unknown) = (Vec::new(), Vec::new());
     for entry in state.ledger.iter_mut() {
         let task = definition.task(entry.task);
         let of_branch = task.path.contains(&branch) && task.undoing.is_none();
-        if of_branch
-            && entry.version >= since
-            && matches!(entry.fate, Fate::Wanted | Fate::Detached)
-            && task.metadata.compensate.is_some()
-        {
+        let since = entry.iteration > count_in(before, entry.task);
+        if !of_branch || !since || !matches!(entry.fate, Fate::Wanted | Fate::Detached) {
+            continue;
+        }
+        if matches!(entry.knowledge, Knowledge::Unknown(_)) && entry.running.is_none() {
+            unknown.push(entry.key());
+        } else if task.metadata.compensate.is_some() {
             entry.fate = Fate::Due;
             due.push(entry.key());
         }
     }
     for key in due {
         ask_for_answer(definition, state, key);
+    }
+    for key in unknown {
+        match state.detached_place(key) {
+            // it is asked for already
+            Some(_) => {
+                if let Some(entry) = state.ledger.get_mut(key) {
+                    entry.fate = Fate::Due;
+                }
+            }
+            None => settle_unknown(definition, state, key),
+        }
     }
 }
 
@@ -368,16 +436,7 @@ pub fn prune(definition: &Definition, state: &mut State) {
         return;
     }
     let mut ledger = std::mem::take(&mut state.ledger);
-    for entry in ledger.iter_mut() {
-        // only a person can settle it, who needs no data
-        let only_a_person = entry.knowledge == Knowledge::Unknown(Doubt::Silent)
-            && definition.task(entry.task).metadata.reconcile.is_none()
-            && !safe_by_definition(definition.task(entry.task))
-            && !is_open(definition, state, entry.key());
-        if only_a_person {
-            entry.pinned = None;
-        }
-    }
+    drop_spare_data(definition, state, &mut ledger);
     ledger.retain(|entry| is_needed(definition, state, entry));
     if ledger.len() > BROKEN_OFF_KEPT {
         let mut spare = ledger.len() - BROKEN_OFF_KEPT;
@@ -392,6 +451,35 @@ pub fn prune(definition: &Definition, state: &mut State) {
         });
     }
     state.ledger = ledger;
+}
+
+/// Bytes of what silent calls that nobody waits for were made of; beyond it the oldest are forgotten, and
+/// such a call is a person's.
+const SILENT_KEPT: usize = 256 * 1024;
+
+/// Forgets what entries were made of, where hardly anybody can need it.
+fn drop_spare_data(definition: &Definition, state: &State, ledger: &mut Ledger) {
+    let silent = |entry: &Entry| {
+        let task = definition.task(entry.task);
+        entry.knowledge == Knowledge::Unknown(Doubt::Silent)
+            && task.metadata.reconcile.is_none()
+            && !safe_by_definition(task)
+            && !entry.safe
+            && !is_open(definition, state, entry.key())
+    };
+    let mut kept = 0;
+    for entry in ledger.iter_mut().rev() {
+        let left_behind = entry.cut && entry.knowledge == Knowledge::NotDone;
+        if left_behind && !is_open(definition, state, entry.key()) {
+            entry.pinned = None;
+        }
+        if entry.pinned.is_some() && silent(entry) {
+            kept += entry.pinned.as_ref().map_or(0, Pinned::size);
+            if kept > SILENT_KEPT {
+                entry.pinned = None;
+            }
+        }
+    }
 }
 
 fn is_open(definition: &Definition, state: &State, key: Key) -> bool {
@@ -425,7 +513,10 @@ fn is_needed(definition: &Definition, state: &State, entry: &Entry) -> bool {
     let generations =
         entry.generation > 0 || entry.fate == Fate::Undone || matches!(task.kind, Kind::Run(_));
     let recalled = entry.is_done() && !called_anew(task);
-    (recalled || generations || matches!(entry.knowledge, Knowledge::Unknown(_)))
+    // for another item it must get another key
+    let keyed = entry.items != 0 && entry.is_done() && has_key(task);
+    let unknown = matches!(entry.knowledge, Knowledge::Unknown(_));
+    (recalled || generations || unknown || keyed || entry.cut)
         && may_be_entered_again(definition, state, entry)
 }
 
@@ -453,7 +544,12 @@ fn may_be_entered_again(definition: &Definition, state: &State, entry: &Entry) -
 
 /// How often the entry's task had been entered when the task around it was.
 fn before(around: &Activation, entry: &Entry) -> u32 {
-    around.before.iter().find(|(task, _)| *task == entry.task).map_or(0, |(_, n)| *n)
+    count_in(&around.before, entry.task)
+}
+
+/// How often a task had been entered, by counts that were saved.
+fn count_in(saved: &[(TaskId, u32)], task: TaskId) -> u32 {
+    saved.iter().find(|(known, _)| *known == task).map_or(0, |(_, n)| *n)
 }
 
 /// Whether an open try with a retry, or an open fork, around the task can enter this very entry

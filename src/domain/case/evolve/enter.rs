@@ -81,9 +81,14 @@ fn counts_below(definition: &Definition, state: &State, task: &Task) -> Vec<(Tas
     state.entries.iter().filter(|(id, _)| below(id)).map(|(id, n)| (*id, *n)).collect()
 }
 
-/// Counts a task and those below it as they were counted before.
+/// Counts a task and those below it as they were counted before; not those of compensations, of which
+/// each undoes something else.
 pub fn restore(definition: &Definition, state: &mut State, task: TaskId, saved: &[(TaskId, u32)]) {
-    let below = |id: &TaskId| definition.task(*id).path.contains(&task);
+    let strand = definition.task(task).undoing;
+    let below = |id: &TaskId| {
+        let other = definition.task(*id);
+        other.undoing == strand && other.path.contains(&task)
+    };
     state.entries.retain(|id, _| !below(id));
     state.entries.extend(saved.iter().copied().filter(|(id, n)| below(id) && *n > 0));
 }

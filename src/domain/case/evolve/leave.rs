@@ -35,19 +35,18 @@ pub fn completed(
         return Ok(());
     }
     let activation = open(definition, state, key)?;
-    let version = activation.version;
     let is_call = activation.call().is_some();
     let output = left.output.cloned().unwrap_or_else(|| what_it_left(activation));
-    if !is_call && task.metadata.compensate.is_some() {
-        effects::begin_without_call(definition, state, key, version, at);
+    // also a call that a person says was done before it was made
+    if is_call || task.metadata.compensate.is_some() {
+        effects::begin_without_call(definition, state, key, at);
     }
     if is_call || task.metadata.compensate.is_some() {
         effects::done(definition, state, key, Kept::Output(output.clone()));
     }
     if task.is_undo() {
-        let undone = task.parent().and_then(|id| state.ledger.get_mut((id, key.1)));
-        if let Some(undone) = undone {
-            undone.fate = Fate::Undone;
+        if let Some(undone) = task.parent() {
+            effects::undone(definition, state, (undone, key.1));
         }
         state.undoing = None;
         state.compensated = true;
@@ -191,14 +190,21 @@ pub fn race(
     if !races_on {
         return Ok(());
     }
-    let version = branches.iter().find_map(|branch| match branch {
-        Branch::Running(branch) if branch.task == failed => Some(branch.version),
+    let before = branches.iter().find_map(|branch| match branch {
+        Branch::Running(branch) if branch.task == failed => Some(counts_before(branch)),
         _ => None,
     });
     end_branch(branches, failed, Branch::Dropped)?;
     // it has lost: what it did and can undo is undone at once
-    effects::lost(definition, state, failed, version.unwrap_or_default());
+    effects::lost(definition, state, failed, &before.unwrap_or_default());
     Ok(())
+}
+
+/// How often a task and those below it had been entered before it was.
+fn counts_before(activation: &Activation) -> Vec<(TaskId, u32)> {
+    let mut before = activation.before.clone();
+    before.push((activation.task, activation.iteration.saturating_sub(1)));
+    before
 }
 
 pub fn cancelled(
@@ -219,9 +225,7 @@ pub fn cancelled(
     }
     let task = definition.task(key.0);
     let activation = open(definition, state, key)?;
-    let version = activation.version;
-    let mut before = activation.before.clone();
-    before.push((key.0, key.1 - u32::from(key.1 > 0)));
+    let before = counts_before(activation);
     let is_call = activation.call().is_some();
     let under_way = goes_on(activation);
     let settled = || effects::is_to_be_settled(definition, state, key, under_way);
@@ -231,13 +235,13 @@ pub fn cancelled(
         effects::detach(definition, state, key, fate);
     }
     if unsettled {
-        effects::lost(definition, state, key.0, version);
+        effects::lost(definition, state, key.0, &before);
     }
     if is_call
         && !goes_on
         && let Some(entry) = state.ledger.get_mut(key)
     {
-        entry.running = None;
+        entry.cut |= entry.running.take().is_some();
     }
     if task.is_undo() {
         state.undoing = None;

@@ -206,7 +206,8 @@ fn end(definition: &Definition, state: &mut State, at: Timestamp) {
     state.ended_at = Some(at);
     state.flow = Flow::default();
     state.clock = None;
-    state.entries.clear();
+    // what is undone later still needs keys of its own
+    state.entries.retain(|id, _| definition.task(*id).undoing.is_some());
     let owed = |state: &State, activation: &Activation| {
         let key = (activation.task, activation.iteration);
         let due = state.ledger.get(key).is_some_and(|entry| entry.fate == Fate::Due);
@@ -228,6 +229,7 @@ fn end(definition: &Definition, state: &mut State, at: Timestamp) {
     if state.ledger.is_empty() {
         state.context = Data::null();
     }
+    stuck::settle_stuck(state);
 }
 
 fn phase_after(state: &State, event: &Event) -> Phase {

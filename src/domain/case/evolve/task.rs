@@ -205,7 +205,7 @@ fn call_failed(definition: &Definition, state: &mut State, key: (TaskId, u32), e
     }
     let Some(entry) = state.ledger.get_mut(key) else { return };
     if !ended.keep {
-        entry.running = None;
+        entry.cut |= entry.running.take().is_some();
     }
     if let Some(doubt) = ended.doubt {
         entry.doubt(doubt);

@@ -1,9 +1,10 @@
 //! The brake: a case that only moves itself is stopped, and shown to a person.
 
+use super::fail::Leaving;
 use super::{Halt, Interpreter};
 use crate::domain::case::event::Event;
 use crate::domain::case::problem::Problem;
-use crate::domain::case::state::State;
+use crate::domain::case::state::{State, Stretch};
 
 /// Backward jumps and retries in one stretch.
 const JUMPS_MAX: u32 = 10_000;
@@ -22,6 +23,13 @@ pub fn is_braked(state: &State) -> bool {
     state.stretch.events >= EVENTS_BRAKED
 }
 
+fn runaway(stretch: Stretch) -> Problem {
+    Problem::runaway(format!(
+        "{} jumps and retries, {} events and {} bytes without anything from outside",
+        stretch.jumps, stretch.events, stretch.bytes
+    ))
+}
+
 impl Interpreter<'_> {
     /// Stops a case that runs away.
     pub(super) fn brake(&mut self) -> Result<(), Halt> {
@@ -29,16 +37,27 @@ impl Interpreter<'_> {
         let runs_away = stretch.jumps >= JUMPS_MAX
             || stretch.events >= EVENTS_MAX
             || stretch.bytes >= BYTES_MAX;
-        if !runs_away || self.state.stuck || self.state.phase.ended() {
+        if !runs_away {
             return Ok(());
         }
-        let detail = format!(
-            "{} jumps and retries, {} events and {} bytes without anything from outside",
-            stretch.jumps, stretch.events, stretch.bytes
-        );
-        let error = Problem::runaway(detail);
+        if self.state.phase.ended() || self.state.stuck {
+            return self.stop_undoing(stretch);
+        }
+        let error = runaway(stretch);
         let reason = "the case runs away".to_owned();
         self.emit(Event::Suspended { reason, error: Some(error), task: None })?;
         if self.state.alert.is_none() { self.alert() } else { Ok(()) }
+    }
+
+    /// A case that has ended or stands still runs away in what it undoes beside: that fails as a whole
+    /// and waits for a person.
+    fn stop_undoing(&mut self, stretch: Stretch) -> Result<(), Halt> {
+        let Some(undoing) = self.state.undoing.as_deref().filter(|root| root.failed.is_none())
+        else {
+            return Ok(());
+        };
+        let root = (undoing.task, undoing.iteration);
+        self.cancel_below(root, Leaving::Otherwise)?;
+        self.fault(root, runaway(stretch))
     }
 }

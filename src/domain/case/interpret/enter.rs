@@ -212,7 +212,10 @@ impl Interpreter<'_> {
         let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task, turn)));
         let entry = turn.map(|_| Box::new(Entry { turn, ..Entry::default() }));
         self.emit_task(key, Change::entered(entry))?;
-        self.fault(key, problem)
+        // what was under way beside the flow goes on there
+        let keep = self.goes_on(key)?;
+        let error = problem.at(&task.reference);
+        self.emit_task(key, Change::Faulted { error, doubt: None, answer: None, keep })
     }
 
     /// What is fixed when the task is entered, and the status that goes with it.

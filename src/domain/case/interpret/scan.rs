@@ -80,11 +80,11 @@ pub fn next_step(definition: &Definition, state: &State, now: Timestamp) -> Opti
     if state.alert.is_none() && derive::cause_for_a_person(state).is_some() {
         return Some(Step::Alert);
     }
-    let scan = Scan { definition, now, held: derive::holds(state), flow: true };
+    let scan = Scan { definition, state, now, held: derive::holds(state), flow: true };
     // beside the flow, effects are settled while nothing holds the case; while it undoes what it did,
     // an error does not hold that up
     let stuck = state.stuck && state.unwinding.is_none();
-    let free = Scan { definition, now, held: state.hold.is_some() || stuck, flow: false };
+    let free = Scan { definition, state, now, held: state.hold.is_some() || stuck, flow: false };
     let settling = state.detached.iter().find_map(|a| free.activation(a));
     if settling.is_some() {
         return settling;
@@ -104,6 +104,7 @@ pub fn next_step(definition: &Definition, state: &State, now: Timestamp) -> Opti
 
 struct Scan<'a> {
     definition: &'a Definition,
+    state: &'a State,
     now: Timestamp,
     /// Nothing new starts: a person holds the case, or has to act.
     held: bool,
@@ -148,6 +149,9 @@ impl Scan<'_> {
         }
         if !self.held && self.attempt_is_over(activation) {
             return Some(Step::AttemptTimeout(key));
+        }
+        if derive::waits_for_undo(self.state, activation) {
+            return None;
         }
         let below = || activation.children().into_iter().find_map(|child| self.activation(child));
         match &activation.body {

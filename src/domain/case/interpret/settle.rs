@@ -4,7 +4,7 @@
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::command::{Health, Outcome};
 use crate::domain::case::event::{Answer, Came, Change, Doubt, Event, Wait, WaitKind};
-use crate::domain::case::ledger::Knowledge;
+use crate::domain::case::ledger::{Fate, Knowledge};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Call, Stage};
 use crate::domain::data::Data;
@@ -43,27 +43,26 @@ impl Interpreter<'_> {
             Stage::InFlight { .. } => {
                 call.attempt == attempt && !matches!(outcome, Outcome::Prepared)
             }
-            Stage::Preparing { .. } => matches!(
-                outcome,
-                Outcome::Prepared
-                    | Outcome::NotDone { .. }
-                    | Outcome::Unknown { .. }
-                    | Outcome::Failed { .. }
-            ),
-            _ => false,
+            Stage::Preparing { .. } => call.attempt + 1 == attempt,
+            Stage::Ready
+            | Stage::Parked { .. }
+            | Stage::Pausing { .. }
+            | Stage::Child { .. }
+            | Stage::Person { .. } => false,
         };
         if !expected {
             return Ok(());
         }
-        let preparing = matches!(call.stage, Stage::Preparing { .. });
+        if matches!(call.stage, Stage::Preparing { .. }) {
+            return self.prepared(key, outcome);
+        }
         let (asking, misses) = (call.asking, call.misses);
         match outcome {
             Outcome::Done(answer) if asking => self.reconcile(key, answer),
             Outcome::Done(output) => self.done(key, output),
-            Outcome::Prepared => self.attempt(key),
+            Outcome::Prepared => Ok(()),
             Outcome::NotSent => self.not_sent(key),
             Outcome::Unusable { error } if asking => self.leave_to_person(key, error.clone()),
-            Outcome::Unusable { error } if preparing => self.fault(key, error.clone()),
             // it is undone, whatever that was answered
             Outcome::Unusable { .. } if self.task(key.0).is_undo() => {
                 self.complete(key, Some(Data::null()), None)
@@ -74,7 +73,6 @@ impl Interpreter<'_> {
                 self.missed(key, error, Came::NotDone, None, Health::default())
             }
             Outcome::Failed { error, .. } if asking => self.leave_to_person(key, error.clone()),
-            Outcome::Failed { error, .. } if preparing => self.fault(key, error.clone()),
             Outcome::Failed { error, server } => self.failed(key, error, *server),
             Outcome::NotDone { error, retry_after, health } => {
                 if self.is_detached(key) && !asking && !self.is_unknown(key) {
@@ -83,11 +81,36 @@ impl Interpreter<'_> {
                 }
                 self.missed(key, error, Came::NotDone, *retry_after, *health)
             }
-            // fetching a document or a token changes nothing
-            Outcome::Unknown { error, health } if preparing => {
+            Outcome::Unknown { error, health } => self.doubt(key, error, *health),
+        }
+    }
+
+    /// What a call needs first was fetched, or not: a document, a token. Fetching changes nothing.
+    fn prepared(&mut self, key: Key, outcome: &Outcome) -> Result<(), Halt> {
+        let useless = || {
+            let detail = "what was fetched for the call cannot be used";
+            Problem::new(Standard::Communication, detail)
+        };
+        match outcome {
+            Outcome::Prepared => self.attempt(key),
+            Outcome::NotSent => self.not_sent(key),
+            Outcome::NotDone { error, retry_after, health } => {
+                self.missed(key, error, Came::NotDone, *retry_after, *health)
+            }
+            Outcome::Unknown { error, health } => {
                 self.missed(key, error, Came::NotDone, None, *health)
             }
-            Outcome::Unknown { error, health } => self.doubt(key, error, *health),
+            Outcome::Failed { error, .. } | Outcome::Unusable { error } => {
+                self.not_prepared(key, error.clone())
+            }
+            Outcome::Done(_) => self.not_prepared(key, useless()),
+        }
+    }
+
+    fn not_prepared(&mut self, key: Key, error: Problem) -> Result<(), Halt> {
+        match self.open(key)?.call().is_some_and(|call| call.asking) {
+            true => self.leave_to_person(key, error),
+            false => self.fault(key, error),
         }
     }
 
@@ -105,11 +128,26 @@ impl Interpreter<'_> {
             return self.leave_to_person(key, error.clone());
         }
         let undoes = self.task(key.0).metadata.compensate.is_some();
-        let unsure = server && (undoes || !self.repeatable(key)?);
+        let safe = self.repeatable(key)?;
+        let unsure = server && (undoes || !safe);
         if unsure && detached && self.reconciles(key) {
             return self.doubt(key, error, Health::default());
         }
+        if unsure && detached && safe && (unknown || self.is_due(key)) {
+            // whether it was done has to be known: it is repeated until it is
+            return self.missed(key, error, Came::Unknown, None, Health::default());
+        }
+        if detached && unknown {
+            // an error of the server says no more than silence did
+            return self.leave_to_person(key, error.clone());
+        }
         self.fault_with(key, error.clone(), unsure.then_some(Doubt::Answered))
+    }
+
+    /// Whether what the call turns out to have done is undone at once.
+    fn is_due(&self, key: Key) -> bool {
+        let due = self.state.ledger.get(key).is_some_and(|entry| entry.fate == Fate::Due);
+        due || self.state.unwinding.is_some()
     }
 
     /// Nothing left us, by our own doing: the task asks again soon, as if it had not asked yet.

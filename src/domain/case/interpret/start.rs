@@ -33,7 +33,7 @@ impl Interpreter<'_> {
 
     /// Starts a case that was accepted before there was room for it.
     pub(super) fn start_pending(&mut self) -> Result<(), Halt> {
-        if self.state.started_at.is_some() {
+        if self.state.started_at.is_some() || self.state.phase.ended() {
             return Ok(());
         }
         let input = self.state.input.clone();

@@ -1,6 +1,7 @@
 //! Cases driven by hand: a world that answers what the test says, a clock that the test moves, and
 //! after every decision the promises that hold for all of them.
 
+mod again;
 mod beside;
 mod calls;
 mod control;
