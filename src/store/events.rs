@@ -199,8 +199,9 @@ impl<'de> Deserialize<'de> for Wire {
     }
 }
 
-const TASK_WORDS: [&str; 12] = [
+const TASK_WORDS: [&str; 13] = [
     "start",
+    "turn",
     "listen",
     "prepare",
     "wait",
@@ -263,6 +264,7 @@ fn change_to_wire(change: Change) -> (&'static str, Rest) {
             let generation = (generation > 0).then_some(generation);
             ("start", Rest { attempt, service, generation, safe, ..entry_to_wire(entry) })
         }
+        Change::Turned { turn } => ("turn", Rest { turn: Some(turn), ..none() }),
         Change::Preparing { entry, service } => {
             ("prepare", Rest { service: Some(service), ..entry_to_wire(entry) })
         }
@@ -355,6 +357,9 @@ fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
             service,
             generation: generation.unwrap_or(0),
             safe,
+        },
+        "turn" => Change::Turned {
+            turn: entry.and_then(|entry| entry.turn).ok_or_else(|| lacks("a number"))?,
         },
         "prepare" => {
             Change::Preparing { entry, service: service.ok_or_else(|| lacks("a service"))? }

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::http::Parts;
 use super::parameters::{Joint, joint, written};
-use super::uri::encoded;
+use super::uri::{encoded, leads_elsewhere};
 use crate::domain::workflow::source::{self, Format};
 
 /// Bytes that a document may have.
@@ -71,7 +71,17 @@ pub fn request(
             "path" => {
                 let pairs = written(name, &value, Joint::With(","))?;
                 let value = pairs.into_iter().map(|(_, v)| v).collect::<Vec<_>>().join(",");
-                path = path.replace(&format!("{{{name}}}"), &encoded(&value));
+                let (place, value) = (format!("{{{name}}}"), encoded(&value));
+                let leads = |step: &&str| {
+                    step.contains(&place) && leads_elsewhere(&step.replace(&place, &value))
+                };
+                if path.split('/').any(|step| leads(&step)) {
+                    return Err(format!(
+                        "the parameter `{name}` makes a step of the path empty or dots, which is \
+                         another address"
+                    ));
+                }
+                path = path.replace(&place, &value);
             }
             "query" => parts.query.extend(written(name, &value, joint(parameter, true))?),
             "header" => parts.headers.extend(written(name, &value, Joint::With(","))?),

@@ -11,6 +11,7 @@ use crate::domain::workflow::model::UriPart;
 /// When a variable is neither text, number, boolean nor null.
 pub fn expand(parts: &[UriPart], input: &Json) -> Result<String, String> {
     let mut uri = String::new();
+    let mut values = Vec::new();
     for part in parts {
         match part {
             UriPart::Text(text) => uri.push_str(text),
@@ -21,11 +22,30 @@ pub fn expand(parts: &[UriPart], input: &Json) -> Result<String, String> {
                 })?;
                 let text = scalar(value)
                     .ok_or_else(|| format!("`{name}` is no value that fits into an address"))?;
+                let before = uri.len();
                 uri.push_str(&encoded(&text));
+                // what comes behind the path leads to no other address
+                if !uri[..before].contains(['?', '#']) {
+                    values.push((name, before, uri.len()));
+                }
             }
         }
     }
+    for (name, from, to) in values {
+        let start = uri[..from].rfind('/').map_or(0, |place| place + 1);
+        let end = uri[to..].find(['/', '?', '#']).map_or(uri.len(), |place| to + place);
+        if leads_elsewhere(&uri[start..end]) {
+            return Err(format!(
+                "`{name}` makes a step of the path empty or dots, which is another address"
+            ));
+        }
+    }
     Ok(uri)
+}
+
+/// Whether a step of a path is none: it would lead to what is around.
+pub fn leads_elsewhere(step: &str) -> bool {
+    matches!(step, "" | "." | "..")
 }
 
 /// Text, number, boolean or null as text.
@@ -106,6 +126,14 @@ mod tests {
         assert!(expanded(json!({})).is_err(), "a DELETE must not meet all customers");
         assert_eq!(expanded(json!({"id": "é"})).unwrap(), "http://crm/customers/%C3%A9");
         assert!(expanded(json!({"id": [1]})).is_err());
+        for around in ["", ".", ".."] {
+            assert!(expanded(json!({"id": around})).is_err(), "a DELETE must not climb: {around}");
+        }
+        assert!(expanded(json!({"id": "..."})).is_ok());
+        let parts = [Text("http://crm/find?name=".into()), Variable("id".into())];
+        assert_eq!(expand(&parts, &json!({"id": ".."})).unwrap(), "http://crm/find?name=..");
+        let parts = [Text("http://crm/v".into()), Variable("id".into()), Text("/x".into())];
+        assert_eq!(expand(&parts, &json!({"id": "."})).unwrap(), "http://crm/v./x");
     }
 
     #[test]

@@ -176,6 +176,8 @@ pub enum Change {
         /// The attempt goes on without the task, and is recorded.
         keep: bool,
     },
+    /// A loop has passed over this turn: nothing in it was to be done.
+    Turned { turn: u32 },
     /// `output`: none where it is what went in (or what the last subtask left).
     Completed {
         output: Option<Data>,

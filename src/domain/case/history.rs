@@ -76,6 +76,7 @@ fn tell_task(definition: &Definition, before: Option<&State>, event: &TaskEvent)
             ("task.started", json!({"service": service}))
         }
         Change::Preparing { service, .. } => ("task.preparing", json!({"service": service})),
+        Change::Turned { turn } => ("task.turned", json!({"turn": turn, "skipped": true})),
         Change::Waiting { wait, .. } => ("task.waiting", json!({"wait": wait_json(wait)})),
         Change::Listening { on, .. } => (
             "task.waiting",

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::domain::data::Data;
+use crate::domain::workflow::expr::json::size_of_text;
 use crate::domain::workflow::model::ErrorFilter;
 
 /// What the DSL's own error types begin with.
@@ -87,6 +88,14 @@ pub struct Problem {
 const RUNAWAY: &str = "/problems/runaway";
 
 impl Problem {
+    /// Bytes that it takes as JSON, near enough.
+    pub fn size(&self) -> usize {
+        let texts = [&self.title, &self.detail, &self.instance];
+        let text = |text: &&Arc<str>| size_of_text(text);
+        150 + size_of_text(&self.kind)
+            + texts.iter().filter_map(|t| t.as_ref()).map(|t| text(&t)).sum::<usize>()
+    }
+
     /// The error of a case that only moves itself.
     pub fn runaway(detail: String) -> Self {
         Self {

@@ -222,7 +222,9 @@ fn one_of_each_since_v2() -> Vec<(&'static str, Event)> {
 
 #[test]
 fn golden_files_are_read_and_written_as_they_are() {
-    for (version, events) in [("v1", one_of_each()), ("v2", one_of_each_since_v2())] {
+    let turned = vec![("task-turn", task(Change::Turned { turn: 17 }))];
+    for (version, events) in [("v1", one_of_each()), ("v2", one_of_each_since_v2()), ("v3", turned)]
+    {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = folder.join("tests/golden").join(version);
         for (name, event) in &events {

@@ -53,6 +53,7 @@ fn ends(definition: &Definition, state: &State, event: &Event, at: Timestamp) ->
             }
             Change::Started { .. }
             | Change::Preparing { .. }
+            | Change::Turned { .. }
             | Change::Listening { .. }
             | Change::Cancelled { .. } => false,
         },

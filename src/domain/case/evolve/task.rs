@@ -38,6 +38,7 @@ pub fn apply(
         }
         Change::Started { .. }
         | Change::Preparing { .. }
+        | Change::Turned { .. }
         | Change::Waiting { .. }
         | Change::Listening { .. }
         | Change::Unknown { .. }
@@ -77,6 +78,14 @@ fn change(
             call.stage = Stage::Preparing { service: service.clone() };
             Ok(())
         }
+        Change::Turned { turn } => match &mut open(definition, state, key)?.body {
+            Body::For { turn: at, seq, .. } => {
+                *at = Some(*turn);
+                seq.at = u32::MAX;
+                Ok(())
+            }
+            _ => corrupt("a task turns that is no loop"),
+        },
         Change::Listening { expected: values, .. } => {
             match &mut open(definition, state, key)?.body {
                 Body::Listen { expected, .. } => {

@@ -96,7 +96,7 @@ impl Interpreter<'_> {
         let Body::For { items, turn, seq } = activation.body.clone() else { return Ok(false) };
         let task = self.task(key.0);
         let Kind::For { each, at, condition, body, .. } = &task.kind else { return Ok(false) };
-        let mut next = match turn {
+        let next = match turn {
             Some(turn) if (seq.at as usize) < body.len() => {
                 let raw = seq.data.clone();
                 let gate = EntryPoint { raw, around: Some(key.0), locals: Vec::new(), turn: None };
@@ -111,7 +111,7 @@ impl Interpreter<'_> {
         if body.is_empty() {
             return Ok(false);
         }
-        while let Some(item) = items.get(next as usize) {
+        if let Some(item) = items.get(next as usize) {
             let locals = vec![
                 (each.clone(), Data::from(item.clone())),
                 (at.clone(), Data::from(serde_json::Value::from(next))),
@@ -131,10 +131,11 @@ impl Interpreter<'_> {
             }
             let raw = seq.data.clone();
             let gate = EntryPoint { raw, around: Some(key.0), locals, turn: Some(next) };
-            if self.enter_from(body, 0, gate)? {
-                return Ok(true);
+            if !self.enter_from(body, 0, gate)? {
+                // a step of its own, so that a long list is gone through in many decisions
+                self.emit_task(key, Change::Turned { turn: next })?;
             }
-            next += 1;
+            return Ok(true);
         }
         Ok(false)
     }

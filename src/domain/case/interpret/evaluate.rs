@@ -323,19 +323,26 @@ pub fn event_size(event: &Event) -> usize {
                 | Change::Preparing { entry: e, .. } => entry(e),
                 Change::Completed { output, context, .. } => size(output) + size(context),
                 Change::Received { event, .. } => size_of(&event.value),
+                Change::Turned { .. } => 0,
                 Change::Listening { expected, .. } => size_of(expected),
                 Change::Faulted { error, answer, .. } => {
                     let kept = match answer {
                         Some(Answer::Kept(answer)) => size_of(answer),
                         Some(Answer::Gone) | None => 0,
                     };
-                    200 + kept + error.detail.as_ref().map_or(0, |detail| detail.len())
+                    kept + error.size()
                 }
-                Change::Unknown { .. }
-                | Change::Reconciled { .. }
-                | Change::Retried { .. }
-                | Change::Cancelled { .. } => 200,
+                Change::Unknown { error } | Change::Retried { error, .. } => error.size(),
+                Change::Reconciled { .. } | Change::Cancelled { .. } => 0,
             },
-            _ => 100,
+            Event::Faulted { error } => error.size(),
+            Event::Suspended { error, .. } | Event::UnwindingStarted { error, .. } => {
+                error.as_ref().map_or(0, Problem::size)
+            }
+            Event::Resumed { .. }
+            | Event::Cancelled { .. }
+            | Event::Status { .. }
+            | Event::Alerted { .. }
+            | Event::UnwindingEnded => 0,
         }
 }

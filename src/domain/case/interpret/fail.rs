@@ -83,21 +83,21 @@ impl Interpreter<'_> {
             let inner = depth.checked_sub(1).map_or(key, |below| around[below]);
             if self.races_on_without(try_key, inner)? {
                 // of a race, an error drops its branch alone
-                return self.fail_between(&around[..depth], &failed.error);
+                return self.fail_next(&around[..depth], &failed.error);
             }
             let caught = match self.caught_by(try_key, &failed.error) {
-                Ok(caught) => caught,
+                Ok(Caught::Not) => continue,
                 Err(Trouble::Halt(halt)) => return Err(halt),
-                Err(Trouble::Problem(problem)) => {
-                    self.fail_between(&around[..depth], &failed.error)?;
-                    return self.fault(try_key, problem);
-                }
+                caught => caught,
             };
-            if matches!(caught, Caught::Not) {
-                continue;
+            if depth > 0 {
+                return self.fail_next(&around[..depth], &failed.error);
             }
-            self.fail_between(&around[..depth], &failed.error)?;
-            return self.handle(try_key, caught, &failed.error);
+            return match caught {
+                Ok(caught) => self.handle(try_key, caught, &failed.error),
+                Err(Trouble::Problem(problem)) => self.fault(try_key, problem),
+                Err(Trouble::Halt(halt)) => Err(halt),
+            };
         }
         self.uncaught(key, &around, &failed.error)
     }
@@ -177,13 +177,11 @@ impl Interpreter<'_> {
         })
     }
 
-    /// The tasks that the error passes fail with it, and what ran beside it in forks is dropped.
-    fn fail_between(&mut self, between: &[Key], error: &Problem) -> Result<(), Halt> {
-        for &key in between {
+    /// The next task that the error passes fails with it, and what ran beside it in a fork is dropped:
+    /// the error moves outwards by one task in each step.
+    fn fail_next(&mut self, between: &[Key], error: &Problem) -> Result<(), Halt> {
+        if let Some(&key) = between.first() {
             let activation = self.open(key)?;
-            if activation.failed.is_some() {
-                continue;
-            }
             if let Body::Fork(branches) = &activation.body {
                 let running: Vec<Key> = branches
                     .iter()
@@ -213,8 +211,10 @@ impl Interpreter<'_> {
         if undoing || self.definition.on_error == OnError::Suspend {
             return self.suspend_by_error(Some(key), error);
         }
-        self.fail_between(around, error)?;
-        self.end_faulted(error.clone())
+        match around.is_empty() {
+            true => self.end_faulted(error.clone()),
+            false => self.fail_next(around, error),
+        }
     }
 
     /// Stops the case where it stands, until a person has had a look.

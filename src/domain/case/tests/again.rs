@@ -416,3 +416,32 @@ fn a_stuck_undo_does_not_hold_up_what_is_asked() {
     assert!(derive::next_due(world.state()).is_some(), "{}", world.told());
     let _ = retry();
 }
+
+#[test]
+fn turns_that_are_passed_over_are_steps_of_their_own() {
+    let mut world = super::world(
+        "do: [{loop: {for: {in: '${ [range(2000)] }'}, do: [{s: {if: '${ false }', set: {a: 1}}}]}}]\n",
+    );
+    let submission = world.submission(json!({}));
+    world.tell_once(&Command::Start(Some(submission))).unwrap();
+    assert!(world.more, "others get a word in");
+    world.tell(Command::Continue);
+    assert_eq!(world.phase(), Phase::Completed);
+}
+
+#[test]
+fn a_large_error_is_carried_outwards_in_small_decisions() {
+    let detail = "x".repeat(16_000);
+    let mut body = format!(
+        "[{{e: {{raise: {{error: {{type: 'https://x/y', status: 400, title: '{detail}', detail: '{detail}'}}}}}}}}]"
+    );
+    for depth in 0..14 {
+        body = format!("[{{d{depth}: {{do: {body}}}}}]");
+    }
+    let mut world = super::world(&format!("do: {body}\n"));
+    let submission = world.submission(json!({}));
+    world.tell_once(&Command::Start(Some(submission))).unwrap();
+    assert!(world.more, "each level says it once more");
+    world.tell(Command::Continue);
+    assert_eq!(world.phase(), Phase::Faulted);
+}

@@ -130,15 +130,28 @@ fn number_to_json(number: &Num) -> Json {
     }
 }
 
+/// Bytes that a text takes in JSON: control characters take six, others that are escaped two.
+pub fn size_of_text(text: &str) -> usize {
+    let more = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 1,
+        0..0x20 => 5,
+        _ => 0,
+    };
+    3 + text.len() + text.bytes().map(more).sum::<usize>()
+}
+
 /// Bytes that a value takes as JSON, near enough.
 pub fn size_of(json: &Json) -> usize {
     match json {
         Json::Null | Json::Bool(_) => 5,
         Json::Number(_) => 8,
-        Json::String(text) => text.len() + 3,
+        Json::String(text) => size_of_text(text),
         Json::Array(items) => 2 + items.iter().map(|item| size_of(item) + 1).sum::<usize>(),
         Json::Object(fields) => {
-            2 + fields.iter().map(|(key, value)| key.len() + 4 + size_of(value)).sum::<usize>()
+            2 + fields
+                .iter()
+                .map(|(key, value)| size_of_text(key) + 1 + size_of(value))
+                .sum::<usize>()
         }
     }
 }
