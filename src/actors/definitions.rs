@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::domain::ids::{Entity, EntityKind};
+use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::meter::Limits;
 use crate::domain::workflow::fault::Fault;
 use crate::domain::workflow::location::Location;
@@ -203,6 +204,20 @@ impl Definitions {
         let title = compiled.title.clone();
         insert(&mut versions, compiled.id.clone(), title, Some(compiled.clone()));
         Ok(Some(compiled))
+    }
+
+    /// When a definition was registered, as far as that can be read.
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    pub async fn registered_at(&self, id: &DefinitionId) -> Result<Option<Timestamp>, ReadError> {
+        let entity = Entity::workflow(&id.namespace, &id.name, &id.version);
+        let page = match self.journal.read(entity, 1, 1).await {
+            Err(error) if error.damaged => return Ok(None),
+            page => page?,
+        };
+        let header = page.records.first().and_then(|record| record::decode(record).ok());
+        Ok(header.map(|(header, _)| header.at))
     }
 
     /// None: not known; `Some(None)`: known, but not compiled yet.

@@ -17,7 +17,7 @@ use super::context::Context;
 use super::projection::feed::Feed;
 use super::services::message::BreakerMsg;
 use crate::clock::Clock;
-use crate::domain::case::command::Command;
+use crate::domain::case::command::{Command, Rejection};
 use crate::domain::case::history::{self, HistoryEntry};
 use crate::domain::case::state::State;
 use crate::domain::cloud_event::CloudEvent;
@@ -162,7 +162,11 @@ impl Handle {
     /// # Errors
     /// When there is none, or it cannot be read.
     pub async fn case(&self, case: CaseId) -> Result<Case, CaseError> {
-        let loaded = match self.context.load(case).await {
+        // a long history is folded on the engine's threads: the door's serve others
+        let context = self.context.clone();
+        let loading = self.context.runtime.spawn(async move { context.load(case).await });
+        let broken = |_| CaseError::Unavailable("the read broke off".to_owned());
+        let loaded = match loading.await.map_err(broken)? {
             Ok(loaded) => loaded,
             Err(error) => {
                 if error.is_of_the_case() {
@@ -205,6 +209,12 @@ impl Handle {
         let retry = matches!(command, Command::Retry { .. });
         if !retry || self.context.cases.quarantined(case).is_none() {
             return self.context.tell(case, command, meta).await;
+        }
+        if !matches!(command, Command::Retry { task: None, outcome: None, output: None, .. }) {
+            let detail =
+                "the case is out of service: take it back first by a retry that says no more";
+            let detail = detail.to_owned();
+            return Err(Rejection::Conflict { detail, allowed: vec!["retry"] }.into());
         }
         // taken back into service, it goes on where it stands
         let context = self.context.clone();

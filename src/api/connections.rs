@@ -1,7 +1,8 @@
-//! Connections: bounded in number, and none may be idle for long. Where there are too many, the one
-//! that has been idle for longest makes room.
+//! Connections: bounded in number, and none may be idle, or take nothing of its answers, for long.
+//! Where there are too many, the one that has been so for longest makes room.
 
 use std::collections::HashMap;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +11,18 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 /// How long a connection may be open without a request under way: before its first one, after its
 /// last one, or speaking only the protocol.
 const IDLE: Duration = Duration::from_secs(20);
+
+/// How long a connection may take nothing of an answer that is there.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// After which one that takes nothing makes room for another.
+const MAKES_ROOM: Duration = Duration::from_secs(5);
 
 /// All connections.
 pub struct Connections {
@@ -28,6 +36,10 @@ pub struct Connections {
 pub struct Connection {
     /// Requests under way, their answers' bodies included.
     under_way: AtomicU32,
+    /// Answers that are there and not taken yet.
+    answering: AtomicU32,
+    /// Milliseconds since the door opened at which something was written to it last.
+    written: AtomicU64,
     /// Milliseconds since the door opened at which it last became idle.
     idle_since: AtomicU64,
     /// Told to close.
@@ -59,8 +71,11 @@ impl Connections {
     pub fn open(self: &Arc<Self>) -> Option<Open> {
         let mut open = self.lock();
         if open.len() >= self.most {
-            let idle = open.iter().filter(|(_, c)| c.under_way.load(Ordering::Acquire) == 0);
-            let longest = idle.min_by_key(|(_, c)| c.idle_since.load(Ordering::Relaxed));
+            let now = self.now();
+            let spare = open.iter().filter(|(_, c)| {
+                c.is_idle() || (c.is_answering() && now - c.moved() >= millis(MAKES_ROOM))
+            });
+            let longest = spare.min_by_key(|(_, c)| (!c.is_idle(), c.moved()));
             let longest = longest.map(|(number, _)| *number)?;
             if let Some(connection) = open.remove(&longest) {
                 connection.close.notify_one();
@@ -68,6 +83,8 @@ impl Connections {
         }
         let connection = Arc::new(Connection {
             under_way: AtomicU32::new(0),
+            answering: AtomicU32::new(0),
+            written: AtomicU64::new(self.now()),
             idle_since: AtomicU64::new(self.now()),
             close: Notify::new(),
         });
@@ -77,7 +94,7 @@ impl Connections {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.begun.elapsed())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
@@ -85,23 +102,52 @@ impl Connections {
     }
 }
 
+impl Connection {
+    fn is_idle(&self) -> bool {
+        self.under_way.load(Ordering::Acquire) == 0
+    }
+
+    fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Acquire) > 0
+    }
+
+    /// When something happened on it last.
+    fn moved(&self) -> u64 {
+        self.idle_since.load(Ordering::Relaxed).max(self.written.load(Ordering::Relaxed))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Open {
+    /// Something was written to it.
+    pub fn has_written(&self) {
+        self.connection.written.store(self.all.now(), Ordering::Relaxed);
+    }
+
     /// A request is under way.
     pub fn request(&self) -> UnderWay {
         self.connection.under_way.fetch_add(1, Ordering::AcqRel);
         UnderWay { all: self.all.clone(), connection: self.connection.clone() }
     }
 
-    /// Waits until it has to be closed: idle for too long, or to make room.
+    /// Waits until it has to be closed: idle or stalled for too long, or to make room.
     pub async fn has_to_close(&self) {
         loop {
-            let idle = self.connection.under_way.load(Ordering::Acquire) == 0;
-            let since = self.connection.idle_since.load(Ordering::Relaxed);
-            let idle_for = Duration::from_millis(self.all.now().saturating_sub(since));
-            let left = match idle {
-                true if idle_for >= IDLE => return,
-                true => IDLE - idle_for,
-                false => IDLE,
+            let still = self.all.now().saturating_sub(self.connection.moved());
+            let still = Duration::from_millis(still);
+            let most = match (self.connection.is_idle(), self.connection.is_answering()) {
+                (true, _) => Some(IDLE),
+                (false, true) => Some(STALLED),
+                // it waits for us
+                (false, false) => None,
+            };
+            let left = match most {
+                Some(most) if still >= most => return,
+                Some(most) => most - still,
+                None => IDLE,
             };
             tokio::select! {
                 () = tokio::time::sleep(left) => {}
@@ -127,13 +173,83 @@ impl Drop for UnderWay {
 /// An answer's body that keeps its request under way until it is through.
 pub struct Answering {
     body: Body,
-    _under_way: UnderWay,
+    under_way: UnderWay,
 }
 
 impl Answering {
     /// The body of the answer to a request.
     pub fn body(body: Body, under_way: UnderWay) -> Body {
-        Body::new(Self { body, _under_way: under_way })
+        // from here on it is the client that has to take it
+        under_way.connection.written.store(under_way.all.now(), Ordering::Relaxed);
+        under_way.connection.answering.fetch_add(1, Ordering::AcqRel);
+        Body::new(Self { body, under_way })
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.under_way.connection.answering.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A connection's stream, which tells when something is written to it.
+pub struct Watched<S> {
+    stream: S,
+    open: Arc<Open>,
+}
+
+impl<S> Watched<S> {
+    /// A stream whose writes are told.
+    pub fn new(stream: S, open: Arc<Open>) -> Self {
+        Self { stream, open }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.open.has_written();
+        }
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.open.has_written();
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -174,5 +290,23 @@ mod tests {
         assert!(all.open().is_none(), "all have requests under way");
         drop((request, other));
         assert!(all.open().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_of_an_answer_makes_room() {
+        let begun = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+        let (next, open) = (AtomicU64::new(0), Mutex::default());
+        let all = Arc::new(Connections { begun, most: 1, next, open });
+        let one = all.open().unwrap();
+        let waits = one.request();
+        one.connection.idle_since.store(0, Ordering::Relaxed);
+        one.connection.written.store(0, Ordering::Relaxed);
+        assert!(all.open().is_none(), "it waits for us");
+        let answer = Answering::body(Body::from("x"), waits);
+        assert!(all.open().is_none(), "it has had no time yet");
+        one.connection.written.store(0, Ordering::Relaxed);
+        one.has_to_close().await;
+        assert!(all.open().is_some());
+        drop(answer);
     }
 }

@@ -16,7 +16,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
-use super::connections::{Answering, Connections, Open};
+use super::connections::{Answering, Connections, Open, Watched};
 
 /// Bytes of a request's head.
 const HEAD_MAX: usize = 32 * 1024;
@@ -87,6 +87,7 @@ fn connect(
             Ok::<_, Infallible>(answer.map(|body| Answering::body(body, under_way)))
         }
     });
+    let stream = Watched::new(stream, open.clone());
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let connection = graceful.watch(connection);
     tokio::spawn(async move {

@@ -15,6 +15,7 @@ use crate::domain::time::Timestamp;
 
 /// Lists the services that are configured.
 pub async fn list(State(api): State<Api>) -> Result<Json<Json_>, Problem> {
+    api.views()?;
     let mut items = Vec::new();
     for served in api.handle.services() {
         if served.settings.known {
@@ -26,6 +27,7 @@ pub async fn list(State(api): State<Api>) -> Result<Json<Json_>, Problem> {
 
 /// Shows a service.
 pub async fn get(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Json_>, Problem> {
+    api.views()?;
     let served = find(&api, &name)?;
     show(&api, &served).await.map(Json)
 }
@@ -36,7 +38,7 @@ fn find(api: &Api, name: &str) -> Result<std::sync::Arc<ServiceHandle>, Problem>
 
 async fn show(api: &Api, served: &ServiceHandle) -> Result<Json_, Problem> {
     let settings = &served.settings;
-    let (views, name) = (api.views()?, settings.name.clone());
+    let (views, name) = (api.handle.views().clone(), settings.name.clone());
     let counted = super::blocking(move || {
         let (waiting, repeating) = (views.count_line(&name)?, views.count_repeating(&name)?);
         views.calls(&name).map(|calls| (waiting, repeating, calls))
@@ -127,6 +129,10 @@ pub async fn isolate(
     }
     if body.reason.trim().is_empty() || body.reason.len() > 1000 {
         return Err(Problem::at("/reason", "1 to 1000 bytes"));
+    }
+    if !served.settings.known {
+        let detail = "no service names this host: name it in services.toml to hold its calls";
+        return Err(Problem::conflict(detail, &[]));
     }
     let by = client.by(&body.reason);
     api.handle.isolate(&served, body.reason, until, by).await.map_err(Problem::unavailable)?;

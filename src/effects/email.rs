@@ -16,6 +16,8 @@ pub struct Post {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     domain: String,
+    /// For the whole exchange with the server.
+    timeout: Duration,
 }
 
 /// What came of a mail.
@@ -48,7 +50,7 @@ impl Post {
             builder.map_err(|e| format!("`{url}` is no address of a mail server: {e}"))?;
         let from = from.parse().map_err(|e| format!("`{from}` is no sender: {e}"))?;
         let transport = builder.timeout(Some(timeout)).build();
-        Ok(Self { transport, from, domain: domain.to_owned() })
+        Ok(Self { transport, from, domain: domain.to_owned(), timeout })
     }
 
     /// The Message-ID of the mail with this key: always the same.
@@ -66,7 +68,10 @@ impl Post {
         if by.is_past() {
             return Posted::TooLate;
         }
-        match self.transport.send(message).await {
+        // the transport's own bound is on connecting alone
+        let sent = tokio::time::timeout(self.timeout, self.transport.send(message)).await;
+        let Ok(sent) = sent else { return Posted::NoAnswer("the time was up".to_owned()) };
+        match sent {
             Ok(_) => Posted::Accepted { message_id },
             Err(error) if error.is_permanent() => {
                 let status = error.status().map(u16::from);
@@ -79,7 +84,9 @@ impl Post {
             Err(error) if error.is_client() => {
                 Posted::Refused { status: None, detail: "the mail cannot be sent so".to_owned() }
             }
-            Err(error) => Posted::NotNow(plainly(&error)),
+            Err(error) if is_of_connecting(&error) => Posted::NotNow(plainly(&error)),
+            // it may have been taken, and only the answer be lost
+            Err(error) => Posted::NoAnswer(plainly(&error)),
         }
     }
 
@@ -112,10 +119,19 @@ impl Post {
     }
 }
 
+/// Whether no connection came about. lettre says so in words alone.
+fn is_of_connecting(error: &lettre::transport::smtp::Error) -> bool {
+    error.to_string().starts_with("Connection error")
+}
+
 /// An error in a few words, without addresses of people.
 fn plainly(error: &lettre::transport::smtp::Error) -> String {
     let source = std::error::Error::source(error).map(ToString::to_string);
-    format!("no connection to the mail server: {}", source.unwrap_or_default())
+    let what = match is_of_connecting(error) {
+        true => "no connection to the mail server",
+        false => "the mail server broke off",
+    };
+    format!("{what}: {}", source.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -147,6 +163,49 @@ mod tests {
         assert!(text.contains(&post().message_id("case_x/do/0/1")), "{text}");
         assert!(text.contains("multipart/alternative"), "{text}");
         assert_ne!(post().message_id("case_x/do/0/1"), post().message_id("case_x/do/0/2"));
+    }
+
+    /// A server that greets, and then does this with each line that it is told.
+    async fn server(answer: fn(&str) -> Option<&'static str>) -> Post {
+        use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (read, mut write) = stream.into_split();
+            write.write_all(b"220 here\r\n").await.unwrap();
+            let mut lines = BufReader::new(read).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                match answer(&line) {
+                    Some("silent") => std::future::pending().await,
+                    Some(answer) => write.write_all(answer.as_bytes()).await.unwrap(),
+                    None => return,
+                }
+            }
+        });
+        let url = format!("smtp://127.0.0.1:{port}");
+        Post::new(&url, "orders@example.com", "example.com", Duration::from_millis(300)).unwrap()
+    }
+
+    fn until_data(line: &str) -> Option<&'static str> {
+        match line.split(' ').next().unwrap_or_default() {
+            "EHLO" | "MAIL" | "RCPT" => Some("250 fine\r\n"),
+            "DATA" => Some("354 go on\r\n"),
+            "." => None,
+            _ => Some(""),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_more_leaves_it_open() {
+        let by = SendBy(std::time::Instant::now() + Duration::from_secs(5));
+        // the whole mail was there when it hung up
+        let post = server(until_data).await;
+        let posted = post.send(&mail(), "k", by).await;
+        assert!(matches!(posted, Posted::NoAnswer(_)), "{posted:?}");
+        let post = server(|_| Some("silent")).await;
+        let posted = post.send(&mail(), "k", by).await;
+        assert!(matches!(posted, Posted::NoAnswer(_)), "{posted:?}");
     }
 
     #[tokio::test]

@@ -129,6 +129,10 @@ impl Http {
                 Err(error) if error.is_builder() && !acted_on => {
                     return Sent::Unsendable(plainly(&error));
                 }
+                Err(error) if error.is_connect() && !acted_on && is_of_ours(&error) => {
+                    tracing::warn!(error = plainly(&error), "no call can leave now");
+                    return Sent::TooLate;
+                }
                 Err(error) if error.is_connect() && !acted_on => {
                     return Sent::NoConnection(plainly(&error));
                 }
@@ -151,6 +155,22 @@ impl Http {
         }
         Sent::Unsendable("too many redirects".to_owned())
     }
+}
+
+/// Whether a connection came to nothing for want of something of ours: descriptors, ports, memory.
+fn is_of_ours(error: &reqwest::Error) -> bool {
+    use rustix::io::Errno;
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && let Some(code) = io.raw_os_error()
+        {
+            return ours.iter().any(|errno| errno.raw_os_error() == code);
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// Where a redirect leads, if the answer is one.

@@ -72,7 +72,7 @@ async fn carry(
             Box::pin(context.start_child(*child)).await
         }
         Ask::CancelChild(child) => {
-            let _turn = dispatcher.turn_of_our_own().await;
+            // without a turn: a child that is out of service may take long, and holds up nobody
             Box::pin(context.cancel_child(effect.case, child)).await;
             return None;
         }

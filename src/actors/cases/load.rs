@@ -70,7 +70,10 @@ pub async fn load(
 ) -> Result<Loaded, LoadError> {
     let believed = match snapshot {
         Some(snapshot) => {
+            let hash = snapshot.hash;
             match load_before(journal, definitions, id, Some(snapshot), u64::MAX).await {
+                // a record that follows it bears it out by its hash
+                Ok(fold) if fold.hash != hash => Some(fold),
                 // a snapshot that the records do not bear out is as good as none
                 Ok(fold) => fold.borne_out(journal).await?,
                 Err(LoadError::Record { .. } | LoadError::History { .. }) => None,

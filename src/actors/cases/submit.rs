@@ -1,6 +1,7 @@
 //! Submissions become cases, once each.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::actors::cases::execute::{Uncommitted, commit, make};
@@ -13,7 +14,7 @@ use crate::domain::case::event::Submission;
 use crate::domain::case::interpret::Halt;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::{Data, canonical};
-use crate::domain::ids::{Bits, CaseId, Fingerprint};
+use crate::domain::ids::{Bits, CaseId, Entity, Fingerprint};
 use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::domain::workflow::schema::Violation;
 use crate::store::journal::{Journal, LEFT_OPEN, Refused};
@@ -21,6 +22,10 @@ use crate::store::record::By;
 
 /// How far the views may lag behind before nothing more is let in.
 const LAG_MAX: Duration = Duration::from_secs(5);
+
+/// After which a child that could not be cancelled is cancelled again, at first and at the most.
+const CANCEL_AGAIN: Duration = Duration::from_secs(1);
+const CANCEL_AGAIN_MOST: Duration = Duration::from_secs(60);
 
 /// What is said then.
 pub const LAGGING: &str = "the views lag behind";
@@ -140,8 +145,10 @@ impl Context {
         };
         let made = match make(self, &definition, case, None, &command).await {
             Ok(made) => made,
-            Err(Halt::Rejected(rejection)) => return Err(CommandError::Rejected(rejection).into()),
-            Err(halt) => return Err(SubmitError::Unavailable(format!("{halt:?}"))),
+            Err(halt) => {
+                drop(beginning);
+                return self.refused(case, submission_in(command), meta, halt).await;
+            }
         };
         match commit(self, definition, None, made, &meta, 0).await {
             Ok(committed) => {
@@ -156,11 +163,8 @@ impl Context {
             }
             // the id is taken: the case itself tells whether it is by the same submission
             Err(Uncommitted::Conflict) => {
-                let command = match command {
-                    Command::Accept(submission) => Command::Start(Some(submission)),
-                    command => command,
-                };
                 drop(beginning);
+                let command = Command::Start(Some(submission_in(command)));
                 Ok(self.tell(case, command, meta).await?)
             }
             Err(Uncommitted::Refused(Refused::TooLarge)) => {
@@ -171,6 +175,28 @@ impl Context {
             }
             Err(Uncommitted::LeftOpen) => Err(SubmitError::Unknown(LEFT_OPEN)),
         }
+    }
+
+    /// A submission that its definition does not take. Where the case is there already, by an earlier
+    /// version of it perhaps, the case itself tells whether it is the same.
+    async fn refused(
+        self: &Arc<Self>,
+        case: CaseId,
+        submission: Box<Submission>,
+        meta: CommandMeta,
+        halt: Halt,
+    ) -> Result<CaseReply, SubmitError> {
+        let derived = submission.fingerprint.is_some() || submission.parent.is_some();
+        if derived {
+            let last = self.journal.last(Entity::from(case)).await;
+            if last.map_err(|e| SubmitError::Unavailable(e.to_string()))?.is_some() {
+                return Ok(self.tell(case, Command::Start(Some(submission)), meta).await?);
+            }
+        }
+        Err(match halt {
+            Halt::Rejected(rejection) => CommandError::Rejected(rejection).into(),
+            halt => SubmitError::Unavailable(format!("{halt:?}")),
+        })
     }
 
     /// Starts a child. None: the parent is told otherwise that it cannot be.
@@ -212,15 +238,26 @@ impl Context {
 
     /// Ends a child that is not wanted any more.
     pub async fn cancel_child(self: &Arc<Self>, parent: CaseId, child: CaseId) {
-        let reason = format!("its parent {parent} does not want it any more");
-        // a "no" means that it has ended; one that never began has ended as well
-        let told =
-            self.tell_at(child, Command::Cancel { reason }, CommandMeta::engine(), None).await;
-        let outcome = match told {
-            Err(CommandError::NotFound) => Some(ChildOutcome::Cancelled),
-            // one that cannot be read now is cancelled again when the parent is woken
-            Err(CommandError::Rejected(_)) => self.child_outcome(child).await.ok().flatten(),
-            Ok(_) | Err(_) => None,
+        let mut wait = CANCEL_AGAIN;
+        let outcome = loop {
+            let reason = format!("its parent {parent} does not want it any more");
+            let cancel = Command::Cancel { reason };
+            // a "no" means that it has ended; one that never began has ended as well
+            match self.tell_at(child, cancel, CommandMeta::engine(), None).await {
+                Ok(_) => break None,
+                Err(CommandError::NotFound) => break Some(ChildOutcome::Cancelled),
+                Err(CommandError::Rejected(_)) => match self.child_outcome(child).await {
+                    Ok(outcome) => break outcome,
+                    Err(error) => tracing::warn!(case.id = %child, %error, "a child's end"),
+                },
+                // out of service, or it cannot be read now: it is owed all the same
+                Err(_) => {}
+            }
+            if self.stopping.load(Ordering::Acquire) {
+                break None;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(CANCEL_AGAIN_MOST);
         };
         if let Some(outcome) = outcome {
             let ended = Command::ChildEnded { child, outcome };
@@ -250,6 +287,14 @@ impl Context {
             Phase::Faulted => state.error.map(ChildOutcome::Faulted),
             Phase::Pending | Phase::Running | Phase::Waiting | Phase::Suspended => None,
         })
+    }
+}
+
+/// The submission of a command that begins a case.
+fn submission_in(command: Command) -> Box<Submission> {
+    match command {
+        Command::Accept(submission) | Command::Start(Some(submission)) => submission,
+        _ => unreachable!("only these begin a case"),
     }
 }
 

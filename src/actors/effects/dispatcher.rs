@@ -100,7 +100,12 @@ impl Dispatcher {
     ) -> Outcome {
         let _turn = self.mails.acquire().await;
         let outcome = Box::pin(self.post(mail, key, health(permit.as_ref()), by)).await;
-        settle(permit, &outcome);
+        // what cannot be sent at all says nothing of the mail server
+        let unsendable = matches!(&outcome, Outcome::Failed { error, .. } if error.is_of_ours());
+        match permit {
+            Some(permit) if unsendable => permit.settle(&Reply::NotSent),
+            permit => settle(permit, &outcome),
+        }
         outcome
     }
 

@@ -82,7 +82,10 @@ impl Rows<'_> {
             return Ok(());
         }
         let views = self.views;
-        for place in views.events_of_type(shape.event_type.as_deref(), EARLIER_SHAPED)? {
+        // no case of the definition is older than its registration
+        let registered = self.context.definitions.registered_at(&shape.definition);
+        let since = self.handle.block_on(registered)?.unwrap_or(Timestamp(0));
+        for place in views.events_of_type(shape.event_type.as_deref(), since, EARLIER_SHAPED)? {
             let read = self.handle.block_on(self.context.event_at(place))?;
             let (Some(mut row), Some(event)) = (views.event(place)?, read) else { continue };
             if !row.values.iter().any(|(known, _)| *known == key) {

@@ -12,6 +12,7 @@ mod out_of_service;
 mod quarantine;
 mod rows;
 mod shapes;
+mod side_by_side;
 pub mod starter;
 
 use std::sync::Arc;

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::actors::cases::load::LoadError;
 use crate::actors::cases::message::CommandError;
 use crate::actors::context::Context;
+use crate::actors::projection::side_by_side::SideBySide;
 use crate::domain::case::command::Command;
 use crate::store::views::TableError;
 use crate::store::views::wakes::{News, Wake};
@@ -23,8 +22,11 @@ pub const PAGE: usize = 500;
 /// After which what could not be read or told is tried again.
 pub const AGAIN: Duration = Duration::from_secs(1);
 
+/// Before which nobody looks again for those that are busy.
+pub const SOON: Duration = Duration::from_millis(100);
+
 /// Cases told at the same time.
-pub const SIDE_BY_SIDE: usize = 64;
+const TOLD_AT_ONCE: usize = 1000;
 
 /// The actor.
 pub struct NotifierActor;
@@ -34,46 +36,64 @@ pub enum NotifierMsg {
     Look,
 }
 
+/// What it lives on.
+pub struct NotifierState {
+    context: Arc<Context>,
+    telling: SideBySide,
+}
+
 impl Actor for NotifierActor {
     type Msg = NotifierMsg;
-    type State = Arc<Context>;
+    type State = NotifierState;
     type Arguments = Arc<Context>;
 
     async fn pre_start(
         &self,
         myself: ActorRef<NotifierMsg>,
         context: Arc<Context>,
-    ) -> Result<Arc<Context>, ActorProcessingErr> {
+    ) -> Result<NotifierState, ActorProcessingErr> {
         myself.cast(NotifierMsg::Look)?;
-        Ok(context)
+        Ok(NotifierState { context, telling: SideBySide::new(TOLD_AT_ONCE) })
     }
 
     async fn handle(
         &self,
         myself: ActorRef<NotifierMsg>,
         NotifierMsg::Look: NotifierMsg,
-        context: &mut Arc<Context>,
+        state: &mut NotifierState,
     ) -> Result<(), ActorProcessingErr> {
-        let mut projected = context.projected.subscribe();
+        let mut projected = state.context.projected.subscribe();
         projected.mark_unchanged();
-        let Some(wakes) = readable(context.views.wakes(PAGE)) else {
-            tokio::time::sleep(AGAIN).await;
-            myself.cast(NotifierMsg::Look)?;
-            return Ok(());
-        };
-        let full = wakes.len() == PAGE;
-        let all_told = stream::iter(by_case(wakes))
-            .map(|wakes| tell(context.clone(), wakes))
-            .buffer_unordered(SIDE_BY_SIDE)
-            .fold(true, |all, told| async move { all & told });
-        if !all_told.await {
-            tokio::time::sleep(AGAIN).await;
-        } else if !full {
-            // an error means that the process is ending
-            let _ = projected.changed().await;
+        match state.tell_all().await {
+            Some(true) => {
+                // an error means that the process is ending
+                let _ = projected.changed().await;
+            }
+            // some are being told something already: what is there for them beside is looked for again
+            Some(false) => tokio::time::sleep(SOON).await,
+            None => tokio::time::sleep(AGAIN).await,
         }
         myself.cast(NotifierMsg::Look)?;
         Ok(())
+    }
+}
+
+impl NotifierState {
+    /// Begins to tell every case its news. Whether all were begun; none: the views cannot be read.
+    async fn tell_all(&self) -> Option<bool> {
+        let (mut last, mut all) = (None, true);
+        loop {
+            let wakes = readable(self.context.views.wakes(last, PAGE))?;
+            let full = wakes.len() == PAGE;
+            last = wakes.last().copied();
+            for wakes in by_case(wakes) {
+                let case = wakes[0].case;
+                all &= self.telling.begin(case, tell(self.context.clone(), wakes)).await;
+            }
+            if !full {
+                return Some(all);
+            }
+        }
     }
 }
 
@@ -89,8 +109,9 @@ fn by_case(wakes: Vec<Wake>) -> Vec<Vec<Wake>> {
     grouped
 }
 
-/// Tells a case its news. False: some of it has to be told again.
-async fn tell(context: Arc<Context>, wakes: Vec<Wake>) -> bool {
+/// Tells a case its news. Where it could not be told it is told again, after a while; meanwhile nothing
+/// else is begun for the case.
+async fn tell(context: Arc<Context>, wakes: Vec<Wake>) {
     let mut all = true;
     for wake in wakes {
         let done = match command(&context, wake.news).await {
@@ -106,7 +127,9 @@ async fn tell(context: Arc<Context>, wakes: Vec<Wake>) -> bool {
         }
         all &= done;
     }
-    all
+    if !all {
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// What the views hold; none: they are damaged, and are made anew.

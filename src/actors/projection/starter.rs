@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use futures_util::stream;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::notifier::{AGAIN, PAGE, SIDE_BY_SIDE, readable};
+use super::notifier::{AGAIN, PAGE, readable};
+use super::side_by_side::SideBySide;
 use crate::actors::context::Context;
 use crate::domain::case::command::Command;
+use crate::domain::ids::CaseId;
+
+/// Cases that wait for a place, or are being started, at the same time.
+const STARTED_AT_ONCE: usize = 64;
 
 /// The actor.
 pub struct StarterActor;
@@ -20,26 +23,33 @@ pub enum StarterMsg {
     Look,
 }
 
+/// What it lives on.
+pub struct StarterState {
+    context: Arc<Context>,
+    starting: SideBySide,
+}
+
 impl Actor for StarterActor {
     type Msg = StarterMsg;
-    type State = Arc<Context>;
+    type State = StarterState;
     type Arguments = Arc<Context>;
 
     async fn pre_start(
         &self,
         myself: ActorRef<StarterMsg>,
         context: Arc<Context>,
-    ) -> Result<Arc<Context>, ActorProcessingErr> {
+    ) -> Result<StarterState, ActorProcessingErr> {
         myself.cast(StarterMsg::Look)?;
-        Ok(context)
+        Ok(StarterState { context, starting: SideBySide::new(STARTED_AT_ONCE) })
     }
 
     async fn handle(
         &self,
         myself: ActorRef<StarterMsg>,
         StarterMsg::Look: StarterMsg,
-        context: &mut Arc<Context>,
+        state: &mut StarterState,
     ) -> Result<(), ActorProcessingErr> {
+        let context = &state.context;
         let mut projected = context.projected.subscribe();
         projected.mark_unchanged();
         let Some(pending) = readable(context.views.pending(PAGE)) else {
@@ -47,20 +57,20 @@ impl Actor for StarterActor {
             myself.cast(StarterMsg::Look)?;
             return Ok(());
         };
-        stream::iter(pending)
-            .for_each_concurrent(SIDE_BY_SIDE, |case| {
-                let context = context.clone();
-                async move {
-                    if context.cases.quarantined(case).is_none() {
-                        // a "no" means that it was started or cancelled meanwhile
-                        let _ = context.wake(case, Command::Start(None)).await;
-                    }
-                }
-            })
-            .await;
+        for case in pending {
+            if context.cases.quarantined(case).is_none() {
+                state.starting.begin(case, start(context.clone(), case)).await;
+            }
+        }
         // what was started leaves the list with the next batch
         let _ = projected.changed().await;
         myself.cast(StarterMsg::Look)?;
         Ok(())
     }
+}
+
+/// Starts a case as soon as there is a place for it.
+async fn start(context: Arc<Context>, case: CaseId) {
+    // a "no" means that it was started or cancelled meanwhile
+    let _ = context.wake(case, Command::Start(None)).await;
 }

@@ -3,9 +3,11 @@
 //! Parent: the services' supervisor. Its mailbox holds at most one `Look` from the handle, one from
 //! its alarm, and the calls of operators. When it crashes it begins again over the same gate.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::JoinHandle;
 
@@ -67,6 +69,9 @@ impl Actor for BreakerActor {
             },
             None => Noted::default(),
         };
+        // an answer that was on its way to a predecessor is lost
+        let lost = served.gate().health(&Reply::NotSent, context.clock.now());
+        debug_assert!(lost.is_none(), "nothing follows from what was not sent");
         served.attach(myself.clone());
         myself.cast(BreakerMsg::Look)?;
         Ok(BreakerState { context, served, last, alarm: None })
@@ -156,7 +161,8 @@ impl BreakerState {
         let Some(probe) = self.served.settings.probe.clone() else { return };
         let (context, served, myself) = (self.context.clone(), self.served.clone(), myself.clone());
         tokio::spawn(async move {
-            let reply = health(&context, &served, &probe).await;
+            let asked = AssertUnwindSafe(health(&context, &served, &probe)).catch_unwind().await;
+            let reply = asked.unwrap_or(Reply::NotSent);
             // an error means that the process is ending
             let _ = myself.cast(BreakerMsg::Health(reply));
         });

@@ -168,12 +168,14 @@ impl Services {
 /// Whether an address is one that machines and clouds keep for themselves: link-local ones, where
 /// metadata with credentials is served.
 fn is_of_the_machine(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match address.parse::<IpAddr>() {
         Ok(IpAddr::V4(v4)) => v4.is_link_local() || v4.is_unspecified(),
         Ok(IpAddr::V6(v6)) => {
             let mapped = v6.to_ipv4_mapped().is_some_and(|v4| v4.is_link_local());
-            mapped || (v6.segments()[0] & 0xffc0) == 0xfe80 || v6.is_unspecified()
+            let metadata = v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+            mapped || metadata || (v6.segments()[0] & 0xffc0) == 0xfe80 || v6.is_unspecified()
         }
         Err(_) => host == "metadata.google.internal",
     }

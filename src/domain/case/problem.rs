@@ -88,6 +88,12 @@ pub struct Problem {
 const RUNAWAY: &str = "/problems/runaway";
 
 impl Problem {
+    /// Whether it was met before anything left us: it is of the configuration, or of what was to be sent.
+    pub fn is_of_ours(&self) -> bool {
+        let ours = [Standard::Configuration, Standard::Validation];
+        ours.into_iter().any(|kind| *self.kind == *Self::new(kind, String::new()).kind)
+    }
+
     /// Bytes that it takes as JSON, near enough.
     pub fn size(&self) -> usize {
         let texts = [&self.title, &self.detail, &self.instance];

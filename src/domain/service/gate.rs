@@ -104,7 +104,11 @@ impl Gate {
     /// Asks for a permit. Who is refused has joined the line.
     pub fn ask(&mut self, ticket: QueueEntry, now: Timestamp) -> Result<(), Denied> {
         if self.kept.remove(&ticket.case).is_some() {
-            return Ok(());
+            if matches!(self.circuit, Circuit::Closed | Circuit::HalfOpen { .. }) {
+                return Ok(());
+            }
+            // it was kept before the service was held, or failed
+            self.give_back(ticket.case);
         }
         let answer = self.answer(ticket.case, now);
         match answer {
@@ -437,7 +441,8 @@ impl Gate {
 
     /// Nothing is under way, and nobody waits.
     pub fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.line.is_empty()
+        let held = matches!(self.circuit, Circuit::Isolated { .. });
+        self.in_flight == 0 && self.line.is_empty() && !held
     }
 }
 

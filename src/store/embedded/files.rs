@@ -10,6 +10,9 @@ use crate::domain::ids::{Entity, EntityKind, EventCursor};
 use crate::store::journal::{Last, Lost, Page, ReadError, RecordCursor, Tail};
 use crate::store::{keys, record};
 
+/// Bytes of one entity's records read in one go, and one record more.
+const READ_BYTES: usize = 1 << 20;
+
 /// Bytes of records read in one go of the tail, and one record more.
 const TAIL_BYTES: usize = 8 << 20;
 
@@ -144,14 +147,16 @@ impl Files {
         let start = keys::entity_version(entity, from);
         let end = keys::entity_version(entity, u64::MAX);
         let mut page = Page { records: Vec::new(), fence: None, all: true };
+        let mut bytes = 0;
         for entry in self.index.range(start..=end) {
-            if page.records.len() == most {
+            if page.records.len() == most || bytes >= READ_BYTES {
                 page.all = false;
                 break;
             }
             let (key, position) = entry.into_inner()?;
             let record = self.records.get(&*position)?;
             let record = record.ok_or_else(|| ReadError::damage("a record is missing"))?;
+            bytes += record.len();
             page.records.push(record.to_vec());
             page.fence = Some(fence_of(&key)?);
         }

@@ -18,6 +18,10 @@ use crate::store::codec;
 /// Milliseconds that events are kept for.
 pub const KEPT: i64 = 7 * DAY;
 
+/// Milliseconds by which the times of events may differ from their order: engine time goes forward
+/// alone, also from one run to the next.
+const OUT_OF_ORDER: i64 = 10 * 60 * 1000;
+
 /// A filter of a listening task of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
@@ -124,17 +128,18 @@ impl Views {
         Ok(found)
     }
 
-    /// Places of events of a type (none: all), the newest first.
+    /// Places of events of a type (none: all) since an instant, the newest first.
     pub fn events_of_type(
         &self,
         kind: Option<&str>,
+        since: Timestamp,
         most: usize,
     ) -> Result<Vec<EventCursor>, TableError> {
         let prefix = match kind {
             Some(_) => keys::key(keys::EVENT_TYPE, &[&keys::event_type(kind)]),
             None => vec![keys::EVENT],
         };
-        self.places_since(&prefix, Timestamp(0), most)
+        self.places_since(&prefix, since, most)
     }
 
     fn places_since(
@@ -147,11 +152,12 @@ impl Views {
         for entry in self.table.backwards(prefix).take(most) {
             let (key, _) = entry?;
             let Some(place) = place_at(&key, prefix.len()) else { continue };
-            // times may go backwards where a clock was set: each is looked at
-            if self.event(place)?.is_none_or(|row| row.at < since) {
-                continue;
+            match self.event(place)? {
+                Some(row) if row.at >= since => found.push(place),
+                // what was stored at the same time may stand in another order, nothing else
+                Some(row) if row.at < since.plus(-OUT_OF_ORDER) => break,
+                Some(_) | None => {}
             }
-            found.push(place);
         }
         Ok(found)
     }

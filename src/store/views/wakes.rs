@@ -57,9 +57,11 @@ impl Views {
         self.table.remove(&wake.key())
     }
 
-    /// Who has to be told what, at most so many.
-    pub fn wakes(&self, most: usize) -> Result<Vec<Wake>, TableError> {
-        let found = self.table.scan(&[keys::WAKE], Bound::Unbounded).take(most);
+    /// Who has to be told what, at most so many, from one on.
+    pub fn wakes(&self, after: Option<Wake>, most: usize) -> Result<Vec<Wake>, TableError> {
+        let after = after.map(|wake| wake.key());
+        let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let found = self.table.scan(&[keys::WAKE], start).take(most);
         found.filter_map(|e| e.map(|(key, _)| Wake::of(&key)).transpose()).collect()
     }
 }

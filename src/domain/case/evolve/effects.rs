@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::case::event::Doubt;
-use crate::domain::case::ledger::{Covered, Entry, Fate, Kept, Knowledge, Ledger, Pinned};
-use crate::domain::case::state::{Activation, Body, Call, Stage, State, TryStage};
+use crate::domain::case::ledger::{Covered, Entry, Fate, Kept, Knowledge, Pinned};
+use crate::domain::case::state::{Activation, Body, Call, Stage, State};
 use crate::domain::data::{Data, canonical};
 use crate::domain::ids::Bits;
 use crate::domain::time::Timestamp;
@@ -25,11 +25,19 @@ pub struct Begun<'a> {
 pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun<'_>) {
     let items = items(definition, state, key.0);
     let version = state.version;
+    // what was not done is asked for as it stands now
+    let again = called_anew(definition.task(key.0));
+    let anew = state
+        .ledger
+        .get(key)
+        .is_some_and(|known| known.knowledge == Knowledge::NotDone || (known.is_done() && again));
+    let pinned = if anew { made_of(definition, state, key) } else { None };
     if let Some(known) = state.ledger.get_mut(key)
         && known.generation == begun.generation
     {
-        if known.is_done() && called_anew(definition.task(key.0)) {
+        if pinned.is_some() {
             // what it came to before is worth nothing any more
+            (known.pinned, known.items) = (pinned, items);
             known.knowledge = Knowledge::NotDone;
         }
         known.running = Some(begun.attempt);
@@ -39,13 +47,12 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
         known.safe |= begun.safe;
         return;
     }
-    let variables = used_variables(definition, state, key.0);
-    let Some(activation) = state.find(definition, key.0, key.1) else { return };
+    let Some(pinned) = made_of(definition, state, key) else { return };
     let entry = Entry {
         task: key.0,
         iteration: key.1,
         generation: begun.generation,
-        pinned: Some(pinned(activation, variables)),
+        pinned: Some(pinned),
         service: begun.service.clone(),
         running: Some(begun.attempt),
         attempts: begun.attempt,
@@ -74,14 +81,16 @@ fn used_variables(definition: &Definition, state: &State, task: TaskId) -> Vec<(
     variables
 }
 
-fn pinned(activation: &Activation, variables: Vec<(Arc<str>, Data)>) -> Pinned {
-    Pinned {
+/// What a repeat of a call is made of.
+fn made_of(definition: &Definition, state: &State, key: Key) -> Option<Pinned> {
+    let activation = state.find(definition, key.0, key.1)?;
+    Some(Pinned {
         raw: activation.raw.clone(),
         input: activation.input.clone(),
         context: activation.context.clone(),
         started_at: activation.started_at,
-        variables,
-    }
+        variables: used_variables(definition, state, key.0),
+    })
 }
 
 /// A task with a compensation has completed that asked nothing of the outside itself.
@@ -217,7 +226,7 @@ pub fn called_anew(task: &Task) -> bool {
 }
 
 /// Whether the receiver of a call that is made anew may go by its key.
-fn has_key(task: &Task) -> bool {
+pub fn has_key(task: &Task) -> bool {
     match &task.kind {
         Kind::Call(call) => match &**call {
             model::Call::Http(http) => !matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
@@ -426,144 +435,7 @@ pub fn done(definition: &Definition, state: &mut State, key: Key, kept: Kept) {
     ask_for_answer(definition, state, key);
 }
 
-/// Entries of a ledger up to which also those are kept that only the retry of something timed out
-/// would need.
-const BROKEN_OFF_KEPT: usize = 1000;
-
-/// Forgets the entries that nothing can need any more.
-pub fn prune(definition: &Definition, state: &mut State) {
-    if state.ledger.is_empty() {
-        return;
-    }
-    let mut ledger = std::mem::take(&mut state.ledger);
-    drop_spare_data(definition, state, &mut ledger);
-    ledger.retain(|entry| is_needed(definition, state, entry));
-    if ledger.len() > BROKEN_OFF_KEPT {
-        let mut spare = ledger.len() - BROKEN_OFF_KEPT;
-        ledger.retain(|entry| {
-            let drop = spare > 0
-                && entry.is_done()
-                && definition.task(entry.task).metadata.compensate.is_none()
-                && !is_open(definition, state, entry.key())
-                && !goes_round(definition, state, entry);
-            spare -= usize::from(drop);
-            !drop
-        });
-    }
-    state.ledger = ledger;
-}
-
-/// Bytes of what silent calls that nobody waits for were made of; beyond it the oldest are forgotten, and
-/// such a call is a person's.
-const SILENT_KEPT: usize = 256 * 1024;
-
-/// Forgets what entries were made of, where hardly anybody can need it.
-fn drop_spare_data(definition: &Definition, state: &State, ledger: &mut Ledger) {
-    let silent = |entry: &Entry| {
-        let task = definition.task(entry.task);
-        entry.knowledge == Knowledge::Unknown(Doubt::Silent)
-            && task.metadata.reconcile.is_none()
-            && !safe_by_definition(task)
-            && !entry.safe
-            && !is_open(definition, state, entry.key())
-    };
-    let mut kept = 0;
-    for entry in ledger.iter_mut().rev() {
-        let left_behind = entry.cut && entry.knowledge == Knowledge::NotDone;
-        if left_behind && !is_open(definition, state, entry.key()) {
-            entry.pinned = None;
-        }
-        if entry.pinned.is_some() && silent(entry) {
-            kept += entry.pinned.as_ref().map_or(0, Pinned::size);
-            if kept > SILENT_KEPT {
-                entry.pinned = None;
-            }
-        }
-    }
-}
-
-fn is_open(definition: &Definition, state: &State, key: Key) -> bool {
-    state.find(definition, key.0, key.1).is_some()
-}
-
-fn is_needed(definition: &Definition, state: &State, entry: &Entry) -> bool {
-    let task = definition.task(entry.task);
-    match entry.fate {
-        Fate::Due if entry.is_done() && task.metadata.compensate.is_some() => return true,
-        Fate::Undoing => return true,
-        Fate::Due | Fate::Wanted | Fate::Detached | Fate::Undone => {}
-    }
-    if is_open(definition, state, entry.key()) {
-        return true;
-    }
-    let undoes = task.metadata.compensate.is_some() && entry.fate != Fate::Undone;
-    let kept = match &entry.knowledge {
-        Knowledge::Done(_) => undoes,
-        Knowledge::Unknown(doubt) => {
-            let safe = safe_by_definition(task) || entry.safe;
-            task.metadata.reconcile.is_some() || undoes || (*doubt == Doubt::Silent && !safe)
-        }
-        Knowledge::NotDone => false,
-    };
-    if kept {
-        return true;
-    }
-    // what was not done, and what is asked anew, leaves nothing to recall; but a generation that was
-    // undone or that ended badly must not be given again
-    let generations =
-        entry.generation > 0 || entry.fate == Fate::Undone || matches!(task.kind, Kind::Run(_));
-    let recalled = entry.is_done() && !called_anew(task);
-    // for another item it must get another key
-    let keyed = entry.items != 0 && entry.is_done() && has_key(task);
-    let unknown = matches!(entry.knowledge, Knowledge::Unknown(_));
-    (recalled || generations || unknown || keyed || entry.cut)
-        && may_be_entered_again(definition, state, entry)
-}
-
-/// Whether this very entry can be entered again: by the flow, or by a person who retries what a
-/// timeout broke off.
-fn may_be_entered_again(definition: &Definition, state: &State, entry: &Entry) -> bool {
-    let path = &definition.task(entry.task).path;
-    let flow = &state.flow.seq;
-    let next = definition.root.get(flow.at as usize);
-    let of_the_flow = definition.task(entry.task).undoing.is_none() && state.unwinding.is_none();
-    if of_the_flow && flow.child.is_none() && next.is_some_and(|next| path.contains(next)) {
-        return true;
-    }
-    let timed = |around: &&Activation| {
-        let outermost = definition.task(around.task).path.len() == 1;
-        around.clock.is_some() || (outermost && state.clock.is_some())
-    };
-    goes_round(definition, state, entry)
-        || state
-            .ancestry(definition, entry.task)
-            .iter()
-            .filter(|around| timed(around))
-            .any(|around| around.task != entry.task && entry.iteration > before(around, entry))
-}
-
-/// How often the entry's task had been entered when the task around it was.
-fn before(around: &Activation, entry: &Entry) -> u32 {
-    count_in(&around.before, entry.task)
-}
-
 /// How often a task had been entered, by counts that were saved.
-fn count_in(saved: &[(TaskId, u32)], task: TaskId) -> u32 {
+pub fn count_in(saved: &[(TaskId, u32)], task: TaskId) -> u32 {
     saved.iter().find(|(known, _)| *known == task).map_or(0, |(_, n)| *n)
-}
-
-/// Whether an open try with a retry, or an open fork, around the task can enter this very entry
-/// again.
-fn goes_round(definition: &Definition, state: &State, entry: &Entry) -> bool {
-    state.ancestry(definition, entry.task).iter().any(|around| {
-        let again = match (&around.body, &definition.task(around.task).kind) {
-            (Body::Try(inner), Kind::Try { catch, .. }) => {
-                catch.retry.is_some() && !matches!(inner.stage, TryStage::Catch { .. })
-            }
-            (Body::Fork(_), _) => true,
-            // broken off and waiting for a person, its tasks may be entered again
-            _ => around.failed.is_some(),
-        };
-        again && around.task != entry.task && entry.iteration > before(around, entry)
-    })
 }

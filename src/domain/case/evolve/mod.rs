@@ -6,6 +6,7 @@ pub mod effects;
 mod enter;
 mod leave;
 mod open;
+mod prune;
 mod stretch;
 mod stuck;
 mod task;

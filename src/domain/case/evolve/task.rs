@@ -7,6 +7,7 @@ use super::effects::{self, Begun};
 use super::enter::enter;
 use super::leave::{Left, cancelled, completed, race, skip};
 use super::open::open;
+use super::prune::prune;
 use super::stuck::settle_stuck;
 use super::{CorruptHistory, corrupt};
 use crate::domain::case::event::{Answer, Change, Doubt, Entry, TaskEvent};
@@ -34,7 +35,7 @@ pub fn apply(
     }
     match event.change {
         Change::Completed { .. } | Change::Cancelled { .. } | Change::Faulted { .. } => {
-            effects::prune(definition, state);
+            prune(definition, state);
         }
         Change::Started { .. }
         | Change::Preparing { .. }

@@ -10,7 +10,7 @@ use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::json::size_of;
-use crate::domain::workflow::expr::meter::Limits;
+use crate::domain::workflow::expr::meter::{Limits, take_spent};
 use crate::domain::workflow::expr::{Arg, Expr, Failure, Used, Var, truthy};
 use crate::domain::workflow::model::{Span, Task, TaskId, Template};
 use crate::domain::workflow::schema::Schema;
@@ -74,7 +74,10 @@ impl Interpreter<'_> {
                 let found = bound.iter().find(|(used, _)| used == wanted);
                 found.map(|(_, value)| value.clone()).unwrap_or_default()
             };
-            match expr.evaluate(input, bind, Limits::INLINE.at(self.now.0)) {
+            take_spent();
+            let evaluated = expr.evaluate(input, bind, Limits::INLINE.at(self.now.0));
+            self.spent += take_spent();
+            match evaluated {
                 // too much for a runtime thread, perhaps not for one of its own
                 Err(Failure::Overrun(_)) => self.ctx.evaluate_apart(expr, input, &bound),
                 evaluated => Some(evaluated),

@@ -41,6 +41,9 @@ const STEPS_MAX: u32 = 500;
 /// Bytes of data after which it does.
 const BYTES_MAX: usize = 256 * 1024;
 
+/// Operations of expressions after which it does: a decision holds up whoever shares its thread.
+const SPENT_MAX: u64 = 300_000;
+
 /// Why a decision ended early.
 #[derive(Debug)]
 pub enum Halt {
@@ -100,6 +103,8 @@ pub struct Interpreter<'a> {
     effects: Vec<Effect>,
     steps: u32,
     bytes: usize,
+    /// Operations of expressions.
+    spent: u64,
 }
 
 /// What a decision came to.
@@ -133,6 +138,7 @@ impl<'a> Interpreter<'a> {
             effects: Vec::new(),
             steps: 0,
             bytes: 0,
+            spent: 0,
         }
     }
 
@@ -157,7 +163,8 @@ impl<'a> Interpreter<'a> {
     pub fn advance(mut self) -> Result<Decided, Halt> {
         let mut more = false;
         while let Some(step) = self.next_step() {
-            if self.steps >= STEPS_MAX || self.bytes >= BYTES_MAX {
+            let long = self.steps >= STEPS_MAX || self.spent >= SPENT_MAX;
+            if long || self.bytes >= BYTES_MAX {
                 more = true;
                 break;
             }

@@ -445,3 +445,23 @@ fn a_large_error_is_carried_outwards_in_small_decisions() {
     world.tell(Command::Continue);
     assert_eq!(world.phase(), Phase::Faulted);
 }
+
+#[test]
+fn a_call_that_is_made_again_can_be_asked_for() {
+    let body = "do:
+  - t:
+      try: [{p: {call: http, with: {method: post, endpoint: 'http://a/p'}, metadata: {ASK}}}]
+      catch: {retry: {delay: PT1S}}
+";
+    let mut world = started(&body.replace("ASK", ASK));
+    for _ in 0..3 {
+        let post = to(&mut world, "POST http://a/p");
+        world.answer(&post, failed(500));
+        let question = to(&mut world, "GET http://a/asked");
+        world.answer(&question, done(json!({"items": []})));
+        world.pass(1000);
+    }
+    let post = to(&mut world, "POST http://a/p");
+    world.answer(&post, done(json!(1)));
+    assert_eq!(world.phase(), Phase::Completed);
+}

@@ -86,6 +86,13 @@ const UNMETERED: Meter =
 
 thread_local! {
     static METER: Cell<Meter> = const { Cell::new(UNMETERED) };
+    /// Operations of the evaluations on this thread since they were taken.
+    static SPENT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Operations that evaluations on this thread took since this was asked last.
+pub fn take_spent() -> u64 {
+    SPENT.replace(0)
 }
 
 /// Runs `evaluate` under `limits`; an overrun ends it and is returned.
@@ -94,7 +101,12 @@ pub fn metered<T>(limits: Limits, evaluate: impl FnOnce() -> T) -> Result<T, Ove
     let Limits { fuel, built, bytes, now, .. } = limits;
     METER.set(Meter { fuel, built, bytes, chained: CHAINED_MAX, floor, now });
     let outcome = catch_unwind(AssertUnwindSafe(evaluate));
-    METER.set(UNMETERED);
+    // one that was stopped has taken all
+    let left = match METER.replace(UNMETERED).fuel {
+        u64::MAX => 0,
+        left => left,
+    };
+    SPENT.set(SPENT.get() + fuel.saturating_sub(left));
     outcome.or_else(|panic| match panic.downcast::<Overrun>() {
         Ok(overrun) => Err(*overrun),
         Err(other) => resume_unwind(other),

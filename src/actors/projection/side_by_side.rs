@@ -1,0 +1,99 @@
+//! Telling many cases something at the same time: each once at a time, none waiting for a slow one.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::domain::ids::CaseId;
+
+/// The cases that are being told something.
+pub struct SideBySide {
+    most: usize,
+    busy: Arc<Busy>,
+}
+
+#[derive(Default)]
+struct Busy {
+    cases: Mutex<HashSet<CaseId>>,
+    ended: Notify,
+}
+
+/// A case while it is told something.
+struct Turn {
+    case: CaseId,
+    busy: Arc<Busy>,
+}
+
+impl SideBySide {
+    /// So many at the same time, at the most.
+    pub fn new(most: usize) -> Self {
+        Self { most, busy: Arc::default() }
+    }
+
+    /// Begins to tell a case something, once there is room. False: it is being told something already.
+    pub async fn begin(
+        &self,
+        case: CaseId,
+        telling: impl Future<Output = ()> + Send + 'static,
+    ) -> bool {
+        loop {
+            let ended = self.busy.ended.notified();
+            {
+                let mut cases = self.busy.lock();
+                if cases.contains(&case) {
+                    return false;
+                }
+                if cases.len() < self.most {
+                    cases.insert(case);
+                    break;
+                }
+            }
+            ended.await;
+        }
+        let turn = Turn { case, busy: self.busy.clone() };
+        tokio::spawn(async move {
+            telling.await;
+            drop(turn);
+        });
+        true
+    }
+}
+
+impl Busy {
+    fn lock(&self) -> MutexGuard<'_, HashSet<CaseId>> {
+        self.cases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.busy.lock().remove(&self.case);
+        self.busy.ended.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Bits;
+
+    #[tokio::test]
+    async fn a_slow_one_holds_nobody_up_and_is_told_once() {
+        let all = SideBySide::new(2);
+        let case = |n| CaseId(Bits([n; 16]));
+        let (end, ends) = tokio::sync::oneshot::channel::<()>();
+        let slow = async move {
+            let _ = ends.await;
+        };
+        assert!(all.begin(case(1), slow).await);
+        assert!(!all.begin(case(1), async {}).await);
+        for n in 2..100 {
+            assert!(all.begin(case(n), async {}).await);
+        }
+        end.send(()).unwrap();
+        while !all.begin(case(1), async {}).await {
+            tokio::task::yield_now().await;
+        }
+    }
+}
