@@ -1,5 +1,6 @@
 //! The context: what all actors share. It names no actor, so that every actor can hold it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -50,6 +51,8 @@ pub struct Context {
     pub wants: Wants,
     pub attempts: Attempts,
     pub careful_start: CarefulStart,
+    /// The data folder, and bytes that have to be free on its disk.
+    pub disk: (PathBuf, u64),
     /// Since when this process has its cases.
     pub begun: Timestamp,
     /// Set once the views are filled and the actors run; until then nobody is let in.

@@ -10,7 +10,7 @@ use ractor::{ActorRef, ActorRuntime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-pub use super::housekeeper::free_bytes;
+use super::disk::free_bytes;
 use crate::actors::cases::intake::Intake;
 use crate::actors::cases::registry::CaseRegistry;
 use crate::actors::cases::submit::random;
@@ -133,6 +133,7 @@ impl Engine {
             wants: Wants::default(),
             attempts: Attempts::default(),
             careful_start: CarefulStart::default(),
+            disk: (parts.folder.clone(), parts.min_free),
             begun: clock.now(),
             started: AtomicBool::new(false),
             stopping: AtomicBool::new(false),

@@ -4,6 +4,7 @@
 //! Parent: the root. Its mailbox holds its own message alone.
 
 use crate::actors::context::Context;
+use crate::actors::disk::free_bytes;
 use crate::store::journal::Journal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -101,13 +102,4 @@ impl Actor for HousekeeperActor {
         myself.cast(HousekeeperMsg::Look)?;
         Ok(())
     }
-}
-
-/// Bytes free on a folder's disk for us.
-///
-/// # Errors
-/// When the system does not say.
-pub fn free_bytes(folder: &std::path::Path) -> std::io::Result<u64> {
-    let stat = rustix::fs::statvfs(folder)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

@@ -33,6 +33,7 @@
 pub mod cases;
 mod context;
 pub mod definitions;
+pub mod disk;
 pub mod effects;
 pub mod engine;
 mod events;

@@ -207,9 +207,9 @@ impl From<CommandError> for Problem {
             CommandError::Rejected(Rejection::TooLarge(detail)) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
             }
-            CommandError::Rejected(rejection @ Rejection::Exists(_)) => {
-                Self::conflict(rejection.to_string(), &[])
-            }
+            CommandError::Rejected(
+                rejection @ (Rejection::Exists(_) | Rejection::NotListening),
+            ) => Self::conflict(rejection.to_string(), &[]),
             CommandError::Stale(version) => {
                 let detail = format!("the case is at revision {version}");
                 Self::new(StatusCode::PRECONDITION_FAILED, detail)

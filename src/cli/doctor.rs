@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::Exit;
 use super::client::{Connection, Remote, run};
-use crate::actors::engine::free_bytes;
+use crate::actors::disk::free_bytes;
 use crate::config::services::Services;
 use crate::config::{Config, Flags};
 

@@ -40,8 +40,8 @@ pub struct Way<'a> {
     /// Bytes of the body that are read at the most, but for one that tells of more.
     pub most: usize,
     pub by: SendBy,
-    /// Whether a redirect may lead to this host.
-    pub may_call: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Whether a redirect may lead to this address.
+    pub may_call: &'a (dyn Fn(&Url) -> bool + Sync),
 }
 
 /// What came of a request.
@@ -139,7 +139,14 @@ impl Http {
                 Err(error) => return Sent::NoAnswer(plainly(&error), error.is_timeout()),
             };
             let target = target(&response, &url).filter(|_| request.follow_redirects);
-            let Some(target) = target else { return read(response, way.most).await };
+            let Some(target) = target else {
+                let status = response.status().as_u16();
+                if acted_on && matches!(status, 429 | 502..=504) {
+                    // whoever redirected it may have acted on it
+                    return Sent::NoAnswer(format!("redirected, and answered {status}"), false);
+                }
+                return read(response, way.most).await;
+            };
             let refused = |detail: String| match acted_on || !safe {
                 true => Sent::NoAnswer(detail, false),
                 false => Sent::Unsendable(detail),
@@ -148,7 +155,7 @@ impl Http {
             if hop == REDIRECTS {
                 return refused("too many redirects".to_owned());
             }
-            if !known && !target.host_str().is_some_and(way.may_call) {
+            if !known && !(way.may_call)(&target) {
                 return refused("it was redirected to a host that may not be called".to_owned());
             }
             next = redirected(response.status().as_u16(), method, target, headers, body, known);

@@ -72,7 +72,7 @@ async fn carry(
             Box::pin(context.start_child(*child)).await
         }
         Ask::CancelChild(child) => {
-            // without a turn: a child that is out of service may take long, and holds up nobody
+            // it takes a turn for each try: a child that is out of service may take long
             Box::pin(context.cancel_child(effect.case, child)).await;
             return None;
         }

@@ -4,7 +4,11 @@
 //! stored and without memory, up to `[cases] pending_max`; beyond that, or while the views lag, the
 //! submission is refused before anything is stored.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Milliseconds between two looks at the disk.
+const LOOK_EVERY: u64 = 20;
 
 /// What the intake knows of the room that is left.
 pub struct Intake {
@@ -14,6 +18,9 @@ pub struct Intake {
     pending: AtomicUsize,
     /// The disk holds less than `[data] min_free`.
     disk_full: AtomicBool,
+    /// Milliseconds since the start at which that was looked at last.
+    looked: AtomicU64,
+    begun: Instant,
     /// The process is ending.
     closed: AtomicBool,
 }
@@ -25,6 +32,8 @@ impl Intake {
             pending_max,
             pending: AtomicUsize::new(0),
             disk_full: AtomicBool::new(false),
+            looked: AtomicU64::new(0),
+            begun: Instant::now(),
             closed: AtomicBool::new(false),
         }
     }
@@ -54,6 +63,14 @@ impl Intake {
             (true, false) => tracing::info!("the disk has room again"),
             _ => {}
         }
+    }
+
+    /// Whether it is time to look at the disk again: a second is long where much comes in.
+    pub fn looks_at_disk(&self) -> bool {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let last = self.looked.load(Ordering::Relaxed);
+        now.saturating_sub(last) >= LOOK_EVERY
+            && self.looked.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Nothing more is let in.

@@ -8,6 +8,7 @@ use crate::actors::cases::execute::{Uncommitted, commit, make};
 use crate::actors::cases::load::LoadError;
 use crate::actors::cases::message::{CaseReply, CommandError, CommandMeta};
 use crate::actors::context::Context;
+use crate::actors::disk::free_bytes;
 use crate::domain::case::command::{ChildOutcome, Command, Outcome, Rejection};
 use crate::domain::case::effect::Child;
 use crate::domain::case::event::Submission;
@@ -97,6 +98,12 @@ impl Context {
 
     /// Why nothing may come in now.
     fn let_in(&self) -> Result<(), SubmitError> {
+        let (folder, min_free) = &self.disk;
+        if self.intake.looks_at_disk()
+            && let Ok(free) = free_bytes(folder)
+        {
+            self.intake.set_disk_full(free < *min_free);
+        }
         if let Some(refusal) = self.intake.refusal() {
             return Err(SubmitError::Unavailable(refusal.to_owned()));
         }
@@ -242,8 +249,11 @@ impl Context {
         let outcome = loop {
             let reason = format!("its parent {parent} does not want it any more");
             let cancel = Command::Cancel { reason };
+            let turn = self.dispatcher.turn_of_our_own().await;
+            let told = self.tell_at(child, cancel, CommandMeta::engine(), None).await;
+            drop(turn);
             // a "no" means that it has ended; one that never began has ended as well
-            match self.tell_at(child, cancel, CommandMeta::engine(), None).await {
+            match told {
                 Ok(_) => break None,
                 Err(CommandError::NotFound) => break Some(ChildOutcome::Cancelled),
                 Err(CommandError::Rejected(_)) => match self.child_outcome(child).await {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use url::Url;
 
 use crate::actors::effects::call_resources::CallResources;
 use crate::actors::services::handle::CallPermit;
@@ -133,7 +134,10 @@ impl Dispatcher {
         let timeout = settings.map_or(30_000, |settings| settings.timeout);
         let timeout = Duration::from_millis(timeout.unsigned_abs());
         let base = settings.and_then(|settings| settings.url.as_deref());
-        let may_call = |host: &str| self.services.may_call(host);
+        let may_call = |url: &Url| {
+            url.host_str()
+                .is_some_and(|host| self.services.may_call(host, url.port_or_known_default()))
+        };
         let way = Way { base, timeout, most, by, may_call: &may_call };
         let sent = self.http.send(request, &way).await;
         if matches!(&sent, Sent::Answer(answer) if answer.status == 401) {

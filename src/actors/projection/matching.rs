@@ -11,8 +11,11 @@ use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, EventCursor};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::meter::Limits;
-use crate::domain::workflow::model::Kind;
-use crate::store::views::events::{EventRow, KEPT, ListenerKey, Shape, Short, correlated};
+use crate::domain::workflow::model::{Kind, Matcher};
+use crate::store::journal::RecordCursor;
+use crate::store::views::events::{
+    EventRow, KEPT, ListenerKey, Shape, Short, correlated, shape_of as keys_shape,
+};
 use crate::store::views::wakes::{News, Wake};
 
 /// Earlier events that a new listener is told of at the most; the newest count.
@@ -44,9 +47,11 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// A case listens: it is told of what came since it began.
+    /// A case listens: it is told of what came since it began, as far as it was not told before. What it
+    /// did not want while it listened for something else stays noted until it listens again.
     pub(super) fn listeners(
         &mut self,
+        at: RecordCursor,
         summary: &Summary,
         listeners: &[ListenerKey],
     ) -> Result<(), ProjectError> {
@@ -68,11 +73,41 @@ impl Rows<'_> {
         let since = summary.created_at.max(now.plus(-KEPT));
         let views = self.views;
         for listener in listeners {
-            for place in views.events_for(listener, since, EARLIER)? {
+            let wants_the_same = self.wants_the_same(summary, listener);
+            let after = match wants_the_same {
+                true => views.offered(listener)?,
+                false => EventCursor(0),
+            };
+            for place in views.events_for(listener, since, after, EARLIER)? {
                 views.put_wake(&Wake { case: summary.id, news: News::Event(place) })?;
+            }
+            if wants_the_same {
+                // what stands there is this case's own record, and every event before it is known
+                views.put_offered(listener, EventCursor(at.0.saturating_sub(1)))?;
             }
         }
         Ok(())
+    }
+
+    /// Whether the listener wants the same each time that the case listens so: nothing that it asks of
+    /// an event depends on what the case has come to meanwhile.
+    fn wants_the_same(&self, summary: &Summary, listener: &ListenerKey) -> bool {
+        let definition = self.context.definitions.get(&summary.definition);
+        let Ok(Some(definition)) = self.handle.block_on(definition) else { return false };
+        summary.listening.iter().any(|listening| {
+            let Kind::Listen(listen) = &definition.task(listening.task).kind else { return false };
+            listening.on.iter().any(|on| {
+                let shape = keys_shape(&summary.definition, listening.task, on.filter);
+                let filter = listen.filters.get(usize::from(on.filter));
+                let same = filter.is_none_or(|filter| {
+                    let looked_up = filter.correlate.is_empty() || on.expected.is_some();
+                    let literal =
+                        |(_, matcher): &(_, Matcher)| matches!(matcher, Matcher::Literal(_));
+                    looked_up && filter.attributes.iter().all(literal)
+                });
+                shape == listener.shape && same
+            })
+        })
     }
 
     /// A shape that is new is applied to the events that are there.

@@ -12,9 +12,9 @@ use crate::actors::cases::load::LoadError;
 use crate::actors::cases::message::CommandError;
 use crate::actors::context::Context;
 use crate::actors::projection::side_by_side::SideBySide;
-use crate::domain::case::command::Command;
-use crate::store::views::TableError;
+use crate::domain::case::command::{Command, Rejection};
 use crate::store::views::wakes::{News, Wake};
+use crate::store::views::{TableError, Views};
 
 /// Rows read in one go.
 pub const PAGE: usize = 500;
@@ -24,6 +24,9 @@ pub const AGAIN: Duration = Duration::from_secs(1);
 
 /// Before which nobody looks again for those that are busy.
 pub const SOON: Duration = Duration::from_millis(100);
+
+/// Rows that are gone through with every batch of the projector.
+const NOTED_FEW: usize = 1000;
 
 /// Cases told at the same time.
 const TOLD_AT_ONCE: usize = 1000;
@@ -81,17 +84,19 @@ impl Actor for NotifierActor {
 impl NotifierState {
     /// Begins to tell every case its news. Whether all were begun; none: the views cannot be read.
     async fn tell_all(&self) -> Option<bool> {
-        let (mut last, mut all) = (None, true);
+        let (mut last, mut all, mut rows) = (None, true, 0);
         loop {
             let wakes = readable(self.context.views.wakes(last, PAGE))?;
             let full = wakes.len() == PAGE;
             last = wakes.last().copied();
+            rows += wakes.len();
             for wakes in by_case(wakes) {
                 let case = wakes[0].case;
                 all &= self.telling.begin(case, tell(self.context.clone(), wakes)).await;
             }
             if !full {
-                return Some(all);
+                // where much stays noted, it is not gone through with every batch
+                return Some(all && rows <= NOTED_FEW);
             }
         }
     }
@@ -114,6 +119,10 @@ fn by_case(wakes: Vec<Wake>) -> Vec<Vec<Wake>> {
 async fn tell(context: Arc<Context>, wakes: Vec<Wake>) {
     let mut all = true;
     for wake in wakes {
+        if readable(is_wanted_now(&context.views, &wake)) != Some(true) {
+            // it stays noted until the case listens for it, or has ended
+            continue;
+        }
         let done = match command(&context, wake.news).await {
             Ok(Some(command)) => was_told(context.wake(wake.case, command).await.err()),
             Ok(None) => true,
@@ -130,6 +139,18 @@ async fn tell(context: Arc<Context>, wakes: Vec<Wake>) {
     if !all {
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+/// Whether a case can take its news now, as its row shows it: an event only while it listens for any of
+/// its type. One that has ended is told too, and wants nothing.
+fn is_wanted_now(views: &Views, wake: &Wake) -> Result<bool, TableError> {
+    let News::Event(place) = wake.news else { return Ok(true) };
+    let (Some(row), Some(event)) = (views.case(wake.case)?, views.event(place)?) else {
+        return Ok(true);
+    };
+    let mut on = row.listening.iter().flat_map(|listening| &listening.on);
+    let fits = on.any(|on| on.event_type.as_deref().is_none_or(|kind| kind == event.kind));
+    Ok(fits || row.phase.ended())
 }
 
 /// What the views hold; none: they are damaged, and are made anew.
@@ -155,6 +176,11 @@ async fn command(context: &Arc<Context>, news: News) -> Result<Option<Command>, 
 fn was_told(error: Option<CommandError>) -> bool {
     !matches!(
         error,
-        Some(CommandError::Unavailable(_) | CommandError::Unknown(_) | CommandError::Busy(_))
+        Some(
+            CommandError::Unavailable(_)
+                | CommandError::Unknown(_)
+                | CommandError::Busy(_)
+                | CommandError::Rejected(Rejection::NotListening)
+        )
     )
 }

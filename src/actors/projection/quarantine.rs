@@ -69,7 +69,8 @@ impl Rows<'_> {
     /// what came while nobody told it (events, ends of children, room at a service, instants) finds
     /// it again. What it finds twice does no harm.
     fn rearm(&mut self, at: RecordCursor, case: CaseId) -> Result<(), ProjectError> {
-        // as if its row were new
+        // as if its row were new, and nothing had been offered
+        self.views.forget_offered(case)?;
         if let Some(mut summary) = self.views.case(case)? {
             summary.listening.clear();
             summary.children.clear();

@@ -71,7 +71,10 @@ impl<'a> Rows<'a> {
         for (service, how) in answered {
             self.calls(&service)?.add(how);
         }
-        self.listeners(&summary, &put.listeners)?;
+        self.listeners(at, &summary, &put.listeners)?;
+        if summary.phase.ended() {
+            views.forget_offered(summary.id)?;
+        }
         self.family(&summary, before)?;
         for parked in &summary.parked {
             let known = before.is_some_and(|before| before.parked.contains(parked));

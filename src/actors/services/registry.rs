@@ -21,8 +21,8 @@ pub struct Services {
     clock: Clock,
     /// Hosts of named services.
     hosts: HashMap<String, Arc<str>>,
-    /// Hosts that named services really are at.
-    addresses: HashSet<String>,
+    /// Hosts and ports that named services really are at.
+    addresses: HashSet<(String, u16)>,
     allow_unknown: bool,
     all: RwLock<HashMap<Arc<str>, Arc<ServiceHandle>>>,
     /// Whether cases that waited for a service before the start still do.
@@ -56,7 +56,10 @@ impl Services {
                 hosts.insert(host.to_ascii_lowercase(), name.clone());
             }
             let url = settings.url.as_deref().and_then(|url| url::Url::parse(url).ok());
-            addresses.extend(url.and_then(|url| Some(url.host_str()?.to_ascii_lowercase())));
+            let address = |url: url::Url| {
+                Some((url.host_str()?.to_ascii_lowercase(), url.port_or_known_default()?))
+            };
+            addresses.extend(url.and_then(address));
             let waits = waits(&name);
             let served = Arc::new(ServiceHandle::new(
                 settings,
@@ -76,15 +79,19 @@ impl Services {
     pub fn of_host(&self, host: &str) -> decision_context::Service {
         match self.hosts.get(host) {
             Some(name) => self.seen(name),
-            None => decision_context::Service { refused: !self.may_call(host), ..self.seen(host) },
+            None => {
+                decision_context::Service { refused: !self.may_call(host, None), ..self.seen(host) }
+            }
         }
     }
 
     /// Whether a host may be called: one that a service names, or has as its address, or (where others
     /// may be called at all) any but those that machines keep for themselves.
-    pub fn may_call(&self, host: &str) -> bool {
+    pub fn may_call(&self, host: &str, port: Option<u16>) -> bool {
         let host = host.to_ascii_lowercase();
-        let named = self.hosts.contains_key(&host) || self.addresses.contains(&host);
+        let address = port.map(|port| (host.clone(), port));
+        let known = address.is_some_and(|address| self.addresses.contains(&address));
+        let named = self.hosts.contains_key(&host) || known;
         named || (self.allow_unknown && !is_of_the_machine(&host))
     }
 

@@ -142,7 +142,7 @@ pub fn judge(request: &HttpRequest, answer: Answer, health: Health) -> Outcome {
     let error = || error_of(status, &answer);
     match status {
         429 | 503 => {
-            let retry_after = answer.header("retry-after").and_then(retry_after_millis);
+            let retry_after = retry_after(&answer);
             Outcome::NotDone { error: error(), retry_after, health }
         }
         502 | 504 => Outcome::Unknown { error: error(), health },
@@ -159,9 +159,23 @@ impl Answer {
     }
 }
 
-/// `Retry-After` in seconds; dates are left to our own delays.
-fn retry_after_millis(text: &str) -> Option<i64> {
-    text.trim().parse::<u32>().ok().map(|seconds| i64::from(seconds) * 1000)
+/// Milliseconds of `Retry-After` that are heeded at the most.
+const RETRY_AFTER_MAX: i64 = 24 * 60 * 60 * 1000;
+
+/// `Retry-After` in milliseconds: of seconds, or of a date as the answer's own `Date` has it, so that
+/// nobody's clock has to agree with ours.
+fn retry_after(answer: &Answer) -> Option<i64> {
+    let text = answer.header("retry-after")?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = text.parse::<i64>().unwrap_or(i64::MAX);
+        return Some(seconds.saturating_mul(1000).min(RETRY_AFTER_MAX));
+    }
+    let date = |text: &str| {
+        let text = text.trim().trim_end_matches("GMT").trim_end();
+        jiff::civil::DateTime::strptime("%a, %d %b %Y %H:%M:%S", text).ok()
+    };
+    let wait = date(text)?.duration_since(date(answer.header("date")?)?).as_millis();
+    Some(i64::try_from(wait).unwrap_or(i64::MAX).clamp(0, RETRY_AFTER_MAX))
 }
 
 fn error_of(status: u16, answer: &Answer) -> Problem {

@@ -136,6 +136,9 @@ pub enum ChildOutcome {
 /// The business "no": the state does not allow the command.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejection {
+    /// An event that the case may want, but not now: it does not listen for any of its type.
+    #[error("the case does not listen for it now")]
+    NotListening,
     #[error("{detail}")]
     Conflict {
         detail: String,

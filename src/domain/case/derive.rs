@@ -90,6 +90,12 @@ pub fn waits(definition: &Definition, state: &State) -> Vec<TaskWait> {
         let (task, since) = (TaskId(0), state.updated_at);
         found.push(TaskWait { task, iteration: 0, wait, since, next: None });
     }
+    if let Some(error) = &state.flow.failed {
+        let detail = error.title.clone().or_else(|| error.detail.clone());
+        let wait = wait(WaitKind::Person, None, None, detail);
+        let (task, since) = (TaskId(0), state.updated_at);
+        found.push(TaskWait { task, iteration: 0, wait, since, next: None });
+    }
     state.walk(&mut |activation| {
         if let Some((wait, since)) = wait_of(definition, state, activation) {
             let (task, iteration) = (activation.task, activation.iteration);

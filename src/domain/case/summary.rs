@@ -194,7 +194,11 @@ impl Summary {
             wait: shown_wait(definition, state, waits),
             due: derive::next_due(state),
             owes: derive::owes(state),
-            parked: each_once(parked),
+            // whoever is held stands in no line, and asks again when it goes on
+            parked: match derive::holds(state) && state.unwinding.is_none() {
+                true => Vec::new(),
+                false => each_once(parked),
+            },
             repeating: each_once(repeating),
             listening,
             children,

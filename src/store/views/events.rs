@@ -50,6 +50,11 @@ pub struct EventRow {
     pub values: Vec<(Short, Short)>,
 }
 
+/// What the shape of a filter of a listening task is found by.
+pub fn shape_of(definition: &DefinitionId, task: TaskId, filter: u16) -> Short {
+    keys::shape(definition, task, filter)
+}
+
 /// What correlations have found in an event, as a key; none: nothing in particular.
 pub fn correlated(values: Option<&serde_json::Value>) -> Short {
     keys::correlated(values)
@@ -107,11 +112,12 @@ impl Views {
         Ok(forgotten)
     }
 
-    /// Places of events since an instant that this listener may take, the newest first.
+    /// Places of events since an instant, and behind a place, that this listener may take.
     pub fn events_for(
         &self,
         listener: &ListenerKey,
         since: Timestamp,
+        after: EventCursor,
         most: usize,
     ) -> Result<Vec<EventCursor>, TableError> {
         let any_value = listener.values == [0; 8];
@@ -121,11 +127,32 @@ impl Views {
             (false, _) => keys::key(keys::EVENT_VALUE, &[&listener.shape, &listener.values]),
         };
         let addressed = keys::key(keys::EVENT_SUBJECT, &[&listener.case.0.0]);
-        let mut found = self.places_since(&prefix, since, most)?;
-        found.extend(self.places_since(&addressed, since, most)?);
+        let mut found = self.places_since(&prefix, since, after, most)?;
+        found.extend(self.places_since(&addressed, since, after, most)?);
         found.sort_unstable();
         found.dedup();
         Ok(found)
+    }
+
+    /// Up to where this listener's case was offered events for it.
+    pub fn offered(&self, listener: &ListenerKey) -> Result<EventCursor, TableError> {
+        let bytes = self.table.get(&keys::offered(listener))?;
+        let place = bytes.and_then(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?)));
+        Ok(EventCursor(place.unwrap_or(0)))
+    }
+
+    /// All events up to there were offered to this listener's case.
+    pub fn put_offered(&self, listener: &ListenerKey, to: EventCursor) -> Result<(), TableError> {
+        self.table.put(&keys::offered(listener), &to.0.to_be_bytes())
+    }
+
+    /// A case is offered nothing any more, or everything once more.
+    pub fn forget_offered(&self, case: CaseId) -> Result<(), TableError> {
+        let prefix = keys::key(keys::OFFERED, &[&case.0.0]);
+        for entry in self.table.scan(&prefix, Bound::Unbounded) {
+            self.table.remove(&entry?.0)?;
+        }
+        Ok(())
     }
 
     /// Places of events of a type (none: all) since an instant, the newest first.
@@ -139,19 +166,23 @@ impl Views {
             Some(_) => keys::key(keys::EVENT_TYPE, &[&keys::event_type(kind)]),
             None => vec![keys::EVENT],
         };
-        self.places_since(&prefix, since, most)
+        self.places_since(&prefix, since, EventCursor(0), most)
     }
 
     fn places_since(
         &self,
         prefix: &[u8],
         since: Timestamp,
+        after: EventCursor,
         most: usize,
     ) -> Result<Vec<EventCursor>, TableError> {
         let mut found = Vec::new();
         for entry in self.table.backwards(prefix).take(most) {
             let (key, _) = entry?;
             let Some(place) = place_at(&key, prefix.len()) else { continue };
+            if place <= after {
+                break;
+            }
             match self.event(place)? {
                 Some(row) if row.at >= since => found.push(place),
                 // what was stored at the same time may stand in another order, nothing else

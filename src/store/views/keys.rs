@@ -31,6 +31,7 @@ pub const EVENT: u8 = b'E';
 pub const EVENT_TYPE: u8 = b'T';
 pub const EVENT_VALUE: u8 = b'V';
 pub const EVENT_SUBJECT: u8 = b'J';
+pub const OFFERED: u8 = b'f';
 pub const WAKE: u8 = b'W';
 pub const DEAD: u8 = b'd';
 pub const DEAD_ALL: u8 = b'D';
@@ -177,7 +178,10 @@ pub fn of_summary(summary: &Summary) -> Vec<Vec<u8>> {
     }
     if summary.phase == Phase::Pending {
         let rank = [9u8.saturating_sub(summary.priority)];
-        keys.push(key(PENDING, &[&rank, &time(summary.created_at), case]));
+        // what somebody asks for goes before what cases start, and children before their children
+        let depth = summary.parent.as_ref().map_or(0, |parent| parent.depth.saturating_add(1));
+        let depth = [u8::try_from(depth).unwrap_or(u8::MAX)];
+        keys.push(key(PENDING, &[&rank, &depth, &time(summary.created_at), case]));
     }
     keys.extend(summary.due.map(|due| key(TIMER, &[&time(due), case])));
     if summary.owes {
@@ -231,6 +235,12 @@ pub fn counted(key: &[u8]) -> Option<&[u8]> {
         &PENDING => key.get(..1),
         _ => None,
     }
+}
+
+/// Up to where a case was offered events that it may listen for, by what it looks them up by.
+pub fn offered(listener: &ListenerKey) -> Vec<u8> {
+    let ListenerKey { event_type, shape, values, case } = listener;
+    key(OFFERED, &[&case.0.0, event_type, shape, values])
 }
 
 /// The parts of a listener's key.

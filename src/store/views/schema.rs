@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Views;
 use super::dead_letters::{DeadRow, DeadState};
-use super::events::{EventRow, Shape, correlated};
+use super::events::{EventRow, ListenerKey, Shape, correlated};
 use super::meta::SCHEMA;
 use super::services::Calls;
 use super::wakes::{News, Wake};
@@ -120,6 +120,9 @@ fn put_one_of_each(views: &Views) {
     let values = vec![(shape.key(), correlated(Some(&json!(["s1"]))))];
     let row = EventRow { at: AT, kind: "shipped".to_owned(), subject: Some(case(1)), values };
     views.put_event(EventCursor(77), &row).unwrap();
+    let listener =
+        ListenerKey { event_type: [1; 8], shape: shape.key(), values: [4; 8], case: case(1) };
+    views.put_offered(&listener, EventCursor(76)).unwrap();
     for news in [News::Event(EventCursor(77)), News::Child(case(2))] {
         views.put_wake(&Wake { case: case(1), news }).unwrap();
     }

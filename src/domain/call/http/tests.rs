@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Answer, Parts, judge, pairs, request};
+use super::{Answer, Parts, RETRY_AFTER_MAX, judge, pairs, request};
 use crate::domain::case::command::{Health, Outcome};
 use crate::domain::case::effect::{HttpBody, HttpRequest};
 use crate::domain::workflow::model::OutputFormat;
@@ -43,6 +43,21 @@ fn retry_after_is_honoured() {
     busy.headers.push(("Retry-After".into(), "7".into()));
     let judged = judge(&get(OutputFormat::Content), busy, Health::default());
     assert!(matches!(judged, Outcome::NotDone { retry_after: Some(7000), .. }), "{judged:?}");
+    let of = |after: &str, date: &str| {
+        let mut busy = answer(503, "text/plain", "");
+        busy.headers.push(("Retry-After".into(), after.into()));
+        busy.headers.push(("Date".into(), date.into()));
+        match judge(&get(OutputFormat::Content), busy, Health::default()) {
+            Outcome::NotDone { retry_after, .. } => retry_after,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (now, later) = ("Thu, 26 Nov 2026 19:00:00 GMT", "Thu, 26 Nov 2026 19:00:06 GMT");
+    assert_eq!(of(later, now), Some(6000));
+    assert_eq!(of(now, later), Some(0));
+    assert_eq!(of("Fri, 31 Dec 9999 23:59:59 GMT", now), Some(RETRY_AFTER_MAX));
+    assert_eq!(of("99999999999999999999", now), Some(RETRY_AFTER_MAX));
+    assert_eq!(of("soon", now), None);
 }
 
 fn done(format: OutputFormat, answer: Answer) -> Json {

@@ -10,6 +10,10 @@ use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::event::{Came, Change, Event, Wait, WaitKind};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::Stage;
+use crate::domain::time::DAY;
+
+/// Milliseconds of patience that nothing outlasts: a hundred years.
+const FOR_EVER: i64 = 100 * 365 * DAY;
 
 impl Interpreter<'_> {
     /// Starts an attempt of a call, or says what it waits for.
@@ -132,8 +136,12 @@ impl Interpreter<'_> {
         self.emit_joined(key, Change::Waiting { entry: None, wait, outcome })
     }
 
-    /// Milliseconds that this call waits through an outage of the service.
+    /// Milliseconds that this call waits through an outage of the service. Where what it did is to be
+    /// undone, it is repeated until it is known.
     pub(super) fn patience(&self, key: Key, service: &Service) -> i64 {
+        if self.has_to_be_known(key) {
+            return FOR_EVER;
+        }
         match self.task(key.0).metadata.patience {
             Some(patience) => patience.nominal_millis(),
             None => service.patience,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::{Halt, Interpreter, Key, Trouble};
-use crate::domain::case::command::Incoming;
+use crate::domain::case::command::{Incoming, Rejection};
 use crate::domain::case::event::{Change, Received};
 use crate::domain::case::state::Body;
 use crate::domain::data::Data;
@@ -27,13 +27,25 @@ impl Interpreter<'_> {
                 listening.push((activation.task, activation.iteration));
             }
         });
+        let mut wanted = listening.is_empty() && self.state.phase.ended();
         for key in listening {
+            wanted |= self.wants_type(key, incoming);
             if let Some((filter, received)) = self.taken_by(key, incoming)? {
                 let event = Box::new(received);
                 return self.emit_task(key, Change::Received { filter: filter as u16, event });
             }
         }
-        Ok(())
+        if wanted { Ok(()) } else { Err(Rejection::NotListening.into()) }
+    }
+
+    /// Whether a listening task looks for events of this type at all.
+    fn wants_type(&self, key: Key, incoming: &Incoming) -> bool {
+        let Kind::Listen(listen) = &self.task(key.0).kind else { return false };
+        let kind = incoming.event.get("type").and_then(Json::as_str);
+        let fits = |filter: &EventFilter| {
+            filter.event_type.is_none() || filter.event_type.as_deref() == kind
+        };
+        listen.filters.is_empty() || listen.filters.iter().any(fits)
     }
 
     /// The filter of a listening task that takes the event.

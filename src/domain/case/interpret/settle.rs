@@ -144,6 +144,13 @@ impl Interpreter<'_> {
         self.fault_with(key, error.clone(), unsure.then_some(Doubt::Answered))
     }
 
+    /// Whether a safe call is repeated until it is known what became of it, so that it can be undone.
+    pub(super) fn has_to_be_known(&self, key: Key) -> bool {
+        let undoes = self.task(key.0).metadata.compensate.is_some();
+        let asking = self.state.detached(key).and_then(|a| a.call()).is_some_and(|c| c.asking);
+        undoes && !asking && self.is_detached(key) && self.is_unknown(key) && self.is_due(key)
+    }
+
     /// Whether what the call turns out to have done is undone at once.
     fn is_due(&self, key: Key) -> bool {
         let due = self.state.ledger.get(key).is_some_and(|entry| entry.fate == Fate::Due);
@@ -224,7 +231,8 @@ impl Interpreter<'_> {
         let service = self.ctx.service(&name);
         let since = call.missing_since.unwrap_or(self.now);
         let until = since.plus(self.patience(key, &service));
-        if until <= self.now || fails_by_itself(&call, self.now.since(since), health) {
+        let by_itself = fails_by_itself(&call, self.now.since(since), health);
+        if until <= self.now || (by_itself && !self.has_to_be_known(key)) {
             if call.asking || (self.is_detached(key) && self.is_unknown(key)) {
                 return self.leave_to_person(key, error.clone());
             }
