@@ -180,7 +180,7 @@ pub fn of_summary(summary: &Summary) -> Vec<Vec<u8>> {
         let rank = [9u8.saturating_sub(summary.priority)];
         // what somebody asks for goes before what cases start, and children before their children
         let depth = summary.parent.as_ref().map_or(0, |parent| parent.depth.saturating_add(1));
-        let depth = [u8::try_from(depth).unwrap_or(u8::MAX)];
+        let depth = [depth];
         keys.push(key(PENDING, &[&rank, &depth, &time(summary.created_at), case]));
     }
     keys.extend(summary.due.map(|due| key(TIMER, &[&time(due), case])));
