@@ -38,7 +38,8 @@ pub async fn readyz(State(api): State<Api>) -> Response {
     let ahead = api.handle.wall_ahead();
     if ahead.abs() > CLOCK_OFF {
         let detail = format!(
-            "the wall clock is {ahead} ms ahead of the engine's; a restart takes the wall's time"
+            "the wall clock is {ahead} ms ahead of the engine's, which goes by what has passed since \
+             the start, and never back behind what the journal has seen"
         );
         reasons.push(json!({"name": "clock", "detail": detail}));
     }

@@ -4,7 +4,7 @@
 //! none. Cases are told side by side, each its own news in order.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -24,6 +24,9 @@ pub const AGAIN: Duration = Duration::from_secs(1);
 
 /// Before which nobody looks again for those that are busy.
 pub const SOON: Duration = Duration::from_millis(100);
+
+/// How long a case that was told something may take until it listens again.
+const RELISTENS: Duration = Duration::from_millis(100);
 
 /// Rows that are gone through with every batch of the projector.
 const NOTED_FEW: usize = 1000;
@@ -118,11 +121,24 @@ fn by_case(wakes: Vec<Wake>) -> Vec<Vec<Wake>> {
 /// else is begun for the case.
 async fn tell(context: Arc<Context>, wakes: Vec<Wake>) {
     let mut all = true;
+    let mut projected = context.projected.subscribe();
+    let mut patience = RELISTENS;
     for wake in wakes {
-        if readable(is_wanted_now(&context.views, &wake)) != Some(true) {
+        // a case that has just taken one event may listen for the next in a moment
+        let wanted = loop {
+            let wanted = readable(is_wanted_now(&context.views, &wake)) == Some(true);
+            if wanted || patience.is_zero() {
+                break wanted;
+            }
+            let begun = Instant::now();
+            let _ = tokio::time::timeout(patience, projected.changed()).await;
+            patience = patience.saturating_sub(begun.elapsed());
+        };
+        if !wanted {
             // it stays noted until the case listens for it, or has ended
             continue;
         }
+        patience = RELISTENS;
         let done = match command(&context, wake.news).await {
             Ok(Some(command)) => was_told(context.wake(wake.case, command).await.err()),
             Ok(None) => true,

@@ -11,7 +11,7 @@ use crate::domain::case::command::{Health, Outcome};
 use crate::domain::case::effect::{HttpBody, HttpRequest};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
-use crate::domain::workflow::expr::json::{SIZE_MAX, shallow_enough};
+use crate::domain::workflow::expr::json::{SIZE_MAX, shallow_enough, size_of};
 use crate::domain::workflow::model::OutputFormat;
 
 /// What a request is made of, all expressions evaluated.
@@ -224,6 +224,10 @@ fn output(request: &HttpRequest, answer: Answer) -> Outcome {
             })
         }
     };
+    // what is escaped may be much longer than what came
+    if size_of(&value) > 2 * SIZE_MAX {
+        return refuse(format!("the answer is larger than {} KiB as JSON", 2 * SIZE_MAX / 1024));
+    }
     Outcome::Done(Data::from(value))
 }
 

@@ -134,3 +134,15 @@ fn pairs_are_plain_values() {
     assert!(pairs(&json!({"a": {"b": 1}}), "query").is_err());
     assert!(pairs(&json!("x"), "query").is_err());
 }
+
+#[test]
+fn an_answer_that_no_record_holds_is_done_and_unusable() {
+    let nothing = "\0".repeat(250_000);
+    let judged =
+        judge(&get(OutputFormat::Content), answer(200, "text/plain", &nothing), Health::default());
+    assert!(matches!(judged, Outcome::Unusable { .. }));
+    let plain = "x".repeat(250_000);
+    let judged =
+        judge(&get(OutputFormat::Content), answer(200, "text/plain", &plain), Health::default());
+    assert!(matches!(judged, Outcome::Done(_)));
+}

@@ -125,7 +125,8 @@ impl Interpreter<'_> {
         let mut wait = wait;
         wait.on = Some(service.name.clone());
         if wait.kind == WaitKind::Service {
-            wait.until = Some(call.missing_since.unwrap_or(self.now).plus(patience));
+            let until = call.missing_since.unwrap_or(self.now).plus(patience);
+            wait.until = (!self.has_to_be_known(key)).then_some(until);
         }
         if let Stage::Parked { wait: known, .. } = &call.stage
             && (known.kind, &known.on, known.until) == (wait.kind, &wait.on, wait.until)

@@ -244,7 +244,8 @@ impl Interpreter<'_> {
         }
         let delay = outage_delay(call.misses, self.random()).max(retry_after.unwrap_or(0));
         let at = self.now.plus(delay).min(until);
-        let (error, until) = (error.clone(), Some(until));
+        let until = (!self.has_to_be_known(key)).then_some(until);
+        let error = error.clone();
         self.emit_task(key, Change::Retried { error, at, deadline, outcome, until })
     }
 
