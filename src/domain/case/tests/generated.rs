@@ -6,15 +6,18 @@ use proptest::prelude::*;
 /// A call of a generated definition: how safe it is, and what is known to undo and to ask.
 fn call() -> impl Strategy<Value = String> {
     let method = prop_oneof![4 => Just("post"), 1 => Just("put"), 1 => Just("get")];
-    let undo = "compensate: {call: http, with: {method: delete, endpoint: 'http://bob/undo/{id}'}}";
+    let undo = prop_oneof![
+        3 => Just("compensate: {call: http, with: {method: delete, endpoint: 'http://bob/undo/{id}'}}"),
+        1 => Just("compensate: {do: [{u: {call: http, with: {method: delete, endpoint: 'http://bob/undo/{id}'}}}]}"),
+    ];
     let ask = "reconcile: {call: http, with: {method: get, endpoint: 'http://bob/asked'}, found: .found, output: .act}";
     let more = prop_oneof![
         4 => Just(""),
         1 => Just(", timeout: {after: PT20S}"),
         1 => Just(", output: {as: '.id | ltrimstr(1)'}"),
     ];
-    (method, any::<(bool, bool, bool)>(), more).prop_map(
-        move |(method, (undone, asked, idempotent), more)| {
+    (method, undo, any::<(bool, bool, bool)>(), more).prop_map(
+        move |(method, undo, (undone, asked, idempotent), more)| {
             let mut metadata = Vec::new();
             if undone {
                 metadata.push(undo);
@@ -37,11 +40,16 @@ fn call() -> impl Strategy<Value = String> {
 
 /// The calls of a loop's body are asked for with its variable.
 fn with_variable(list: &str) -> String {
-    if list.contains("query:") {
+    if list.contains("query:") || list.contains("body:") {
         return list.to_owned();
     }
     let asked = "endpoint: 'http://bob/asked'";
-    list.replace(asked, &format!("{asked}, query: {{e: '${{ $e }}'}}"))
+    let mut list = list.replace(asked, &format!("{asked}, query: {{e: '${{ $e }}'}}"));
+    for method in ["post", "put"] {
+        let act = format!("method: {method}, endpoint: 'http://bob/act'");
+        list = list.replace(&act, &format!("{act}, body: {{e: '${{ $e }}'}}"));
+    }
+    list
 }
 
 /// A catch that fails itself.
@@ -87,7 +95,7 @@ fn task(depth: u32) -> BoxedStrategy<String> {
         1 => (list(), any::<bool>())
             .prop_map(|(l, c)| format!("{{fork: {{compete: {c}, branches: {l}}}}}")),
         1 => list().prop_map(|l| {
-            format!("{{for: {{each: e, in: '[1, 2]'}}, do: {}}}", with_variable(&l))
+            format!("{{for: {{each: e, in: '[(.id? // 1), 2]'}}, do: {}}}", with_variable(&l))
         }),
         1 => (list(), list()).prop_map(|(a, b)| format!("{{try: {a}, catch: {{do: {b}}}}}")),
         1 => list().prop_map(|l| format!(

@@ -5,7 +5,7 @@
 //!
 //! `make simulate SEEDS=…` runs as many as one likes; a failing one shrinks and prints itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -17,8 +17,8 @@ use super::world;
 use super::world::{World, done, failed, not_done, unknown};
 use crate::domain::case::command::{ChildOutcome, Command, Incoming, Outcome, Verdict};
 use crate::domain::case::derive;
-use crate::domain::case::effect::{Ask, Effect};
-use crate::domain::case::event::WaitKind;
+use crate::domain::case::effect::{Ask, Effect, HttpBody, HttpRequest};
+use crate::domain::case::event::{Change, Event, WaitKind};
 use crate::domain::case::ledger::{Kept, Knowledge};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
@@ -51,6 +51,8 @@ struct Books {
     erred: BTreeSet<String>,
     /// The last key that a task asked for something under.
     keys: HashMap<(TaskId, u32), String>,
+    /// What was asked for under each key.
+    bodies: HashMap<String, Option<Json>>,
 }
 
 /// The act's output, by its place in the books.
@@ -65,7 +67,14 @@ impl Books {
     }
 
     /// A party acts on a request. Where it knows the key it says what it said before.
-    fn act(&mut self, world: &World, effect: &Effect, method: &str) -> Json {
+    fn act(&mut self, world: &World, effect: &Effect, request: &HttpRequest) -> Json {
+        let method = &*request.method;
+        let body = match &request.body {
+            Some(HttpBody::Json(body)) => Some((**body).clone()),
+            Some(_) | None => None,
+        };
+        let known = self.bodies.entry(effect.key.clone()).or_insert_with(|| body.clone());
+        assert!(*known == body, "{} asks for another thing\n{}", effect.key, world.told());
         let safe = matches!(method, "PUT" | "GET");
         let metadata = &world.definition.task(effect.task).metadata;
         let repeatable = safe || metadata.idempotent || world.ctx.honours_key;
@@ -108,6 +117,8 @@ enum Manner {
     Well,
     ActsAndIsSilent,
     IsSilent,
+    /// It hears of nothing: the call never left us.
+    IsNotAsked,
     Refuses,
     Errs(i64),
     ActsAndErrs,
@@ -140,6 +151,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => Just(Manner::Well),
         2 => Just(Manner::ActsAndIsSilent),
         2 => Just(Manner::IsSilent),
+        1 => Just(Manner::IsNotAsked),
         2 => Just(Manner::Refuses),
         1 => Just(Manner::Errs(418)),
         1 => Just(Manner::Errs(500)),
@@ -192,7 +204,7 @@ impl Run {
         if request.url.ends_with("/act") {
             let key = (effect.task, effect.iteration);
             self.books.keys.insert(key, effect.key.clone());
-            return Some(self.books.act(&self.world, effect, &request.method));
+            return Some(self.books.act(&self.world, effect, request));
         }
         if request.url.contains("/asked") {
             let known = self.books.standing(&effect.key);
@@ -211,12 +223,16 @@ impl Run {
         }
         let outside = matches!(effect.ask, Ask::Http(_));
         let manner = if outside { manner } else { Manner::Well };
-        let acts = !matches!(manner, Manner::IsSilent | Manner::Refuses | Manner::Errs(_));
+        let acts = !matches!(
+            manner,
+            Manner::IsSilent | Manner::IsNotAsked | Manner::Refuses | Manner::Errs(_)
+        );
         let answer =
             if acts { self.done_by_party(&effect).unwrap_or_default() } else { json!(null) };
         let outcome = match manner {
             Manner::Well | Manner::AnswersLate | Manner::AnswersTwice => done(answer),
             Manner::ActsAndIsSilent | Manner::IsSilent => unknown(),
+            Manner::IsNotAsked => Outcome::NotSent,
             Manner::Refuses => not_done(),
             Manner::Errs(status) => failed(status),
             Manner::ActsAndErrs => failed(500),
@@ -273,17 +289,21 @@ impl Run {
         let key = task.parent().map(|undone| (undone, undoing.iteration));
         let entry = key.and_then(|key| state.ledger.get(key));
         let gone = entry.is_some_and(|e| e.knowledge == Knowledge::Done(Kept::Gone));
-        let failed = undoing.failed.as_ref().is_some_and(|failed| failed.uncaught);
-        if !(gone && failed) {
-            return;
-        }
+        let mut failing = None;
+        undoing.walk(&mut |activation| {
+            if activation.failed.as_ref().is_some_and(|failed| failed.uncaught) {
+                failing = Some(activation.task);
+            }
+        });
+        let Some(failing) = failing.filter(|_| gone) else { return };
+        let reference = self.world.definition.task(failing).reference.to_string();
         let key = key.and_then(|key| self.books.keys.get(&key));
         if let Some(act) = key.and_then(|key| self.books.standing(key)) {
             self.books.acts[act].undone.insert("by hand".to_owned());
         }
         let _ = self.world.try_tell(Command::Retry {
             reason: "undone by hand".to_owned(),
-            task: Some(task.reference.to_string()),
+            task: Some(reference),
             outcome: Some(Verdict::Done),
             output: None,
         });
@@ -387,10 +407,10 @@ impl Run {
     fn finish(&mut self) {
         self.world.ctx.open.clear();
         for round in 0..500 {
-            if self.world.phase().ended()
-                && !derive::owes(self.world.state())
-                && self.world.effects.is_empty()
-            {
+            let state = self.world.state();
+            let still = derive::next_due(state).is_none() && state.undoing.is_none();
+            let through = !derive::owes(state) && state.alert.is_none() && still;
+            if state.phase.ended() && through && self.world.effects.is_empty() {
                 return;
             }
             for happening in [
@@ -415,13 +435,75 @@ impl Run {
         panic!("it never ends: {:#?}\n{}", self.world.state(), self.world.told());
     }
 
+    /// A case that completed goes by what stands, and what a branch did that lost is undone.
+    fn races_are_settled(&self) {
+        // whether the flow goes by what a call came to, or its branch has lost
+        let mut lost: HashMap<(TaskId, u32), (usize, bool)> = HashMap::new();
+        let mut began: HashMap<TaskId, usize> = HashMap::new();
+        let (mut open, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        let below = |known: &(TaskId, u32), around: TaskId| {
+            self.world.definition.task(known.0).path.contains(&around)
+        };
+        for (place, (_, event)) in self.world.history.iter().enumerate() {
+            let Event::Task(event) = event else { continue };
+            let key = (event.task, event.iteration);
+            match &event.change {
+                Change::Started { attempt, .. } => {
+                    if *attempt == 0 || seen.insert(key) {
+                        open.insert(key);
+                        lost.remove(&key);
+                        began.insert(event.task, place);
+                    }
+                    seen.insert(key);
+                }
+                Change::Waiting { entry: Some(_), .. } => {
+                    open.insert(key);
+                    began.insert(event.task, place);
+                }
+                // what has left the flow is told of as well
+                Change::Completed { skipped: false, .. } if open.remove(&key) => {
+                    lost.insert(key, (place, false));
+                }
+                Change::Cancelled { unsettled, .. } => {
+                    open.retain(|known| !below(known, event.task));
+                    if *unsettled {
+                        // what the branch did since it began
+                        let since = began.get(&event.task).copied().unwrap_or(0);
+                        lost.insert(key, (place, true));
+                        lost.iter_mut()
+                            .filter(|(known, (at, _))| below(known, event.task) && *at >= since)
+                            .for_each(|(_, (_, lost))| *lost = true);
+                    }
+                }
+                // a failed branch is dropped where others run, else the error goes on outwards
+                Change::Faulted { .. } => {
+                    open.retain(|known| !below(known, event.task));
+                    lost.retain(|known, _| !below(known, event.task));
+                }
+                _ => {}
+            }
+        }
+        for act in &self.books.acts {
+            let metadata = &self.world.definition.task(act.place.0).metadata;
+            let others = self.books.acts.iter().filter(|other| other.place == act.place);
+            let stands = others.clone().any(|other| other.undone.is_empty());
+            if metadata.compensate.is_none() || self.books.erred.contains(&act.key) {
+                continue;
+            }
+            let (told, key) = (|| self.world.told(), &act.key);
+            match lost.get(&act.place).map(|(_, lost)| *lost) {
+                Some(true) => {
+                    assert!(!act.undone.is_empty(), "{key} stands, and has lost\n{}", told());
+                }
+                Some(false) => assert!(stands, "{key} was undone, and counts\n{}", told()),
+                None => {}
+            }
+        }
+    }
+
     /// What the books have to say in the end.
     fn check(&self) {
         let state = self.world.state();
-        let mut standing: BTreeMap<&str, usize> = BTreeMap::new();
-        for act in self.books.acts.iter().filter(|act| act.undone.is_empty()) {
-            *standing.entry(&act.key).or_default() += 1;
-        }
         if matches!(state.phase, Phase::Cancelled | Phase::Faulted) {
             for act in self.books.acts.iter().filter(|act| act.undone.is_empty()) {
                 let can_be_undone =
@@ -434,6 +516,9 @@ impl Run {
                     self.world.told()
                 );
             }
+        }
+        if state.phase == Phase::Completed {
+            self.races_are_settled();
         }
         let told = self.world.told();
         assert!(!told.contains("is not known any more"), "{told}");
