@@ -49,7 +49,8 @@ pub fn completed(
             effects::undone(definition, state, (undone, key.1));
         }
         state.undoing = None;
-        state.compensated = true;
+        // what a branch did that lost a race is undone beside the flow, which may still be taken up
+        state.compensated |= state.unwinding.is_some();
         settle_stuck(state);
         return Ok(());
     }

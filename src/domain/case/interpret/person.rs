@@ -117,8 +117,10 @@ impl Interpreter<'_> {
 
     /// What `retry` means: everything that waits for a person, or the one task that is named.
     fn chosen(&mut self, task: Option<&str>) -> Result<Vec<Stuck>, Halt> {
-        let faulted = self.state.phase == Phase::Faulted;
-        if faulted && self.state.compensated {
+        let beside = self.stuck(false).iter().any(|stuck| stuck.beside);
+        let undone = self.state.compensated;
+        let faulted = self.state.phase == Phase::Faulted && !(undone && beside);
+        if faulted && undone {
             let detail = "what the case did was undone, so it cannot go on".to_owned();
             return Err(Rejection::Conflict { detail, allowed: Vec::new() }.into());
         }
