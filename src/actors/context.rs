@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use super::cases::cancelling::Cancelling;
 use super::cases::intake::Intake;
 use super::cases::load::{self, LoadError, Loaded};
 use super::cases::registry::CaseRegistry;
@@ -49,6 +50,7 @@ pub struct Context {
     pub feed: Feed,
     pub cases: Arc<CaseRegistry>,
     pub wants: Wants,
+    pub cancelling: Cancelling,
     pub attempts: Attempts,
     pub careful_start: CarefulStart,
     /// The data folder, and bytes that have to be free on its disk.

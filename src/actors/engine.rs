@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::disk::free_bytes;
+use crate::actors::cases::cancelling::Cancelling;
 use crate::actors::cases::intake::Intake;
 use crate::actors::cases::registry::CaseRegistry;
 use crate::actors::cases::submit::random;
@@ -131,6 +132,7 @@ impl Engine {
             feed: Feed::default(),
             cases: Arc::new(CaseRegistry::new(parts.live_max)),
             wants: Wants::default(),
+            cancelling: Cancelling::default(),
             attempts: Attempts::default(),
             careful_start: CarefulStart::default(),
             disk: (parts.folder.clone(), parts.min_free),

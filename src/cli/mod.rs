@@ -121,6 +121,10 @@ pub fn end_quietly_when_nobody_reads() {
 }
 
 /// A runtime for what talks to sockets.
+/// Threads for reads that block: more of them would wait for the same disk, each with memory of its own.
+const BLOCKING_THREADS: usize = 64;
+
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()
 }

@@ -37,6 +37,10 @@ pub fn dispatch(context: &Arc<Context>, dispatch: Dispatch) {
         return;
     }
     let context = context.clone();
+    if let Ask::CancelChild(child) = effect.ask {
+        tokio::spawn(context.cancel_child(effect.case, child));
+        return;
+    }
     tokio::spawn(async move {
         let (task, iteration, attempt) = (effect.task, effect.iteration, effect.attempt);
         let by = SendBy(committed + Duration::from_millis(SEND_WITHIN.unsigned_abs()));
@@ -71,10 +75,7 @@ async fn carry(
             let _turn = dispatcher.turn_of_our_own().await;
             Box::pin(context.start_child(*child)).await
         }
-        Ask::CancelChild(child) => {
-            // it takes a turn for each try: a child that is out of service may take long
-            Box::pin(context.cancel_child(effect.case, child)).await;
-            return None;
-        }
+        // nobody waits for what comes of it
+        Ask::CancelChild(_) => return None,
     })
 }

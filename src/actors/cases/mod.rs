@@ -1,6 +1,7 @@
 //! Cases: one actor for each that is live, its registry, its supervisor, and what is told to it.
 
 pub mod actor;
+pub mod cancelling;
 mod case_ref;
 pub mod committed;
 mod decision_context;

@@ -243,35 +243,54 @@ impl Context {
         }
     }
 
-    /// Ends a child that is not wanted any more.
-    pub async fn cancel_child(self: &Arc<Self>, parent: CaseId, child: CaseId) {
+    /// Ends a child that is not wanted any more, however often that has to be tried. There may be very
+    /// many of these at a time, so each is small while it waits for its turn.
+    pub async fn cancel_child(self: Arc<Self>, parent: CaseId, child: CaseId) {
+        if !self.cancelling.begin(child) {
+            return;
+        }
         let mut wait = CANCEL_AGAIN;
         let outcome = loop {
-            let reason = format!("its parent {parent} does not want it any more");
-            let cancel = Command::Cancel { reason };
             let turn = self.dispatcher.turn_of_our_own().await;
-            let told = self.tell_at(child, cancel, CommandMeta::engine(), None).await;
+            let tried = Box::pin(self.try_to_cancel(parent, child)).await;
             drop(turn);
-            // a "no" means that it has ended; one that never began has ended as well
-            match told {
-                Ok(_) => break None,
-                Err(CommandError::NotFound) => break Some(ChildOutcome::Cancelled),
-                Err(CommandError::Rejected(_)) => match self.child_outcome(child).await {
-                    Ok(outcome) => break outcome,
-                    Err(error) => tracing::warn!(case.id = %child, %error, "a child's end"),
-                },
-                // out of service, or it cannot be read now: it is owed all the same
-                Err(_) => {}
-            }
-            if self.stopping.load(Ordering::Acquire) {
-                break None;
+            match tried {
+                Some(outcome) => break outcome,
+                None if self.stopping.load(Ordering::Acquire) => break None,
+                None => {}
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(CANCEL_AGAIN_MOST);
         };
+        self.cancelling.end(child);
         if let Some(outcome) = outcome {
             let ended = Command::ChildEnded { child, outcome };
-            let _ = self.tell_at(parent, ended, CommandMeta::engine(), None).await;
+            let telling = self.tell_at(parent, ended, CommandMeta::engine(), None);
+            let _ = Box::pin(telling).await;
+        }
+    }
+
+    /// None: it could not be told, and is owed still. Else how it has ended, if it had before.
+    async fn try_to_cancel(
+        self: &Arc<Self>,
+        parent: CaseId,
+        child: CaseId,
+    ) -> Option<Option<ChildOutcome>> {
+        let reason = format!("its parent {parent} does not want it any more");
+        let cancel = Command::Cancel { reason };
+        // a "no" means that it has ended; one that never began has ended as well
+        match self.tell_at(child, cancel, CommandMeta::engine(), None).await {
+            Ok(_) => Some(None),
+            Err(CommandError::NotFound) => Some(Some(ChildOutcome::Cancelled)),
+            Err(CommandError::Rejected(_)) => match self.child_outcome(child).await {
+                Ok(outcome) => Some(outcome),
+                Err(error) => {
+                    tracing::warn!(case.id = %child, %error, "a child's end");
+                    None
+                }
+            },
+            // out of service, or it cannot be read now
+            Err(_) => None,
         }
     }
 
