@@ -21,8 +21,8 @@ use super::connections::{Answering, Connections, Open, Watched};
 /// Bytes of a request's head.
 const HEAD_MAX: usize = 32 * 1024;
 
-/// How long a request's head may take to come.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a request's head may take to come, the wait for its first byte included.
+const HEAD_TIME: Duration = Duration::from_secs(20);
 
 /// How long requests under way may take to end when the server does.
 const DRAIN: Duration = Duration::from_millis(300);

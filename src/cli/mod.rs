@@ -120,10 +120,10 @@ pub fn end_quietly_when_nobody_reads() {
     }));
 }
 
-/// A runtime for what talks to sockets.
 /// Threads for reads that block: more of them would wait for the same disk, each with memory of its own.
 const BLOCKING_THREADS: usize = 64;
 
+/// A runtime for what talks to sockets.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()
