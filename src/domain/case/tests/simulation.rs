@@ -24,7 +24,8 @@ use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Activation, Stage};
 use crate::domain::ids::EventCursor;
-use crate::domain::workflow::model::TaskId;
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::{Kind, TaskId};
 
 /// What no event may ever hold.
 const CANARY: &str = "c4n4ry";
@@ -501,6 +502,41 @@ impl Run {
         }
     }
 
+    /// Outside of loops a task is entered under one key, however often it is taken up again.
+    fn entries_keep_their_keys(&self) {
+        let definition = &self.world.definition;
+        for (_, event) in &self.world.history {
+            let Event::Task(event) = event else { continue };
+            let task = definition.task(event.task);
+            let is_loop = |id: &TaskId| matches!(definition.task(*id).kind, Kind::For { .. });
+            let turns = task.path.iter().any(is_loop) || task.undoing.is_some();
+            let (iteration, told) = (event.iteration, || self.world.told());
+            assert!(turns || iteration <= 1, "{} has a new key\n{}", task.reference, told());
+        }
+    }
+
+    /// A call that has just been sent is not timed out at the same instant: whoever takes something up
+    /// again gives it its time.
+    fn timeouts_take_their_time(&self) {
+        let mut sent: HashMap<(TaskId, u32), Timestamp> = HashMap::new();
+        for (at, event) in &self.world.history {
+            let Event::Task(event) = event else { continue };
+            let key = (event.task, event.iteration);
+            match &event.change {
+                Change::Started { attempt: 1.., .. } => drop(sent.insert(key, *at)),
+                Change::Faulted { error, .. } if error.status == 408 => {
+                    for ((task, _), begun) in &sent {
+                        let within = self.world.definition.task(*task).path.contains(&event.task);
+                        let told = || self.world.told();
+                        assert!(!within || begun < at, "no time for {}\n{}", task.0, told());
+                    }
+                }
+                Change::Completed { .. } | Change::Faulted { .. } => drop(sent.remove(&key)),
+                _ => {}
+            }
+        }
+    }
+
     /// What the books have to say in the end.
     fn check(&self) {
         let state = self.world.state();
@@ -520,6 +556,8 @@ impl Run {
         if state.phase == Phase::Completed {
             self.races_are_settled();
         }
+        self.entries_keep_their_keys();
+        self.timeouts_take_their_time();
         let told = self.world.told();
         assert!(!told.contains("is not known any more"), "{told}");
         assert!(!told.contains(CANARY), "a secret is told: {told}");
