@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Snapshots that wait to be written; more are dropped.
 const QUEUE: usize = 256;
+
+/// Removals that are made up for later at the most.
+const MISSED_MAX: usize = 100_000;
 
 /// A state, and the hash of the record that led to it.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
@@ -62,6 +65,8 @@ struct Shared {
     /// sled has failed: nothing is asked of it any more.
     failed: Arc<AtomicBool>,
     queue: mpsc::SyncSender<(CaseId, Option<Vec<u8>>)>,
+    /// Removals that found the queue full.
+    missed: Mutex<Vec<CaseId>>,
 }
 
 impl Snapshots {
@@ -81,7 +86,9 @@ impl Snapshots {
             }
         };
         match std::thread::Builder::new().name("snapshots".to_owned()).spawn(write) {
-            Ok(_) => Self { shared: Some(Arc::new(Shared { db, failed, queue })) },
+            Ok(_) => Self {
+                shared: Some(Arc::new(Shared { db, failed, queue, missed: Mutex::default() })),
+            },
             Err(_) => Self { shared: None },
         }
     }
@@ -113,8 +120,20 @@ impl Snapshots {
 
     fn send(&self, case: CaseId, bytes: Option<Vec<u8>>) {
         if let Some(shared) = self.usable() {
-            // a full queue: this one is left out
-            let _ = shared.queue.try_send((case, bytes));
+            let is_removal = bytes.is_none();
+            let sent = shared.queue.try_send((case, bytes)).is_ok();
+            // a full queue: a snapshot is left out, a removal is made up for later
+            if is_removal && !sent {
+                let mut missed = shared.missed.lock().unwrap_or_else(PoisonError::into_inner);
+                if missed.len() < MISSED_MAX {
+                    missed.push(case);
+                }
+            } else if sent {
+                let missed = shared.missed.try_lock().ok().and_then(|mut missed| missed.pop());
+                if let Some(case) = missed {
+                    self.send(case, None);
+                }
+            }
         }
     }
 

@@ -102,7 +102,12 @@ impl RunFile {
         let mut file = File::create(&new)?;
         file.write_all(&serde_json::to_vec(&self.runs)?)?;
         file.sync_data()?;
-        std::fs::rename(&new, &self.path)
+        std::fs::rename(&new, &self.path)?;
+        // or a power cut might bring an older one back, which says that all was well
+        match self.path.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
     }
 }
 

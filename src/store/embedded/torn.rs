@@ -38,7 +38,8 @@ pub struct Torn {
     pub more: bool,
 }
 
-/// Looks where the newest file stops being whole. None: there is no such file.
+/// Looks where the newest file stops being whole. None: there is no such file, or it is whole up to the
+/// zeros that it was made of.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -49,6 +50,9 @@ pub fn find(folder: &Path) -> io::Result<Option<Torn>> {
     while let Some(batch) = Batch::at(&bytes[whole..]) {
         whole += batch.length;
         reaches = reaches.max(batch.position);
+    }
+    if bytes[whole..].iter().all(|byte| *byte == 0) {
+        return Ok(None);
     }
     // a batch that begins right here is the one that is not whole
     let behind = bytes.get(whole + 1..).unwrap_or_default();
