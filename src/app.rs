@@ -206,8 +206,8 @@ fn hosts(configured: &[String], listen: SocketAddr) -> Vec<String> {
     hosts
 }
 
-/// File descriptors that the process may have, raised as far as it may be. Connections get half of
-/// them at the most, so that the journal never lacks one.
+/// File descriptors that the process may have, raised as far as it may be. Those who come in get half of
+/// them at the most, and calls fewer, so that the journal never lacks one.
 fn descriptors() -> usize {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -279,7 +279,8 @@ async fn parts(
         allow_unknown_hosts: services.allow_unknown_hosts,
         http,
         post,
-        max_requests: config.http.max_concurrent.0.max(1),
+        // they leave connections behind for the next ones
+        max_requests: config.http.max_concurrent.0.min(descriptors() / 8).max(1),
         secrets: config.secrets.dir.clone(),
         folder,
         min_free: config.data.min_free.0,

@@ -21,6 +21,9 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Clients kept, one for each time that connecting may take.
 const CLIENTS: usize = 32;
 
+/// Connections to one host that are kept for the next call.
+const IDLE_MAX: usize = 64;
+
 /// Redirects followed at the most.
 const REDIRECTS: usize = 10;
 
@@ -85,6 +88,7 @@ impl Http {
             .redirect(Policy::none())
             .connect_timeout(connect)
             .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_MAX)
             .tcp_nodelay(true)
             .user_agent(concat!("caseworker/", env!("CARGO_PKG_VERSION")))
             .no_proxy();
