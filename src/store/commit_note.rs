@@ -14,6 +14,8 @@ const ROW: usize = 512;
 #[derive(Debug, Clone)]
 pub struct CommitNote {
     pub summary: Box<Summary>,
+    /// Whether it [rests](crate::domain::case::derive::rests) there.
+    pub rests: bool,
     /// Calls that were settled, by service.
     pub answered: Vec<(Arc<str>, Answered)>,
     /// The state, encoded, where the case comes to rest or its history has grown.

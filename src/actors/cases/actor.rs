@@ -16,7 +16,6 @@ use crate::actors::cases::state::CaseState;
 use crate::actors::context::Context;
 use crate::domain::case::command::{Command, Outcome};
 use crate::domain::case::derive;
-use crate::domain::case::phase::Phase;
 use crate::domain::ids::CaseId;
 
 /// After which a result that could not be written is taken up again.
@@ -147,7 +146,7 @@ impl CaseState {
             return !self.context.attempts.of_case(self.id);
         };
         let state = &case.state;
-        if state.phase == Phase::Running || derive::moves(state) {
+        if !derive::rests(state) {
             return false;
         }
         if state.phase.ended() || self.projected >= state.version {

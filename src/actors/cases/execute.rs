@@ -333,7 +333,8 @@ pub async fn commit(
     let count = events.len() as u64;
     let summary = Summary::of(&definition, &state);
     let since = state.version - snapshot.min(state.version);
-    let enough = if summary.at_rest() { SNAPSHOT_AT_REST } else { SNAPSHOT_EVERY };
+    let rests = derive::rests(&state);
+    let enough = if rests { SNAPSHOT_AT_REST } else { SNAPSHOT_EVERY };
     let snapshot = (since >= enough && !state.phase.ended())
         .then(|| Snapshot { state: state.clone(), hash }.encode());
     let snapshot_taken = snapshot.is_some();
@@ -342,7 +343,7 @@ pub async fn commit(
     let alerted = alerted.then(|| summary.clone());
     let answered = answered(&definition, before, &events);
     let service = answered.last().map(|(service, _)| service.clone());
-    let note = CommitNote { answered, summary: Box::new(summary), snapshot };
+    let note = CommitNote { rests, answered, summary: Box::new(summary), snapshot };
     let append = Append {
         entity: Entity::from(state.id),
         fence,

@@ -16,7 +16,7 @@ mod slot;
 mod state;
 pub mod submit;
 pub mod supervisor;
-mod tell;
+pub mod tell;
 mod turn;
 pub mod wants;
 pub mod watches;

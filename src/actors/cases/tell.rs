@@ -12,6 +12,16 @@ use crate::actors::recovery::careful_start::PATIENCE;
 use crate::domain::case::command::Command;
 use crate::domain::ids::CaseId;
 
+/// What became of a wake that nobody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// The case was told, or is told as soon as there is a place for it.
+    Noted,
+    /// There are too many wants: who wakes comes again.
+    NoRoom,
+    OutOfService,
+}
+
 impl Context {
     /// Tells a case something and waits for the answer. Needs no place among the live cases: who
     /// calls is bounded elsewhere.
@@ -72,27 +82,34 @@ impl Context {
     }
 
     /// The same, without waiting for anything: where there is no place, or the start is careful, a want
-    /// is left. False: the case is out of service, or there are too many wants already.
-    pub fn wake_soon(&self, case: CaseId, command: Command) -> bool {
+    /// is left.
+    pub fn wake_soon(&self, case: CaseId, command: Command) -> Woken {
         if self.cases.quarantined(case).is_some() {
-            return false;
+            return Woken::OutOfService;
         }
         if self.careful_start.is_taken() {
-            return self.wants.leave(case, command);
+            return self.want(case, command);
         }
         let told = message(command.clone(), CommandMeta::engine(), None, None);
-        let Err(told) = self.cases.tell_live(case, told) else { return true };
+        let Err(told) = self.cases.tell_live(case, told) else { return Woken::Noted };
         match self.cases.try_place() {
             Some(place) => self.cases.tell(case, Some(place), told),
-            None => return self.wants.leave(case, command),
+            None => return self.want(case, command),
         }
-        true
+        Woken::Noted
+    }
+
+    fn want(&self, case: CaseId, command: Command) -> Woken {
+        if self.wants.leave(case, command) { Woken::Noted } else { Woken::NoRoom }
     }
 
     /// Serves the wants, as places come free.
     pub async fn serve_wants(self: Arc<Self>) {
         loop {
             let (case, command) = self.wants.next().await;
+            if self.cases.quarantined(case).is_some() {
+                continue;
+            }
             if self.careful_start.is_taken() {
                 // a "no" means that it came too late
                 let _ = self.wake(case, command).await;

@@ -13,6 +13,7 @@ use crate::actors::context::Context;
 use crate::actors::projection::ProjectError;
 use crate::actors::projection::rows::Rows;
 use crate::actors::projection::shapes::Shapes;
+use crate::domain::case::derive;
 use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::{Answered, Summary, answered};
 use crate::domain::ids::{CaseId, Entity, EntityKind};
@@ -171,7 +172,8 @@ fn note_of(fold: &Fold, answered: Vec<(Arc<str>, Answered)>) -> Option<CommitNot
     let (definition, state) = (fold.definition.as_ref()?, fold.state.as_ref()?);
     let summary = Summary::of(definition, state);
     let long = state.version >= SNAPSHOT_AT_REST && !state.phase.ended();
-    let snapshot = (long && summary.at_rest())
-        .then(|| Snapshot { state: state.clone(), hash: fold.hash }.encode());
-    Some(CommitNote { summary: Box::new(summary), answered, snapshot })
+    let rests = derive::rests(state);
+    let snapshot =
+        (long && rests).then(|| Snapshot { state: state.clone(), hash: fold.hash }.encode());
+    Some(CommitNote { summary: Box::new(summary), rests, answered, snapshot })
 }

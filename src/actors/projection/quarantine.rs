@@ -80,7 +80,10 @@ impl Rows<'_> {
         match self.handle.block_on(self.context.load(case)) {
             Ok(loaded) => {
                 let summary = Box::new(Summary::of(&loaded.definition, &loaded.state));
-                self.case(at, CommitNote { summary, answered: Vec::new(), snapshot: None })
+                self.case(
+                    at,
+                    CommitNote { summary, rests: false, answered: Vec::new(), snapshot: None },
+                )
             }
             Err(error) => {
                 tracing::error!(case.id = %case, %error, "a case cannot be read");

@@ -53,7 +53,7 @@ impl<'a> Rows<'a> {
 
     /// A case has come so far.
     pub fn case(&mut self, at: RecordCursor, note: CommitNote) -> Result<(), ProjectError> {
-        let CommitNote { summary, answered, snapshot } = note;
+        let CommitNote { summary, rests, answered, snapshot } = note;
         let mut summary = *summary;
         let views = self.views;
         if let Some(reason) = self.context.cases.quarantined(summary.id) {
@@ -86,7 +86,7 @@ impl<'a> Rows<'a> {
         if let Some(due) = summary.due {
             self.context.timers.note(due, summary.id);
         }
-        if !summary.phase.ended() && summary.at_rest() {
+        if !summary.phase.ended() && rests {
             self.resting.push((summary.id, summary.version));
         }
         self.change(at, summary);

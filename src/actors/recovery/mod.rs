@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use run_file::CLOSE;
 
+use crate::actors::cases::tell::Woken;
 use crate::actors::context::Context;
 use crate::domain::case::command::Command;
 use crate::store::views::TableError;
@@ -53,10 +54,14 @@ async fn wake_all(context: &Arc<Context>) -> Result<Option<usize>, TableError> {
         last = Some(*newest);
         for case in page {
             woken += 1;
-            while !context.wants.has_room() {
+            if context.careful_start.is_taken() {
+                // one at a time, each noted while it wakes; a "no" means that it came too late
+                let _ = context.wake(case, Command::Recover).await;
+                continue;
+            }
+            while context.wake_soon(case, Command::Recover) == Woken::NoRoom {
                 tokio::time::sleep(AGAIN).await;
             }
-            context.wake_soon(case, Command::Recover);
         }
     }
     let same = context.views.generation() == generation && context.views.progress().is_none();

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::JoinHandle;
 
+use crate::actors::cases::tell::Woken;
 use crate::actors::context::Context;
 use crate::actors::services::handle::ServiceHandle;
 use crate::actors::services::message::BreakerMsg;
@@ -29,6 +30,9 @@ use crate::store::EngineFence;
 use crate::store::journal::{Append, Journal, LEFT_OPEN, Last, Settled, append_until_known};
 use crate::store::record::{self, By, Header, SCHEMA};
 use crate::store::transitions;
+
+/// Milliseconds after which it is looked again whether more cases can be woken.
+const NO_ROOM: i64 = 100;
 
 /// The actor.
 pub struct BreakerActor;
@@ -121,6 +125,11 @@ impl BreakerState {
     async fn look(&mut self, myself: &ActorRef<BreakerMsg>) {
         self.served.looked();
         self.note_moved().await;
+        if !self.context.wants.has_room() {
+            // nobody could be told now that its turn has come
+            self.set_alarm(myself, Some(self.context.clock.now().plus(NO_ROOM)));
+            return;
+        }
         if self.served.gate().wants_line() {
             self.read_line().await;
         }
@@ -130,9 +139,11 @@ impl BreakerState {
             match act {
                 Act::Admit(case) => {
                     let service = self.served.settings.name.clone();
-                    if !self.context.wake_soon(case, Command::Admit { service }) {
-                        // out of service, or no room even for the want: somebody else takes the place
-                        self.served.gate().decline(case);
+                    match self.context.wake_soon(case, Command::Admit { service }) {
+                        Woken::Noted => {}
+                        Woken::NoRoom => self.served.gate().put_back(case),
+                        // somebody else takes the place
+                        Woken::OutOfService => self.served.gate().decline(case),
                     }
                 }
                 Act::AskHealth => self.ask_health(myself),
@@ -140,7 +151,8 @@ impl BreakerState {
             }
         }
         self.note_moved().await;
-        self.set_alarm(myself);
+        let next = self.served.gate().next_due(now);
+        self.set_alarm(myself, next);
     }
 
     /// Who waits, from the index.
@@ -232,12 +244,11 @@ impl BreakerState {
         Ok(true)
     }
 
-    fn set_alarm(&mut self, myself: &ActorRef<BreakerMsg>) {
+    fn set_alarm(&mut self, myself: &ActorRef<BreakerMsg>, at: Option<Timestamp>) {
         if let Some(alarm) = self.alarm.take() {
             alarm.abort();
         }
-        let now = self.context.clock.now();
-        let Some(at) = self.served.gate().next_due(now) else { return };
+        let Some(at) = at else { return };
         let (clock, myself) = (self.context.clock.clone(), myself.clone());
         self.alarm = Some(tokio::spawn(async move {
             clock.sleep_until(at).await;

@@ -13,6 +13,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use near::{AHEAD, KEPT};
 
+use super::cases::tell::Woken;
 use super::context::Context;
 use crate::domain::case::command::Command;
 
@@ -75,7 +76,9 @@ impl Actor for TimersActor {
         }
         let due = timers.take_due(now, 1000);
         for case in &due {
-            context.wake_soon(*case, Command::Timer);
+            if context.wake_soon(*case, Command::Timer) == Woken::NoRoom {
+                timers.note(now, *case);
+            }
         }
         if due.is_empty() {
             tokio::select! {

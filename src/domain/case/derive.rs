@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::event::{Wait, WaitKind};
 use super::ledger::Fate;
+use super::phase::Phase;
 use super::state::{Activation, Body, Branch, Call, Stage, State, TryStage};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, Kind, TaskId};
@@ -311,6 +312,11 @@ pub fn owes(state: &State) -> bool {
         activation.call().is_some_and(|call| matches!(call.stage, Stage::Child { .. }))
     };
     moves(state) || state.detached.iter().any(child)
+}
+
+/// Whether nothing happens of it before something comes from outside: it needs no place in memory.
+pub fn rests(state: &State) -> bool {
+    state.phase != Phase::Running && !moves(state)
 }
 
 /// Whether the case has an attempt without a result, or stands where it could go on. Ended cases are no

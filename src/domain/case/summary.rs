@@ -206,12 +206,6 @@ impl Summary {
             dead: dead_letter(definition, state),
         }
     }
-
-    /// Whether nothing of it is in memory's interest: it stands still, or has ended and owes
-    /// nothing.
-    pub fn at_rest(&self) -> bool {
-        !self.owes && self.phase != Phase::Running
-    }
 }
 
 fn listened(

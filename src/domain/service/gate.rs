@@ -104,8 +104,11 @@ impl Gate {
     /// Asks for a permit. Who is refused has joined the line.
     pub fn ask(&mut self, ticket: QueueEntry, now: Timestamp) -> Result<(), Denied> {
         if self.kept.remove(&ticket.case).is_some() {
-            if matches!(self.circuit, Circuit::Closed | Circuit::HalfOpen { .. }) {
-                return Ok(());
+            let probe = Some(Probing::Case(ticket.case));
+            match &self.circuit {
+                Circuit::Closed => return Ok(()),
+                Circuit::HalfOpen { probe: at, .. } if *at == probe => return Ok(()),
+                Circuit::HalfOpen { .. } | Circuit::Open(_) | Circuit::Isolated { .. } => {}
             }
             // it was kept before the service was held, or failed
             self.give_back(ticket.case);
@@ -275,6 +278,14 @@ impl Gate {
         if self.kept.remove(&case).is_some() {
             self.give_back(case);
         }
+    }
+
+    /// A case could not be told that its place is free. Its turn comes again.
+    pub fn put_back(&mut self, case: CaseId) {
+        self.decline(case);
+        self.admitted.remove(&case);
+        // the index knows its place in the line
+        self.line.expect_more();
     }
 
     /// What is to be done now: the line moves on, probes go out, isolations end.

@@ -266,6 +266,50 @@ fn moves() -> impl Strategy<Value = Move> {
     ]
 }
 
+#[test]
+fn who_could_not_be_told_is_read_again_at_once() {
+    let mut gate = gate(Settings { max_concurrent: 1, ..Settings::named("x") });
+    gate.ask(ticket(1), START).unwrap();
+    gate.ask(ticket(2), START).unwrap_err();
+    gate.settle(case(1), &Reply::Answered, START);
+    assert_eq!(gate.due(START), [Act::Admit(case(2))]);
+    gate.put_back(case(2));
+    assert!(gate.in_flight() == 0 && gate.wants_line());
+    gate.line_up(vec![ticket(2)], true);
+    assert_eq!(gate.due(START), [Act::Admit(case(2))]);
+}
+
+#[test]
+fn a_place_kept_from_before_an_outage_is_no_second_probe() {
+    let mut gate = gate(Settings { max_concurrent: 8, ..Settings::named("x") });
+    for n in 1..=8 {
+        gate.ask(ticket(n), START).unwrap();
+    }
+    for n in 11..=13 {
+        gate.ask(ticket(n), START).unwrap_err();
+    }
+    for n in 1..=3 {
+        gate.settle(case(n), &Reply::Answered, START);
+    }
+    assert_eq!(gate.due(START).len(), 3, "places are kept");
+    for n in 4..=8 {
+        gate.settle(case(n), &outage(), START);
+        gate.ask(ticket(n), START).ok();
+    }
+    while gate.circuit().name() == "closed" {
+        for n in 4..=8 {
+            gate.settle(case(n), &outage(), START);
+        }
+    }
+    let later = START.plus(20_000);
+    let acts = gate.due(later);
+    assert!(matches!(acts[..], [Act::Admit(_)]), "{acts:?}");
+    let Act::Admit(probe) = acts[0] else { panic!() };
+    for n in 11..=13 {
+        assert_eq!(gate.ask(ticket(n), later).is_ok(), case(n) == probe, "{n}");
+    }
+}
+
 proptest! {
     /// Whatever happens: never more calls than configured, never a count that runs away, at most
     /// one call while the breaker is half-open, and when the service is back everybody is served.
