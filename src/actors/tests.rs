@@ -13,7 +13,7 @@ use super::cases::message::{CaseMsg, CommandError};
 use super::engine::{Engine, Parts, Running};
 use super::handles::{By, CaseError, CommandMeta, Handle, Submitted};
 use crate::clock::Clock;
-use crate::domain::case::command::{Command, Outcome};
+use crate::domain::case::command::{Command, Fetched, Outcome};
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
 use crate::domain::data::Data;
@@ -104,7 +104,7 @@ fn crash(world: &World, case: CaseId) {
         task: TaskId(9999),
         iteration: 1,
         attempt: 1,
-        outcome: Box::new(Outcome::Prepared),
+        outcome: Box::new(Outcome::Fetched(Fetched::Here)),
     };
     let context = world.handle.context();
     context.cases.tell(case, None, message());
@@ -221,7 +221,7 @@ async fn a_result_that_comes_late_keeps_no_actor_alive() {
     let case = submit(&world.handle).await;
     let context = world.handle.context();
     let (task, iteration, attempt) = (TaskId(0), 7, 1);
-    let outcome = Box::new(Outcome::Prepared);
+    let outcome = Box::new(Outcome::Fetched(Fetched::Here));
     // through the registry, as where the actor that began the call has left
     context.cases.tell(case, None, CaseMsg::Result { task, iteration, attempt, outcome });
     until("it leaves", || context.cases.tell_live(case, CaseMsg::Projected(0)).is_err()).await;

@@ -109,7 +109,7 @@ impl CaseState {
             }
             CaseMsg::Result { task, iteration, attempt, outcome } => {
                 // what was fetched first is no attempt; the one that follows has the same number
-                let fetched = matches!(*outcome, Outcome::Prepared);
+                let fetched = matches!(*outcome, Outcome::Fetched(_));
                 let command = Command::Result { task, iteration, attempt, outcome: *outcome };
                 let told = self.carry_out(me, &command, &CommandMeta::engine()).await;
                 if matches!(told, Err(CommandError::Unavailable(_) | CommandError::Unknown(_))) {

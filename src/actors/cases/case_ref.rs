@@ -27,7 +27,10 @@ impl CaseRef {
     /// Brings back what an attempt came to. A case that has crashed meanwhile finds it when it begins
     /// again.
     pub fn result(&self, task: TaskId, iteration: u32, attempt: u32, outcome: Outcome) {
-        self.context.attempts.came((self.case, task, iteration, attempt), &outcome);
+        // what was fetched first is no attempt; the one that follows has the same number
+        if !matches!(outcome, Outcome::Fetched(_)) {
+            self.context.attempts.came((self.case, task, iteration, attempt), &outcome);
+        }
         let message = |outcome| {
             let outcome = Box::new(outcome);
             CaseMsg::Result { task, iteration, attempt, outcome }

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use super::case_ref::CaseRef;
 use crate::actors::context::Context;
 use crate::actors::services::handle::CallPermit;
-use crate::domain::case::command::{Health, Outcome};
+use crate::domain::case::command::{Fetched, Health, Outcome};
 use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::interpret::SEND_WITHIN;
 use crate::domain::case::problem::{Problem, Standard};
@@ -44,10 +44,15 @@ pub fn dispatch(context: &Arc<Context>, dispatch: Dispatch) {
     tokio::spawn(async move {
         let (task, iteration, attempt) = (effect.task, effect.iteration, effect.attempt);
         let by = SendBy(committed + Duration::from_millis(SEND_WITHIN.unsigned_abs()));
+        let fetches = matches!(effect.ask, Ask::Prepare(_));
         let carried = carry(&context, effect, permit, by);
         if let Some(outcome) = AssertUnwindSafe(carried).catch_unwind().await.unwrap_or_else(|_| {
             let error = Problem::new(Standard::Communication, "the attempt broke off");
-            Some(Outcome::Unknown { error, health: Health::default() })
+            let health = Health::default();
+            Some(match fetches {
+                true => Outcome::Fetched(Fetched::Missed { error, retry_after: None, health }),
+                false => Outcome::Unknown { error, health },
+            })
         }) {
             to.result(task, iteration, attempt, outcome);
         }
@@ -66,7 +71,9 @@ async fn carry(
         Ask::Echo(data) => Outcome::Done(data),
         Ask::Http(request) => dispatcher.request(&request, permit, by).await,
         Ask::Email(mail) => dispatcher.email(&mail, &effect.key, permit, by).await,
-        Ask::Prepare(preparation) => dispatcher.prepare(&preparation, permit, by).await,
+        Ask::Prepare(preparation) => {
+            Outcome::Fetched(dispatcher.prepare(&preparation, permit, by).await)
+        }
         Ask::Emit(event) => {
             let _turn = dispatcher.turn_of_our_own().await;
             Box::pin(context.emit(&event)).await

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::domain::call::http::{Answer, judge};
 use crate::domain::call::oauth2::token_in;
 use crate::domain::call::openapi::{self, DOCUMENT_MAX};
-use crate::domain::case::command::{Health, Outcome};
+use crate::domain::case::command::{Fetched, Health, Outcome};
 use crate::domain::case::effect::{HttpRequest, Preparation};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
@@ -116,11 +116,13 @@ impl Dispatcher {
         preparation: &Preparation,
         permit: Option<CallPermit>,
         by: SendBy,
-    ) -> Outcome {
+    ) -> Fetched {
         let _turn = self.requests.acquire().await;
-        let outcome = Box::pin(self.fetch(preparation, permit.as_ref(), by)).await;
-        settle(permit, &outcome);
-        outcome
+        let fetched = Box::pin(self.fetch(preparation, permit.as_ref(), by)).await;
+        if let Some(permit) = permit {
+            permit.settle(&fetched.as_ref().err().map_or(Reply::Answered, reply_of));
+        }
+        fetched.map_or_else(not_fetched, |()| Fetched::Here)
     }
 
     async fn send(
@@ -186,7 +188,7 @@ impl Dispatcher {
         preparation: &Preparation,
         permit: Option<&CallPermit>,
         by: SendBy,
-    ) -> Outcome {
+    ) -> Result<(), Outcome> {
         let failed = |detail: String| Outcome::Failed {
             error: Problem::new(Standard::Communication, detail),
             server: false,
@@ -195,32 +197,49 @@ impl Dispatcher {
         match preparation {
             Preparation::Document(request) => {
                 let sent = self.send(request, permit, DOCUMENT_MAX, by).await;
-                outcome_of(sent, health, |answer| match answer.status {
-                    200..=299 => match openapi::read(&answer.body) {
-                        Ok(document) => {
-                            self.resources.keep_document(&request.url, document);
-                            Outcome::Prepared
-                        }
-                        Err(detail) => failed(detail),
-                    },
-                    _ => judge(request, answer, health),
-                })
+                let answer = match sent {
+                    Sent::Answer(answer) if (200..=299).contains(&answer.status) => answer,
+                    sent => {
+                        return Err(outcome_of(sent, health, |answer| {
+                            judge(request, answer, health)
+                        }));
+                    }
+                };
+                let document = openapi::read(&answer.body).map_err(failed)?;
+                self.resources.keep_document(&request.url, document);
+                Ok(())
             }
             Preparation::Token { key, request, issuers } => {
                 let sent = self.send(request, permit, SIZE_MAX, by).await;
                 let outcome = outcome_of(sent, health, |answer| judge(request, answer, health));
-                let Outcome::Done(content) = outcome else { return outcome };
+                let Outcome::Done(content) = outcome else { return Err(outcome) };
                 match token_in(&content, issuers) {
                     Ok((token, life)) => {
                         self.resources.keep_token(*key, token, life);
-                        Outcome::Prepared
+                        Ok(())
                     }
-                    Err(detail) => Outcome::Failed {
+                    Err(detail) => Err(Outcome::Failed {
                         error: Problem::new(Standard::Authentication, detail),
                         server: false,
-                    },
+                    }),
                 }
             }
+        }
+    }
+}
+
+/// What was not fetched, as the call that needs it is told.
+fn not_fetched(outcome: Outcome) -> Fetched {
+    match outcome {
+        Outcome::NotSent => Fetched::NotSent,
+        Outcome::NotDone { error, retry_after, health } => {
+            Fetched::Missed { error, retry_after, health }
+        }
+        Outcome::Unknown { error, health } => Fetched::Missed { error, retry_after: None, health },
+        Outcome::Failed { error, .. } | Outcome::Unusable { error } => Fetched::Useless { error },
+        Outcome::Done(_) | Outcome::Fetched(_) => {
+            let detail = "what was fetched for the call cannot be used";
+            Fetched::Useless { error: Problem::new(Standard::Communication, detail) }
         }
     }
 }
@@ -266,7 +285,7 @@ fn reply_of(outcome: &Outcome) -> Reply {
         Outcome::Done(_)
         | Outcome::Unusable { .. }
         | Outcome::Failed { .. }
-        | Outcome::Prepared => Reply::Answered,
+        | Outcome::Fetched(_) => Reply::Answered,
         Outcome::NotSent => Reply::NotSent,
         Outcome::NotDone { error, retry_after, .. } if error.status == 429 => {
             Reply::Throttled(*retry_after)

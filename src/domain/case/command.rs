@@ -103,8 +103,21 @@ pub enum Outcome {
     Unusable { error: Problem },
     /// It may have been acted on: timeout, reset, 502, 504, our own crash.
     Unknown { error: Problem, health: Health },
-    /// What the call needed first is there now.
-    Prepared,
+    /// Not the call itself: what it needs first was fetched, or not.
+    Fetched(Fetched),
+}
+
+/// What became of fetching what a call needs first: a document, a token. Fetching changes nothing.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Fetched {
+    /// It is there now.
+    Here,
+    /// Nothing left us, by our own doing.
+    NotSent,
+    /// It did not come.
+    Missed { error: Problem, retry_after: Option<i64>, health: Health },
+    /// What came is of no use.
+    Useless { error: Problem },
 }
 
 /// How the service fares, as far as whether the fault lies with this one case.

@@ -120,13 +120,13 @@ impl Interpreter<'_> {
         wait: Wait,
         outcome: Option<Came>,
     ) -> Result<(), Halt> {
-        let patience = self.patience(key, service);
+        let patience = self.patience(key, service, outcome);
         let Some(call) = self.open(key)?.call() else { return Ok(()) };
         let mut wait = wait;
         wait.on = Some(service.name.clone());
         if wait.kind == WaitKind::Service {
             let until = call.missing_since.unwrap_or(self.now).plus(patience);
-            wait.until = (!self.has_to_be_known(key)).then_some(until);
+            wait.until = (!self.has_to_be_known(key, outcome)).then_some(until);
         }
         if let Stage::Parked { wait: known, .. } = &call.stage
             && (known.kind, &known.on, known.until) == (wait.kind, &wait.on, wait.until)
@@ -139,8 +139,8 @@ impl Interpreter<'_> {
 
     /// Milliseconds that this call waits through an outage of the service. Where what it did is to be
     /// undone, it is repeated until it is known.
-    pub(super) fn patience(&self, key: Key, service: &Service) -> i64 {
-        if self.has_to_be_known(key) {
+    pub(super) fn patience(&self, key: Key, service: &Service, came: Option<Came>) -> i64 {
+        if self.has_to_be_known(key, came) {
             return FOR_EVER;
         }
         match self.task(key.0).metadata.patience {

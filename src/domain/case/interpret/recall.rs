@@ -85,7 +85,7 @@ impl Interpreter<'_> {
         };
         Ok(service.is_none_or(|name| {
             let service = self.ctx.service(&name);
-            self.patience(key, &service) > 0
+            self.patience(key, &service, None) > 0
         }))
     }
 

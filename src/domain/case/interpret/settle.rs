@@ -2,7 +2,8 @@
 //! or shown to a person.
 
 use super::{Halt, Interpreter, Key, Trouble};
-use crate::domain::case::command::{Health, Outcome};
+use crate::domain::case::command::{Fetched, Health, Outcome};
+use crate::domain::case::derive;
 use crate::domain::case::event::{Answer, Came, Change, Doubt, Event, Wait, WaitKind};
 use crate::domain::case::ledger::{Fate, Knowledge};
 use crate::domain::case::problem::{Problem, Standard};
@@ -39,28 +40,19 @@ impl Interpreter<'_> {
         let Some(call) = activation.call().filter(|_| activation.failed.is_none()) else {
             return Ok(());
         };
-        let expected = match call.stage {
-            Stage::InFlight { .. } => {
-                call.attempt == attempt && !matches!(outcome, Outcome::Prepared)
+        match (&call.stage, outcome) {
+            (Stage::Preparing { .. }, Outcome::Fetched(fetched)) if call.attempt + 1 == attempt => {
+                return self.prepared(key, fetched);
             }
-            Stage::Preparing { .. } => call.attempt + 1 == attempt,
-            Stage::Ready
-            | Stage::Parked { .. }
-            | Stage::Pausing { .. }
-            | Stage::Child { .. }
-            | Stage::Person { .. } => false,
-        };
-        if !expected {
-            return Ok(());
-        }
-        if matches!(call.stage, Stage::Preparing { .. }) {
-            return self.prepared(key, outcome);
+            // one that comes late has the number of the call that went out since
+            (_, Outcome::Fetched(_)) => return Ok(()),
+            (Stage::InFlight { .. }, _) if call.attempt == attempt => {}
+            _ => return Ok(()),
         }
         let (asking, misses) = (call.asking, call.misses);
         match outcome {
             Outcome::Done(answer) if asking => self.reconcile(key, answer),
             Outcome::Done(output) => self.done(key, output),
-            Outcome::Prepared => Ok(()),
             Outcome::NotSent => self.not_sent(key),
             Outcome::Unusable { error } if asking => self.leave_to_person(key, error.clone()),
             // it is undone, whatever that was answered
@@ -82,29 +74,27 @@ impl Interpreter<'_> {
                 self.missed(key, error, Came::NotDone, *retry_after, *health)
             }
             Outcome::Unknown { error, health } => self.doubt(key, error, *health),
+            Outcome::Fetched(_) => Ok(()),
         }
     }
 
-    /// What a call needs first was fetched, or not: a document, a token. Fetching changes nothing.
-    fn prepared(&mut self, key: Key, outcome: &Outcome) -> Result<(), Halt> {
-        let useless = || {
-            let detail = "what was fetched for the call cannot be used";
-            Problem::new(Standard::Communication, detail)
-        };
-        match outcome {
-            Outcome::Prepared => self.attempt(key),
-            Outcome::NotSent => self.not_sent(key),
-            Outcome::NotDone { error, retry_after, health } => {
+    /// What a call needs first was fetched, or not.
+    fn prepared(&mut self, key: Key, fetched: &Fetched) -> Result<(), Halt> {
+        match fetched {
+            // a case that is held lets nothing out; the call asks again when it goes on
+            Fetched::Here if self.is_held() => self.not_sent(key),
+            Fetched::Here => self.attempt(key),
+            Fetched::NotSent => self.not_sent(key),
+            Fetched::Missed { error, retry_after, health } => {
                 self.missed(key, error, Came::NotDone, *retry_after, *health)
             }
-            Outcome::Unknown { error, health } => {
-                self.missed(key, error, Came::NotDone, None, *health)
-            }
-            Outcome::Failed { error, .. } | Outcome::Unusable { error } => {
-                self.not_prepared(key, error.clone())
-            }
-            Outcome::Done(_) => self.not_prepared(key, useless()),
+            Fetched::Useless { error } => self.not_prepared(key, error.clone()),
         }
+    }
+
+    /// Whether a person, or a fault, holds everything of the case.
+    fn is_held(&self) -> bool {
+        derive::holds(&self.state) && self.state.unwinding.is_none()
     }
 
     fn not_prepared(&mut self, key: Key, error: Problem) -> Result<(), Halt> {
@@ -123,6 +113,7 @@ impl Interpreter<'_> {
             return self.complete(key, Some(Data::null()), None);
         }
         let detached = self.is_detached(key);
+        let misses = self.open(key)?.call().map_or(0, |call| call.misses);
         if detached && unknown && !server {
             // the repeat was refused, which says nothing of the attempt before
             return self.leave_to_person(key, error.clone());
@@ -133,11 +124,12 @@ impl Interpreter<'_> {
         if unsure && detached && self.reconciles(key) {
             return self.doubt(key, error, Health::default());
         }
-        if unsure && detached && safe && (unknown || self.is_due(key)) {
+        let due = self.is_due(key);
+        if unsure && detached && safe && (unknown || due) && misses < QUESTIONS {
             // whether it was done has to be known: it is repeated until it is
             return self.missed(key, error, Came::Unknown, None, Health::default());
         }
-        if detached && unknown {
+        if detached && (unknown || (unsure && due)) {
             // an error of the server says no more than silence did
             return self.leave_to_person(key, error.clone());
         }
@@ -145,10 +137,12 @@ impl Interpreter<'_> {
     }
 
     /// Whether a safe call is repeated until it is known what became of it, so that it can be undone.
-    pub(super) fn has_to_be_known(&self, key: Key) -> bool {
+    /// `came`: what its last attempt came to, while nobody has noted it yet.
+    pub(super) fn has_to_be_known(&self, key: Key, came: Option<Came>) -> bool {
         let undoes = self.task(key.0).metadata.compensate.is_some();
         let asking = self.state.detached(key).and_then(|a| a.call()).is_some_and(|c| c.asking);
-        undoes && !asking && self.is_detached(key) && self.is_unknown(key) && self.is_due(key)
+        let unknown = came == Some(Came::Unknown) || self.is_unknown(key);
+        undoes && !asking && self.is_detached(key) && unknown && self.is_due(key)
     }
 
     /// Whether what the call turns out to have done is undone at once.
@@ -230,9 +224,10 @@ impl Interpreter<'_> {
         };
         let service = self.ctx.service(&name);
         let since = call.missing_since.unwrap_or(self.now);
-        let until = since.plus(self.patience(key, &service));
+        let until = since.plus(self.patience(key, &service, outcome));
         let by_itself = fails_by_itself(&call, self.now.since(since), health);
-        if until <= self.now || (by_itself && !self.has_to_be_known(key)) {
+        let to_be_known = self.has_to_be_known(key, outcome);
+        if until <= self.now || (by_itself && !to_be_known) {
             if call.asking || (self.is_detached(key) && self.is_unknown(key)) {
                 return self.leave_to_person(key, error.clone());
             }
@@ -244,7 +239,7 @@ impl Interpreter<'_> {
         }
         let delay = outage_delay(call.misses, self.random()).max(retry_after.unwrap_or(0));
         let at = self.now.plus(delay).min(until);
-        let until = (!self.has_to_be_known(key)).then_some(until);
+        let until = (!to_be_known).then_some(until);
         let error = error.clone();
         self.emit_task(key, Change::Retried { error, at, deadline, outcome, until })
     }
@@ -342,7 +337,10 @@ impl Interpreter<'_> {
                 Stage::Preparing { .. }
                     if !self.ctx.has_under_way(key.0, key.1, call.attempt + 1) =>
                 {
-                    self.attempt(key)?;
+                    match self.is_held() {
+                        true => self.not_sent(key)?,
+                        false => self.attempt(key)?,
+                    }
                 }
                 Stage::Child { case, .. } if self.is_detached(key) => {
                     self.cancel_child(key, case);

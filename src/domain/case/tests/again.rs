@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::ledger::{ASK, UNDO, cancel, method, retry, started, suspending};
 use super::world::{World, done, failed, not_done, unknown};
-use crate::domain::case::command::{Command, Outcome, Verdict};
+use crate::domain::case::command::{Command, Fetched, Outcome, Verdict};
 use crate::domain::case::derive;
 use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::phase::Phase;
@@ -213,13 +213,11 @@ fn what_a_losing_branch_may_have_done_is_settled() {
 fn what_is_fetched_first_ends_in_every_way() {
     let body = "do: [{p: {call: http, with: {method: get, endpoint: {uri: 'http://a/p', authentication: {oauth2: {authority: 'http://idp', grant: client_credentials, client: {id: me, secret: s}}}}}}}]\n";
     let error = || Problem::new(Standard::Communication, "no token");
-    for outcome in [Outcome::Unusable { error: error() }, done(json!({"html": 1}))] {
-        let mut world = started(body);
-        world.answer_next(outcome);
-        assert_eq!(world.phase(), Phase::Faulted);
-    }
     let mut world = started(body);
-    world.answer_next(Outcome::NotSent);
+    world.answer_next(Outcome::Fetched(Fetched::Useless { error: error() }));
+    assert_eq!(world.phase(), Phase::Faulted);
+    let mut world = started(body);
+    world.answer_next(Outcome::Fetched(Fetched::NotSent));
     world.pass(1000);
     assert!(matches!(world.effect().ask, Ask::Prepare(_)), "it is asked for again");
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::world;
 use super::world::{done, failed};
-use crate::domain::case::command::{ChildOutcome, Command, Outcome};
+use crate::domain::case::command::{ChildOutcome, Command, Fetched, Outcome};
 use crate::domain::case::effect::{Ask, HttpBody, Preparation};
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
@@ -141,7 +141,7 @@ fn a_token_is_fetched_once_and_used() {
     assert_eq!(effect.service.as_deref(), Some("idp"));
     assert_eq!(world.phase(), Phase::Running);
     world.ctx.tokens.insert(*key, "t0ken".into());
-    world.answer(&effect, Outcome::Prepared);
+    world.answer(&effect, Outcome::Fetched(Fetched::Here));
     let request = world.request(0);
     assert!(request.headers.contains(&("authorization".into(), "Bearer t0ken".into())));
     world.answer_next(done(json!(1)));
@@ -169,7 +169,7 @@ fn an_openapi_document_is_fetched_before_the_call() {
             {"name": "id", "in": "path", "required": true, "schema": {}}]}}}
     });
     world.ctx.documents.insert("http://docs/openapi.json".into(), Arc::new(document));
-    world.answer(&effect, Outcome::Prepared);
+    world.answer(&effect, Outcome::Fetched(Fetched::Here));
     assert_eq!(world.request(0).url, "http://api/v1/things/5");
     world.answer_next(done(json!({"id": 5})));
     assert_eq!(world.output(), json!({"id": 5}));

@@ -7,6 +7,7 @@ mod calls;
 mod control;
 mod error_paths;
 mod events;
+mod fetches;
 mod generated;
 mod ledger;
 mod outage;
