@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::actors::cases::submit::LAGGING;
 use crate::actors::context::Context;
-use crate::domain::case::command::{Health, Incoming, Outcome};
+use crate::domain::case::command::{Health, Incoming, Listener, Outcome};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::cloud_event::CloudEvent;
 use crate::domain::data::Data;
@@ -115,9 +115,13 @@ impl Context {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn incoming(&self, place: EventCursor) -> Result<Option<Incoming>, ReadError> {
+    pub async fn incoming(
+        &self,
+        place: EventCursor,
+        wanted_by: Listener,
+    ) -> Result<Option<Incoming>, ReadError> {
         let event = self.event_at(place).await?;
-        Ok(event.map(|event| Incoming { event, position: place }))
+        Ok(event.map(|event| Incoming { event, position: place, wanted_by }))
     }
 }
 

@@ -193,3 +193,62 @@ do: [ { ask: { run: { workflow: { namespace: test, name: endless, version: '1.0.
     })
     .await;
 }
+
+fn of(kind: &str, source: &str, id: &str, subject: Option<&str>) -> Value {
+    let mut event = json!({"specversion": "1.0", "id": id, "source": source, "type": kind});
+    if let Some(subject) = subject {
+        event["subject"] = json!(subject);
+    }
+    event
+}
+
+async fn send_all(server: &Server, events: Vec<Value>) {
+    let body = Some(("application/cloudevents-batch+json", Value::from(events).to_string()));
+    let answer = server.send(Method::POST, "/v1/events", body, &[]).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn listeners_that_take_turns_lose_none_of_each_others_events() {
+    let turns = "
+document: { dsl: '1.0.3', namespace: test, name: turns, version: '1.0.0' }
+do:
+  - first: { listen: { to: { one: { with: { type: t.first } } } } }
+  - turns:
+      for: { each: i, in: '[1, 2, 3]' }
+      do:
+        - a: { listen: { to: { one: { with: { type: t.turn, source: 'urn:a' } } } } }
+        - b: { listen: { to: { one: { with: { type: t.turn, source: 'urn:b' } } } } }
+";
+    let mut server = Server::new("");
+    server.start().await;
+    assert_eq!(server.define(turns).await.status, 201);
+    let id = server.submit("test/turns", &json!({})).await;
+    let turn = |source: &str, n: u8| of("t.turn", source, &format!("{source}{n}"), None);
+    let mut events: Vec<Value> = (0..3).map(|n| turn("urn:a", n)).collect();
+    events.extend((0..3).map(|n| turn("urn:b", n)));
+    send_all(&server, events).await;
+    assert_eq!(send(&server, &of("t.first", "urn:f", "f", None)).await, 202);
+    assert_eq!(server.ended(&id).await["phase"], "completed");
+}
+
+#[tokio::test]
+async fn events_that_a_case_does_not_want_hold_up_none_that_it_wants() {
+    let wants = "
+document: { dsl: '1.0.3', namespace: test, name: wants, version: '1.0.0' }
+do:
+  - now: { listen: { to: { one: { with: { type: t.wanted, source: 'urn:w' } } } } }
+  - later: { listen: { to: { one: { with: { type: t.later } } } } }
+";
+    let mut server = Server::new("");
+    server.start().await;
+    assert_eq!(server.define(wants).await.status, 201);
+    let id = server.submit("test/wants", &json!({})).await;
+    server.case_when(&id, |case| case["phase"] == "waiting").await;
+    for kind in ["t.noise", "t.wanted", "t.later"] {
+        let noise = |n| of(kind, "urn:n", &format!("{kind}{n}"), Some(&id));
+        send_all(&server, (0..700).map(noise).collect()).await;
+    }
+    assert_eq!(send(&server, &of("t.wanted", "urn:w", "w", None)).await, 202);
+    assert_eq!(server.ended(&id).await["phase"], "completed");
+}

@@ -41,8 +41,22 @@ impl Rows<'_> {
         let row = EventRow { at, kind: kind.to_owned(), subject, values };
         let views = self.views;
         views.put_event(place, &row)?;
-        for case in views.listeners_of(kind, &row)? {
-            views.put_wake(&Wake { case, news: News::Event(place) })?;
+        for ListenerKey { case, shape, values, .. } in views.listeners_of(kind, &row)? {
+            views.put_wake(&Wake { case, news: News::Event { place, shape, values } })?;
+        }
+        // whom it is addressed to may take it whatever the correlations say
+        let addressed = subject.map(|case| views.case(case)).transpose()?.flatten();
+        for listening in addressed.iter().flat_map(|row| &row.listening) {
+            for on in &listening.on {
+                if on.event_type.as_deref().is_none_or(|wanted| wanted == kind)
+                    && let Some(row) = &addressed
+                {
+                    let shape = keys_shape(&row.definition, listening.task, on.filter);
+                    let values = on.expected.unwrap_or_default();
+                    let news = News::Event { place, shape, values };
+                    views.put_wake(&Wake { case: row.id, news })?;
+                }
+            }
         }
         Ok(())
     }
@@ -79,7 +93,9 @@ impl Rows<'_> {
                 false => EventCursor(0),
             };
             for place in views.events_for(listener, since, after, EARLIER)? {
-                views.put_wake(&Wake { case: summary.id, news: News::Event(place) })?;
+                let (shape, values) = (listener.shape, listener.values);
+                let news = News::Event { place, shape, values };
+                views.put_wake(&Wake { case: summary.id, news })?;
             }
             if wants_the_same {
                 // what stands there is this case's own record, and every event before it is known

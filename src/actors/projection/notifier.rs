@@ -12,11 +12,13 @@ use crate::actors::cases::load::LoadError;
 use crate::actors::cases::message::CommandError;
 use crate::actors::context::Context;
 use crate::actors::projection::side_by_side::SideBySide;
-use crate::domain::case::command::{Command, Rejection};
+use crate::domain::case::command::{Command, Listener, Rejection};
+use crate::domain::ids::CaseId;
+use crate::store::views::events::shape_of;
 use crate::store::views::wakes::{News, Wake};
 use crate::store::views::{TableError, Views};
 
-/// Rows read in one go.
+/// Cases, and rows of one, read in one go.
 pub const PAGE: usize = 500;
 
 /// After which what could not be read or told is tried again.
@@ -28,7 +30,7 @@ pub const SOON: Duration = Duration::from_millis(100);
 /// How long a case that was told something may take until it listens again.
 const RELISTENS: Duration = Duration::from_millis(100);
 
-/// Rows that are gone through with every batch of the projector.
+/// Cases that are gone through with every batch of the projector.
 const NOTED_FEW: usize = 1000;
 
 /// Cases told at the same time.
@@ -71,10 +73,11 @@ impl Actor for NotifierActor {
         let mut projected = state.context.projected.subscribe();
         projected.mark_unchanged();
         match state.tell_all().await {
-            Some(true) => {
+            Some(true) => tokio::select! {
                 // an error means that the process is ending
-                let _ = projected.changed().await;
-            }
+                _ = projected.changed() => {}
+                () = state.telling.failed() => {}
+            },
             // some are being told something already: what is there for them beside is looked for again
             Some(false) => tokio::time::sleep(SOON).await,
             None => tokio::time::sleep(AGAIN).await,
@@ -87,86 +90,113 @@ impl Actor for NotifierActor {
 impl NotifierState {
     /// Begins to tell every case its news. Whether all were begun; none: the views cannot be read.
     async fn tell_all(&self) -> Option<bool> {
-        let (mut last, mut all, mut rows) = (None, true, 0);
+        let (mut last, mut all, mut told) = (None, true, 0);
         loop {
-            let wakes = readable(self.context.views.wakes(last, PAGE))?;
-            let full = wakes.len() == PAGE;
-            last = wakes.last().copied();
-            rows += wakes.len();
-            for wakes in by_case(wakes) {
-                let case = wakes[0].case;
-                all &= self.telling.begin(case, tell(self.context.clone(), wakes)).await;
+            let cases = readable(self.context.views.to_be_told(last, PAGE))?;
+            let full = cases.len() == PAGE;
+            last = cases.last().copied();
+            told += cases.len();
+            for case in cases {
+                all &= self.telling.begin(case, tell(self.context.clone(), case)).await;
             }
             if !full {
                 // where much stays noted, it is not gone through with every batch
-                return Some(all && rows <= NOTED_FEW);
+                return Some(all && told <= NOTED_FEW);
             }
         }
     }
 }
 
-/// The rows of each case, which lie side by side.
-fn by_case(wakes: Vec<Wake>) -> Vec<Vec<Wake>> {
-    let mut grouped: Vec<Vec<Wake>> = Vec::new();
-    for wake in wakes {
-        match grouped.last_mut() {
-            Some(last) if last[0].case == wake.case => last.push(wake),
-            _ => grouped.push(vec![wake]),
-        }
-    }
-    grouped
-}
+/// News, and for whom in the case it is.
+type Wanted = (Wake, Option<Listener>);
 
-/// Tells a case its news. Where it could not be told it is told again, after a while; meanwhile nothing
-/// else is begun for the case.
-async fn tell(context: Arc<Context>, wakes: Vec<Wake>) {
-    let mut all = true;
+/// Tells a case its news, as long as it listens for some. False: it has to be told again.
+async fn tell(context: Arc<Context>, case: CaseId) -> bool {
     let mut projected = context.projected.subscribe();
-    let mut patience = RELISTENS;
-    for wake in wakes {
-        // a case that has just taken one event may listen for the next in a moment
-        let wanted = loop {
-            let wanted = readable(is_wanted_now(&context.views, &wake)) == Some(true);
-            if wanted || patience.is_zero() {
-                break wanted;
+    let mut patience = Duration::ZERO;
+    loop {
+        projected.mark_unchanged();
+        let Some(news) = readable(news_of(&context.views, case)) else { return failed().await };
+        match tell_each(&context, &news).await {
+            Told::All if !news.is_empty() => patience = RELISTENS,
+            // a case that has just taken one event may listen for the next in a moment
+            Told::All | Told::NotListening if !patience.is_zero() => {
+                let begun = Instant::now();
+                let _ = tokio::time::timeout(patience, projected.changed()).await;
+                patience = patience.saturating_sub(begun.elapsed());
             }
-            let begun = Instant::now();
-            let _ = tokio::time::timeout(patience, projected.changed()).await;
-            patience = patience.saturating_sub(begun.elapsed());
-        };
-        if !wanted {
-            // it stays noted until the case listens for it, or has ended
-            continue;
+            // a row that is behind is followed by another batch
+            Told::All | Told::NotListening => return true,
+            Told::Failed => return failed().await,
         }
-        patience = RELISTENS;
-        let done = match command(&context, wake.news).await {
-            Ok(Some(command)) => was_told(context.wake(wake.case, command).await.err()),
+    }
+}
+
+/// After a while it is told again.
+async fn failed() -> bool {
+    tokio::time::sleep(AGAIN).await;
+    false
+}
+
+/// What became of the news.
+enum Told {
+    All,
+    /// The case has gone on since its row was read.
+    NotListening,
+    Failed,
+}
+
+/// What a case can take now, as its row shows it: of events those for which it listens. What it does not
+/// listen for stays noted until it does, or has ended.
+fn news_of(views: &Views, case: CaseId) -> Result<Vec<Wanted>, TableError> {
+    let mut news = Vec::new();
+    news.extend(views.news_of_children(case, PAGE)?.into_iter().map(|wake| (wake, None)));
+    let Some(row) = views.case(case)? else { return Ok(news) };
+    for listening in &row.listening {
+        for on in &listening.on {
+            let (task, filter, expected) = (listening.task, on.filter, on.expected);
+            let so = (shape_of(&row.definition, task, filter), expected.unwrap_or_default());
+            let listener = Some(Listener { task, filter, expected });
+            let found = views.news_of_events(case, so, PAGE)?;
+            news.extend(found.into_iter().map(|wake| (wake, listener)));
+        }
+    }
+    if row.phase.ended() && row.listening.is_empty() {
+        for wake in views.news_of_all_events(case, PAGE)? {
+            views.remove_wake(&wake)?;
+        }
+    }
+    news.sort_by_key(|(wake, _)| match wake.news {
+        News::Child(_) => None,
+        News::Event { place, .. } => Some(place),
+    });
+    Ok(news)
+}
+
+/// Tells a case its news in order.
+async fn tell_each(context: &Arc<Context>, news: &[Wanted]) -> Told {
+    for (wake, listener) in news {
+        let done = match command(context, wake.news, *listener).await {
+            Ok(Some(command)) => match context.wake(wake.case, command).await.err() {
+                Some(CommandError::Rejected(Rejection::NotListening)) => {
+                    return Told::NotListening;
+                }
+                error => was_told(error),
+            },
             Ok(None) => true,
             Err(error) => {
                 tracing::error!(case.id = %wake.case, %error, "what a case is to be told");
                 false
             }
         };
-        if done && let Err(error) = context.views.remove_wake(&wake) {
+        if !done {
+            return Told::Failed;
+        }
+        if let Err(error) = context.views.remove_wake(wake) {
             tracing::error!(%error, "a wake cannot be removed");
         }
-        all &= done;
     }
-    if !all {
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-/// Whether a case can take its news now, as its row shows it: an event only while it listens for any of
-/// its type. One that has ended is told too, and wants nothing.
-fn is_wanted_now(views: &Views, wake: &Wake) -> Result<bool, TableError> {
-    let News::Event(place) = wake.news else { return Ok(true) };
-    let (Some(row), Some(event)) = (views.case(wake.case)?, views.event(place)?) else {
-        return Ok(true);
-    };
-    let mut on = row.listening.iter().flat_map(|listening| &listening.on);
-    let fits = on.any(|on| on.event_type.as_deref().is_none_or(|kind| kind == event.kind));
-    Ok(fits || row.phase.ended())
+    Told::All
 }
 
 /// What the views hold; none: they are damaged, and are made anew.
@@ -174,10 +204,15 @@ pub fn readable<T>(read: Result<T, TableError>) -> Option<T> {
     read.inspect_err(|error| tracing::warn!(%error, "who is to be woken cannot be read")).ok()
 }
 
-async fn command(context: &Arc<Context>, news: News) -> Result<Option<Command>, LoadError> {
+async fn command(
+    context: &Arc<Context>,
+    news: News,
+    listener: Option<Listener>,
+) -> Result<Option<Command>, LoadError> {
     match news {
-        News::Event(place) => {
-            let incoming = context.incoming(place).await?;
+        News::Event { place, .. } => {
+            let Some(listener) = listener else { return Ok(None) };
+            let incoming = context.incoming(place, listener).await?;
             Ok(incoming.map(|incoming| Command::Deliver(Arc::new(incoming))))
         }
         News::Child(child) => {
@@ -189,14 +224,9 @@ async fn command(context: &Arc<Context>, news: News) -> Result<Option<Command>, 
 
 /// Whether there is nothing left to tell: the case has heard it, or does not want to. One that is
 /// out of service is told of everything when it comes back.
-fn was_told(error: Option<CommandError>) -> bool {
+pub fn was_told(error: Option<CommandError>) -> bool {
     !matches!(
         error,
-        Some(
-            CommandError::Unavailable(_)
-                | CommandError::Unknown(_)
-                | CommandError::Busy(_)
-                | CommandError::Rejected(Rejection::NotListening)
-        )
+        Some(CommandError::Unavailable(_) | CommandError::Unknown(_) | CommandError::Busy(_))
     )
 }

@@ -17,6 +17,7 @@ pub struct SideBySide {
 struct Busy {
     cases: Mutex<HashSet<CaseId>>,
     ended: Notify,
+    failed: Notify,
 }
 
 /// A case while it is told something.
@@ -31,11 +32,12 @@ impl SideBySide {
         Self { most, busy: Arc::default() }
     }
 
-    /// Begins to tell a case something, once there is room. False: it is being told something already.
+    /// Begins to tell a case something, once there is room; the telling says whether it is dealt with.
+    /// False: it is being told something already.
     pub async fn begin(
         &self,
         case: CaseId,
-        telling: impl Future<Output = ()> + Send + 'static,
+        telling: impl Future<Output = bool> + Send + 'static,
     ) -> bool {
         loop {
             let ended = self.busy.ended.notified();
@@ -53,10 +55,19 @@ impl SideBySide {
         }
         let turn = Turn { case, busy: self.busy.clone() };
         tokio::spawn(async move {
-            telling.await;
+            let dealt_with = telling.await;
+            let busy = turn.busy.clone();
             drop(turn);
+            if !dealt_with {
+                busy.failed.notify_one();
+            }
         });
         true
+    }
+
+    /// Waits until a telling has ended that has to be begun again.
+    pub async fn failed(&self) {
+        self.busy.failed.notified().await;
     }
 }
 
@@ -85,15 +96,18 @@ mod tests {
         let (end, ends) = tokio::sync::oneshot::channel::<()>();
         let slow = async move {
             let _ = ends.await;
+            false
         };
         assert!(all.begin(case(1), slow).await);
-        assert!(!all.begin(case(1), async {}).await);
+        assert!(!all.begin(case(1), async { true }).await);
         for n in 2..100 {
-            assert!(all.begin(case(n), async {}).await);
+            assert!(all.begin(case(n), async { true }).await);
         }
         end.send(()).unwrap();
-        while !all.begin(case(1), async {}).await {
+        while !all.begin(case(1), async { true }).await {
             tokio::task::yield_now().await;
         }
+        // the slow one was not dealt with
+        all.failed().await;
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::notifier::{AGAIN, PAGE, readable};
+use super::notifier::{AGAIN, PAGE, readable, was_told};
 use super::side_by_side::SideBySide;
 use crate::actors::context::Context;
 use crate::domain::case::command::Command;
@@ -63,14 +63,21 @@ impl Actor for StarterActor {
             }
         }
         // what was started leaves the list with the next batch
-        let _ = projected.changed().await;
+        tokio::select! {
+            _ = projected.changed() => {}
+            () = state.starting.failed() => {}
+        }
         myself.cast(StarterMsg::Look)?;
         Ok(())
     }
 }
 
 /// Starts a case as soon as there is a place for it.
-async fn start(context: Arc<Context>, case: CaseId) {
+async fn start(context: Arc<Context>, case: CaseId) -> bool {
+    let started = was_told(context.wake(case, Command::Start(None)).await.err());
+    if !started {
+        tokio::time::sleep(AGAIN).await;
+    }
     // a "no" means that it was started or cancelled meanwhile
-    let _ = context.wake(case, Command::Start(None)).await;
+    started
 }

@@ -134,6 +134,18 @@ pub struct Incoming {
     pub event: Data,
     /// Where it stands in the journal.
     pub position: EventCursor,
+    /// For whom it was found. Any other listener may take it as well.
+    pub wanted_by: Listener,
+}
+
+/// A filter of a task that listens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listener {
+    pub task: TaskId,
+    pub filter: u16,
+    /// The values that its correlations expect, [in short](super::summary::correlated); none: nothing
+    /// in particular.
+    pub expected: Option<[u8; 8]>,
 }
 
 /// How a child ended.

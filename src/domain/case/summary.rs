@@ -208,7 +208,8 @@ impl Summary {
     }
 }
 
-fn listened(
+/// What a listening task still looks for.
+pub fn listened(
     definition: &Definition,
     task: TaskId,
     taken: &[Option<Received>],

@@ -193,21 +193,20 @@ impl Views {
         Ok(found)
     }
 
-    /// Cases that listen for an event of this kind and these values.
-    pub fn listeners_of(&self, kind: &str, row: &EventRow) -> Result<Vec<CaseId>, TableError> {
-        let mut found: Vec<CaseId> = row.subject.into_iter().collect();
+    /// Who listens for an event of this kind and these values.
+    pub fn listeners_of(&self, kind: &str, row: &EventRow) -> Result<Vec<ListenerKey>, TableError> {
+        let mut found = Vec::new();
         for event_type in [keys::event_type(Some(kind)), keys::event_type(None)] {
             for (shape, values) in &row.values {
-                for values in [*values, [0; 8]] {
+                let nothing = (*values != [0; 8]).then_some([0; 8]);
+                for values in [Some(*values), nothing].into_iter().flatten() {
                     let prefix = keys::key(keys::LISTENER, &[&event_type, shape, &values]);
                     for entry in self.table.scan(&prefix, Bound::Unbounded) {
-                        found.extend(keys::listener_of(&entry?.0).map(|l| l.case));
+                        found.extend(keys::listener_of(&entry?.0));
                     }
                 }
             }
         }
-        found.sort_unstable();
-        found.dedup();
         Ok(found)
     }
 }

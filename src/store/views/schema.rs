@@ -123,7 +123,8 @@ fn put_one_of_each(views: &Views) {
     let listener =
         ListenerKey { event_type: [1; 8], shape: shape.key(), values: [4; 8], case: case(1) };
     views.put_offered(&listener, EventCursor(76)).unwrap();
-    for news in [News::Event(EventCursor(77)), News::Child(case(2))] {
+    let (place, shape, values) = (EventCursor(77), listener.shape, listener.values);
+    for news in [News::Event { place, shape, values }, News::Child(case(2))] {
         views.put_wake(&Wake { case: case(1), news }).unwrap();
     }
     views.put_calls("bobs-post", Calls { answered: 1, failed: 2, unknown: 3 }).unwrap();

@@ -3,14 +3,15 @@
 
 use std::ops::Bound;
 
+use super::keys::Short;
 use super::{TableError, Views, keys};
 use crate::domain::ids::{Bits, CaseId, EventCursor};
 
 /// What a case has to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
-    /// An event stands there.
-    Event(EventCursor),
+    /// An event stands there, for whoever listens so.
+    Event { place: EventCursor, shape: Short, values: Short },
     /// A child has ended.
     Child(CaseId),
 }
@@ -24,9 +25,10 @@ pub struct Wake {
 
 impl Wake {
     fn key(&self) -> Vec<u8> {
-        match self.news {
-            News::Event(place) => {
-                keys::key(keys::WAKE, &[&self.case.0.0, b"e", &place.0.to_be_bytes()])
+        match &self.news {
+            News::Event { place, shape, values } => {
+                let place = place.0.to_be_bytes();
+                keys::key(keys::WAKE, &[&self.case.0.0, b"e", shape, values, &place])
             }
             News::Child(child) => keys::key(keys::WAKE, &[&self.case.0.0, b"c", &child.0.0]),
         }
@@ -34,10 +36,13 @@ impl Wake {
 
     fn of(key: &[u8]) -> Option<Self> {
         let case = CaseId(Bits(key.get(1..17)?.try_into().ok()?));
-        let rest = key.get(18..)?;
         let news = match key.get(17)? {
-            b'e' => News::Event(EventCursor(u64::from_be_bytes(rest.try_into().ok()?))),
-            _ => News::Child(CaseId(Bits(rest.try_into().ok()?))),
+            b'e' => News::Event {
+                shape: key.get(18..26)?.try_into().ok()?,
+                values: key.get(26..34)?.try_into().ok()?,
+                place: EventCursor(keys::number_at(key, 34)?),
+            },
+            _ => News::Child(CaseId(Bits(key.get(18..)?.try_into().ok()?))),
         };
         Some(Self { case, news })
     }
@@ -57,11 +62,48 @@ impl Views {
         self.table.remove(&wake.key())
     }
 
-    /// Who has to be told what, at most so many, from one on.
-    pub fn wakes(&self, after: Option<Wake>, most: usize) -> Result<Vec<Wake>, TableError> {
-        let after = after.map(|wake| wake.key());
-        let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let found = self.table.scan(&[keys::WAKE], start).take(most);
+    /// Cases that have to be told something, at most so many, from one on.
+    pub fn to_be_told(
+        &self,
+        after: Option<CaseId>,
+        most: usize,
+    ) -> Result<Vec<CaseId>, TableError> {
+        let mut found: Vec<CaseId> = after.into_iter().collect();
+        let before = found.len();
+        while found.len() - before < most {
+            // behind everything that the last one has to be told
+            let behind = found.last().map(|case| keys::key(keys::WAKE, &[&case.0.0, &[u8::MAX]]));
+            let start = behind.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let Some(next) = self.table.scan(&[keys::WAKE], start).next() else { break };
+            let Some(wake) = Wake::of(&next?.0) else { break };
+            found.push(wake.case);
+        }
+        found.drain(..before);
+        Ok(found)
+    }
+
+    /// Children of a case that have ended, at most so many.
+    pub fn news_of_children(&self, case: CaseId, most: usize) -> Result<Vec<Wake>, TableError> {
+        self.news(&keys::key(keys::WAKE, &[&case.0.0, b"c"]), most)
+    }
+
+    /// Events for those who listen so in a case, the oldest first, at most so many.
+    pub fn news_of_events(
+        &self,
+        case: CaseId,
+        (shape, values): (Short, Short),
+        most: usize,
+    ) -> Result<Vec<Wake>, TableError> {
+        self.news(&keys::key(keys::WAKE, &[&case.0.0, b"e", &shape, &values]), most)
+    }
+
+    /// All events for a case, at most so many.
+    pub fn news_of_all_events(&self, case: CaseId, most: usize) -> Result<Vec<Wake>, TableError> {
+        self.news(&keys::key(keys::WAKE, &[&case.0.0, b"e"]), most)
+    }
+
+    fn news(&self, prefix: &[u8], most: usize) -> Result<Vec<Wake>, TableError> {
+        let found = self.table.scan(prefix, Bound::Unbounded).take(most);
         found.filter_map(|e| e.map(|(key, _)| Wake::of(&key)).transpose()).collect()
     }
 }

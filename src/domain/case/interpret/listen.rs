@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::{Halt, Interpreter, Key, Trouble};
-use crate::domain::case::command::{Incoming, Rejection};
+use crate::domain::case::command::{Incoming, Listener, Rejection};
 use crate::domain::case::event::{Change, Received};
 use crate::domain::case::state::Body;
+use crate::domain::case::summary::{Listened, listened};
 use crate::domain::data::Data;
 use crate::domain::workflow::expr::truthy;
 use crate::domain::workflow::model::{EventFilter, Kind, Listen, Matcher, ReadAs};
@@ -27,25 +28,23 @@ impl Interpreter<'_> {
                 listening.push((activation.task, activation.iteration));
             }
         });
-        let mut wanted = listening.is_empty() && self.state.phase.ended();
+        let mut stands = self.state.phase.ended();
         for key in listening {
-            wanted |= self.wants_type(key, incoming);
+            stands |= self.stands(key, &incoming.wanted_by)?;
             if let Some((filter, received)) = self.taken_by(key, incoming)? {
                 let event = Box::new(received);
                 return self.emit_task(key, Change::Received { filter: filter as u16, event });
             }
         }
-        if wanted { Ok(()) } else { Err(Rejection::NotListening.into()) }
+        if stands { Ok(()) } else { Err(Rejection::NotListening.into()) }
     }
 
-    /// Whether a listening task looks for events of this type at all.
-    fn wants_type(&self, key: Key, incoming: &Incoming) -> bool {
-        let Kind::Listen(listen) = &self.task(key.0).kind else { return false };
-        let kind = incoming.event.get("type").and_then(Json::as_str);
-        let fits = |filter: &EventFilter| {
-            filter.event_type.is_none() || filter.event_type.as_deref() == kind
-        };
-        listen.filters.is_empty() || listen.filters.iter().any(fits)
+    /// Whether a listening task is the one that an event was found for, and still looks for it.
+    fn stands(&self, key: Key, listener: &Listener) -> Result<bool, Halt> {
+        let Body::Listen { taken, expected } = &self.open(key)?.body else { return Ok(false) };
+        let mut on = listened(self.definition, key.0, taken, expected).into_iter();
+        let same = |on: Listened| (on.filter, on.expected) == (listener.filter, listener.expected);
+        Ok(key.0 == listener.task && on.any(same))
     }
 
     /// The filter of a listening task that takes the event.

@@ -7,7 +7,6 @@ use super::world;
 use super::world::{World, done, failed};
 use crate::domain::case::command::{Command, Rejection};
 use crate::domain::case::phase::Phase;
-use crate::domain::ids::EventCursor;
 
 #[test]
 fn swallowed_errors_leave_nothing_behind() {
@@ -127,10 +126,9 @@ fn early_events_are_not_lost_behind_many_others() {
 ",
     );
     let deliver = |world: &mut World, kind: &str, position: u64| {
-        let event = super::world::event(kind, "", json!({"n": position})).into();
-        let incoming =
-            crate::domain::case::command::Incoming { event, position: EventCursor(position) };
-        world.try_tell(Command::Deliver(incoming.into()))
+        let event = super::world::event(kind, "", json!({"n": position}));
+        let incoming = world.incoming(position, event);
+        world.try_tell(Command::Deliver(incoming))
     };
     assert_eq!(deliver(&mut world, "early", 1), Err(Rejection::NotListening));
     for position in 2..402 {

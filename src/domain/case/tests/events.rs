@@ -4,15 +4,14 @@ use serde_json::{Value as Json, json};
 
 use super::world;
 use super::world::{World, event};
-use crate::domain::case::command::{Command, Incoming, Rejection};
+use crate::domain::case::command::{Command, Rejection};
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
-use crate::domain::ids::EventCursor;
 
 #[track_caller]
 fn deliver(world: &mut World, position: u64, event: Json) {
-    let incoming = Incoming { event: event.into(), position: EventCursor(position) };
-    world.tell(Command::Deliver(incoming.into()));
+    let incoming = world.incoming(position, event);
+    world.tell(Command::Deliver(incoming));
 }
 
 fn listening(to: &str, more: &str) -> World {
@@ -28,12 +27,12 @@ fn one_event_of_the_type_ends_it() {
     let wait = world.shown_wait().unwrap();
     assert_eq!((wait.kind, wait.on.as_deref()), (WaitKind::Event, Some("shipped")));
     // what nothing listens for now is kept for the case, until it does or has ended
-    let other = Incoming { event: event("other", "", json!(1)).into(), position: EventCursor(1) };
-    let told = world.try_tell(Command::Deliver(other.clone().into()));
+    let other = world.incoming(1, event("other", "", json!(1)));
+    let told = world.try_tell(Command::Deliver(other.clone()));
     assert_eq!((told, world.phase()), (Err(Rejection::NotListening), Phase::Waiting));
     deliver(&mut world, 2, event("shipped", "", json!({"t": 1})));
     assert_eq!(world.output(), json!([{"t": 1}]));
-    world.tell(Command::Deliver(other.into()));
+    world.tell(Command::Deliver(other));
 }
 
 #[test]
@@ -63,7 +62,9 @@ fn all_are_collected_in_the_order_in_which_they_came() {
     let mut world = listening("{all: [{with: {type: a}}, {with: {type: b}}]}", "");
     deliver(&mut world, 5, event("b", "", json!("b")));
     assert_eq!(world.phase(), Phase::Waiting);
-    deliver(&mut world, 6, event("b", "", json!("again")));
+    // it has one already; another stays noted for a listener to come
+    let again = world.incoming(6, event("b", "", json!("again")));
+    assert_eq!(world.try_tell(Command::Deliver(again)), Err(Rejection::NotListening));
     deliver(&mut world, 7, event("a", "", json!("a")));
     assert_eq!(world.output(), json!(["b", "a"]));
 }

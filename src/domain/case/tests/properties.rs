@@ -7,10 +7,9 @@ use serde_json::json;
 
 use super::world;
 use super::world::{World, done, event, failed, not_done, unknown};
-use crate::domain::case::command::{Command, Incoming, Verdict};
+use crate::domain::case::command::{Command, Verdict};
 use crate::domain::case::derive;
 use crate::domain::case::phase::Phase;
-use crate::domain::ids::EventCursor;
 
 /// A task of a generated definition, as flow YAML.
 fn task(depth: u32) -> BoxedStrategy<String> {
@@ -143,8 +142,8 @@ fn happen(world: &mut World, happening: Happening) {
             Command::Timer
         }
         Happening::Event(position) => {
-            let event = event("t", "", json!({"n": 3})).into();
-            Command::Deliver(Incoming { event, position: EventCursor(position) }.into())
+            let event = event("t", "", json!({"n": 3}));
+            Command::Deliver(world.incoming(position, event))
         }
         Happening::Open => {
             world.ctx.open.insert("bob".into());

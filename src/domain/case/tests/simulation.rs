@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use super::generated::definition;
 use super::world;
 use super::world::{World, done, failed, not_done, unknown};
-use crate::domain::case::command::{ChildOutcome, Command, Incoming, Outcome, Verdict};
+use crate::domain::case::command::{ChildOutcome, Command, Outcome, Verdict};
 use crate::domain::case::derive;
 use crate::domain::case::effect::{Ask, Effect, HttpBody, HttpRequest};
 use crate::domain::case::event::{Change, Event, WaitKind};
@@ -23,7 +23,6 @@ use crate::domain::case::ledger::{Kept, Knowledge};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Activation, Stage};
-use crate::domain::ids::EventCursor;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Kind, TaskId};
 
@@ -339,8 +338,8 @@ impl Run {
                 Command::Timer
             }
             Happening::Event(position) => {
-                let event = world::event("t", "", json!({"n": 3})).into();
-                Command::Deliver(Incoming { event, position: EventCursor(position) }.into())
+                let event = world::event("t", "", json!({"n": 3}));
+                Command::Deliver(self.world.incoming(position, event))
             }
             Happening::Open => {
                 self.world.ctx.open.insert("bob".into());

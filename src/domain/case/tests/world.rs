@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use crate::domain::case::command::{Command, Facts, Health, Outcome, Rejection};
+use crate::domain::case::command::{
+    Command, Facts, Health, Incoming, Listener, Outcome, Rejection,
+};
 use crate::domain::case::decide::decide;
 use crate::domain::case::decision_context::{DecisionContext, PermitAnswer, Service};
 use crate::domain::case::effect::{Ask, Effect, HttpRequest};
@@ -15,9 +17,10 @@ use crate::domain::case::interpret::{Decided, Halt};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::State;
+use crate::domain::case::summary::{Listened, Summary};
 use crate::domain::case::{derive, invariants};
 use crate::domain::data::Data;
-use crate::domain::ids::{Bits, CaseId};
+use crate::domain::ids::{Bits, CaseId, EventCursor};
 use crate::domain::time::{DAY, Timestamp};
 use crate::domain::workflow::expr::meter::Limits;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
@@ -303,6 +306,21 @@ impl World {
     pub fn answer(&mut self, effect: &Effect, outcome: Outcome) {
         let (task, iteration, attempt) = (effect.task, effect.iteration, effect.attempt);
         self.tell(Command::Result { task, iteration, attempt, outcome });
+    }
+
+    /// An event, as it comes for the first that listens for its type.
+    pub fn incoming(&self, position: u64, event: Json) -> Arc<Incoming> {
+        let nobody = Listener { task: TaskId(u32::MAX), filter: 0, expected: None };
+        let summary = Summary::of(&self.definition, self.state());
+        let kind = event["type"].as_str();
+        let wanted_by = summary.listening.iter().find_map(|listening| {
+            let fits = |on: &&Listened| on.event_type.is_none() || on.event_type.as_deref() == kind;
+            let Listened { filter, expected, .. } = *listening.on.iter().find(fits)?;
+            Some(Listener { task: listening.task, filter, expected })
+        });
+        let wanted_by = wanted_by.unwrap_or(nobody);
+        let position = EventCursor(position);
+        Arc::new(Incoming { event: event.into(), position, wanted_by })
     }
 
     /// Answers the oldest effect in flight.
