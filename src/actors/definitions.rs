@@ -123,7 +123,8 @@ impl Definitions {
         format: Format,
         by: By,
     ) -> Result<Registration, Refused> {
-        let compiled = self.compile(text.clone(), format).await.map_err(Refused::Faults)?;
+        let compiled = self.compile(text.clone(), format).await;
+        let compiled = compiled.and_then(Compiled::registered_now).map_err(Refused::Faults)?;
         let definition = compiled.definition;
         let id = definition.id.clone();
         let _one = self.registering.lock().await;

@@ -12,6 +12,8 @@ pub use super::projection::feed::{Changed, FeedChange, FeedCursor, RecordCursor,
 pub use super::services::handle::ServiceHandle;
 pub use crate::store::record::By;
 
+use tokio::task::JoinSet;
+
 use super::cases::load::{Fold, LoadError, load_before};
 use super::context::Context;
 use super::projection::feed::Feed;
@@ -25,7 +27,7 @@ use crate::domain::ids::{CaseId, CommandId, Entity};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::domain::workflow::source::Format;
-use crate::store::journal::Journal;
+use crate::store::journal::{Journal, ReadError};
 use crate::store::record;
 use crate::store::upcast;
 use crate::store::views::Views;
@@ -162,11 +164,13 @@ impl Handle {
     /// # Errors
     /// When there is none, or it cannot be read.
     pub async fn case(&self, case: CaseId) -> Result<Case, CaseError> {
-        // a long history is folded on the engine's threads: the door's serve others
-        let context = self.context.clone();
-        let loading = self.context.runtime.spawn(async move { context.load(case).await });
-        let broken = |_| CaseError::Unavailable("the read broke off".to_owned());
-        let loaded = match loading.await.map_err(broken)? {
+        // a long history is folded on the engine's threads: the door's serve others. It ends when nobody
+        // waits for it any more
+        let (context, mut loading) = (self.context.clone(), JoinSet::new());
+        loading.spawn_on(async move { context.load(case).await }, &self.context.runtime);
+        let broken = || CaseError::Unavailable("the read broke off".to_owned());
+        let loaded = loading.join_next().await.and_then(Result::ok).ok_or_else(broken)?;
+        let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
                 if error.is_of_the_case() {
@@ -276,9 +280,15 @@ impl Handle {
         self.context.definitions.resolve(namespace, name, version)
     }
 
-    /// A definition.
-    pub async fn definition(&self, id: &DefinitionId) -> Option<Arc<Definition>> {
-        self.context.definitions.get(id).await.ok().flatten()
+    /// A definition; none: it is stored, and cannot be read.
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    pub async fn definition(
+        &self,
+        id: &DefinitionId,
+    ) -> Result<Option<Arc<Definition>>, ReadError> {
+        self.context.definitions.get(id).await
     }
 
     /// Stores events, all or none. How many were new.

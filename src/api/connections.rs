@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub struct Connection {
     under_way: AtomicU32,
     /// Answers that are there and not taken yet.
     answering: AtomicU32,
+    /// Bytes are there for it that it does not take now.
+    stuck: AtomicBool,
     /// Milliseconds since the door opened at which something was written to it last.
     written: AtomicU64,
     /// Milliseconds since the door opened at which it last became idle.
@@ -73,7 +75,7 @@ impl Connections {
         if open.len() >= self.most {
             let now = self.now();
             let spare = open.iter().filter(|(_, c)| {
-                c.is_idle() || (c.is_answering() && now - c.moved() >= millis(MAKES_ROOM))
+                c.is_idle() || (c.is_stuck() && now.saturating_sub(c.moved()) >= millis(MAKES_ROOM))
             });
             let longest = spare.min_by_key(|(_, c)| (!c.is_idle(), c.moved()));
             let longest = longest.map(|(number, _)| *number)?;
@@ -84,6 +86,7 @@ impl Connections {
         let connection = Arc::new(Connection {
             under_way: AtomicU32::new(0),
             answering: AtomicU32::new(0),
+            stuck: AtomicBool::new(false),
             written: AtomicU64::new(self.now()),
             idle_since: AtomicU64::new(self.now()),
             close: Notify::new(),
@@ -111,6 +114,12 @@ impl Connection {
         self.answering.load(Ordering::Acquire) > 0
     }
 
+    /// Whether an answer cannot go on because the client takes nothing of it. One that has only
+    /// nothing to say just now, as a stream of a quiet case, is not.
+    fn is_stuck(&self) -> bool {
+        self.is_answering() && self.stuck.load(Ordering::Acquire)
+    }
+
     /// When something happened on it last.
     fn moved(&self) -> u64 {
         self.idle_since.load(Ordering::Relaxed).max(self.written.load(Ordering::Relaxed))
@@ -122,9 +131,12 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Open {
-    /// Something was written to it.
-    pub fn has_written(&self) {
-        self.connection.written.store(self.all.now(), Ordering::Relaxed);
+    /// What came of writing to it.
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        self.connection.stuck.store(written.is_pending(), Ordering::Release);
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.connection.written.store(self.all.now(), Ordering::Relaxed);
+        }
     }
 
     /// A request is under way.
@@ -222,9 +234,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.open.has_written();
-        }
+        self.open.wrote(&written);
         written
     }
 
@@ -234,9 +244,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.open.has_written();
-        }
+        self.open.wrote(&written);
         written
     }
 
@@ -305,6 +313,8 @@ mod tests {
         let answer = Answering::body(Body::from("x"), waits);
         assert!(all.open().is_none(), "it has had no time yet");
         one.connection.written.store(0, Ordering::Relaxed);
+        assert!(all.open().is_none(), "there is nothing to take just now");
+        one.wrote(&Poll::Pending);
         one.has_to_close().await;
         assert!(all.open().is_some());
         drop(answer);

@@ -110,6 +110,7 @@ async fn show(
     let id = api.handle.resolve(namespace, name, version);
     let id = id.ok_or_else(|| Problem::not_found("workflow"))?;
     let definition = api.handle.definition(&id).await;
+    let definition = definition.map_err(|error| Problem::unavailable(error.to_string()))?;
     let definition = definition.ok_or_else(|| Problem::unavailable("it cannot be read"))?;
     let mut shown = identity(&id);
     shown["title"] = json!(definition.title);

@@ -13,6 +13,7 @@ use crate::config::services::Services;
 use crate::domain::workflow::fault::Fault;
 use crate::domain::workflow::location::Location;
 use crate::domain::workflow::model::Definition;
+use crate::domain::workflow::read::Compiled;
 
 /// Check definitions.
 #[derive(Args)]
@@ -48,7 +49,9 @@ impl Check {
         for file in &self.files {
             let name = file.display().to_string();
             let (faults, warnings) = match std::fs::read_to_string(file) {
-                Ok(text) => match compile_apart(&text, format_of(file), &serves, &|_| true) {
+                Ok(text) => match compile_apart(&text, format_of(file), &serves, &|_| true)
+                    .and_then(Compiled::registered_now)
+                {
                     Ok(compiled) => {
                         let twice = twice(&compiled.definition, &seen);
                         seen.push((compiled.definition, name.clone()));

@@ -246,9 +246,7 @@ impl Context {
     /// Ends a child that is not wanted any more, however often that has to be tried. There may be very
     /// many of these at a time, so each is small while it waits for its turn.
     pub async fn cancel_child(self: Arc<Self>, parent: CaseId, child: CaseId) {
-        if !self.cancelling.begin(child) {
-            return;
-        }
+        let Some(begun) = self.cancelling.begin(child) else { return };
         let mut wait = CANCEL_AGAIN;
         let outcome = loop {
             let turn = self.dispatcher.turn_of_our_own().await;
@@ -262,7 +260,7 @@ impl Context {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(CANCEL_AGAIN_MOST);
         };
-        self.cancelling.end(child);
+        drop(begun);
         if let Some(outcome) = outcome {
             let ended = Command::ChildEnded { child, outcome };
             let telling = self.tell_at(parent, ended, CommandMeta::engine(), None);

@@ -111,6 +111,13 @@ fn run(
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<(), ProjectError> {
     let notes = context.journal.notes();
+    if context.views.progress().is_some() {
+        // they were being made anew when a predecessor broke off
+        match bring_up(context, handle) {
+            Err(ProjectError::Stopped) => return Ok(()),
+            brought => brought?,
+        }
+    }
     let mut writer = context.views.writer()?;
     loop {
         if context.views.are_damaged() {

@@ -43,7 +43,8 @@ impl Clock {
 
     /// Whether the limit was reached while it ran.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        self.due().is_some_and(|due| due <= now)
+        // also where it stands still by now
+        self.used_at(now) >= self.limit
     }
 
     /// Stands still, or goes on.

@@ -77,14 +77,19 @@ impl Interpreter<'_> {
 /// The next step, if there is one at this time.
 pub fn next_step(definition: &Definition, state: &State, now: Timestamp) -> Option<Step> {
     state.started_at?;
-    if state.alert.is_none() && derive::cause_for_a_person(state).is_some() {
-        return Some(Step::Alert);
-    }
     let scan = Scan { definition, state, now, held: derive::holds(state), flow: true };
     // beside the flow, effects are settled while nothing holds the case; while it undoes what it did,
     // an error does not hold that up
     let stuck = state.stuck && state.unwinding.is_none();
     let free = Scan { definition, state, now, held: state.hold.is_some() || stuck, flow: false };
+    if state.alert.is_none() && derive::cause_for_a_person(state).is_some() {
+        // whom a person is told of has failed for good: an error of a compensation that may still be
+        // caught goes on first
+        let undoing = state.undoing.as_deref().filter(|_| state.unwinding.is_none());
+        let goes_on = undoing.and_then(|undoing| free.activation(undoing));
+        let goes_on = goes_on.filter(|step| matches!(step, Step::Propagate(_)));
+        return goes_on.or(Some(Step::Alert));
+    }
     let settling = state.detached.iter().find_map(|a| free.activation(a));
     if settling.is_some() {
         return settling;

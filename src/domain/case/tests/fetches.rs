@@ -122,3 +122,45 @@ fn what_is_answered_with_errors_for_ever_is_shown_to_a_person() {
     assert!(world.effects.is_empty() && !world.phase().ended(), "{}", world.told());
     assert!(world.state().alert.is_some() || derive::holds(world.state()), "{}", world.told());
 }
+
+#[test]
+fn an_alert_for_something_else_leaves_an_undo_its_second_plan() {
+    let mut world = started(
+        "do:
+  - s:
+      try:
+        - slow: {call: http, timeout: {after: PT1S}, with: {method: post, endpoint: 'http://a/slow'}}
+      catch: {}
+  - r:
+      fork:
+        compete: true
+        branches:
+          - lose:
+              do:
+                - a:
+                    call: http
+                    with: {method: post, endpoint: 'http://a/a'}
+                    metadata:
+                      compensate:
+                        do:
+                          - tr:
+                              try: [{u: {call: http, with: {method: post, endpoint: 'http://b/undo'}}}]
+                              catch: {do: [{plan: {call: http, with: {method: post, endpoint: 'http://a/plan'}}}]}
+                - w: {wait: PT30S}
+          - win: {wait: PT2S}
+  - end: {wait: PT60S}
+",
+    );
+    world.ctx.unknown.insert("b".into());
+    world.effects.clear();
+    world.pass(1000);
+    let a = world.effects.pop_back().unwrap();
+    world.answer(&a, done(json!(1)));
+    world.pass(2000);
+    assert_eq!(world.request(world.effects.len() - 1).url, "http://b/undo");
+    world.effects.clear();
+    // the process ends: what was under way is lost
+    world.tell(Command::Recover);
+    assert!(world.state().alert.is_some(), "{}", world.told());
+    assert_eq!(world.request(0).url, "http://a/plan", "{}", world.told());
+}

@@ -16,8 +16,10 @@ fn call() -> impl Strategy<Value = String> {
         1 => Just(", timeout: {after: PT20S}"),
         1 => Just(", output: {as: '.id | ltrimstr(1)'}"),
     ];
-    (method, undo, any::<(bool, bool, bool)>(), more).prop_map(
-        move |(method, undo, (undone, asked, idempotent), more)| {
+    let known = "{uri: 'http://bob/act', authentication: {oauth2: {authority: 'http://idp', grant: client_credentials, client: {id: me, secret: s}}}}";
+    let to = prop_oneof![6 => Just("'http://bob/act'"), 1 => Just(known)];
+    (method, undo, any::<(bool, bool, bool)>(), more, to).prop_map(
+        move |(method, undo, (undone, asked, idempotent), more, to)| {
             let mut metadata = Vec::new();
             if undone {
                 metadata.push(undo);
@@ -31,7 +33,7 @@ fn call() -> impl Strategy<Value = String> {
             // an output of another shape cannot be undone by it
             let more = if undone && more.contains("output") { "" } else { more };
             format!(
-                "{{call: http, with: {{method: {method}, endpoint: 'http://bob/act', headers: {{x: '${{ $secrets.shop.token }}'}}}}, metadata: {{{}}}{more}}}",
+                "{{call: http, with: {{method: {method}, endpoint: {to}, headers: {{x: '${{ $secrets.shop.token }}'}}}}, metadata: {{{}}}{more}}}",
                 metadata.join(", ")
             )
         },

@@ -5,26 +5,26 @@
 //!
 //! `make simulate SEEDS=…` runs as many as one likes; a failing one shrinks and prints itself.
 
-use std::collections::{BTreeSet, HashMap};
+mod books;
+mod oracles;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::{Value as Json, json};
 
+use self::books::{Books, output};
 use super::generated::definition;
 use super::world;
 use super::world::{World, done, failed, not_done, unknown};
-use crate::domain::case::command::{ChildOutcome, Command, Outcome, Verdict};
+use crate::domain::case::command::{ChildOutcome, Command, Fetched, Health, Outcome, Verdict};
 use crate::domain::case::derive;
-use crate::domain::case::effect::{Ask, Effect, HttpBody, HttpRequest};
-use crate::domain::case::event::{Change, Event, WaitKind};
+use crate::domain::case::effect::{Ask, Effect, Preparation};
+use crate::domain::case::event::WaitKind;
 use crate::domain::case::ledger::{Kept, Knowledge};
-use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Activation, Stage};
-use crate::domain::time::Timestamp;
-use crate::domain::workflow::model::{Kind, TaskId};
 
 /// What no event may ever hold.
 const CANARY: &str = "c4n4ry";
@@ -34,82 +34,6 @@ const LEDGER_MAX: usize = 200;
 
 /// Events that so small a case may have.
 const EVENTS_MAX: usize = 20_000;
-
-/// What a party did under a key.
-struct Act {
-    key: String,
-    place: (TaskId, u32),
-    /// Keys of the undos that it was undone under.
-    undone: BTreeSet<String>,
-}
-
-/// The third parties' books.
-#[derive(Default)]
-struct Books {
-    acts: Vec<Act>,
-    /// Keys that a service answered with an error of its own after it may have acted.
-    erred: BTreeSet<String>,
-    /// The last key that a task asked for something under.
-    keys: HashMap<(TaskId, u32), String>,
-    /// What was asked for under each key.
-    bodies: HashMap<String, Option<Json>>,
-}
-
-/// The act's output, by its place in the books.
-fn output(place: usize) -> Json {
-    json!({"id": format!("a{place}")})
-}
-
-impl Books {
-    /// What a party has of a key and has not undone.
-    fn standing(&self, key: &str) -> Option<usize> {
-        self.acts.iter().rposition(|act| act.key == key && act.undone.is_empty())
-    }
-
-    /// A party acts on a request. Where it knows the key it says what it said before.
-    fn act(&mut self, world: &World, effect: &Effect, request: &HttpRequest) -> Json {
-        let method = &*request.method;
-        let body = match &request.body {
-            Some(HttpBody::Json(body)) => Some((**body).clone()),
-            Some(_) | None => None,
-        };
-        let known = self.bodies.entry(effect.key.clone()).or_insert_with(|| body.clone());
-        assert!(*known == body, "{} asks for another thing\n{}", effect.key, world.told());
-        let safe = matches!(method, "PUT" | "GET");
-        let metadata = &world.definition.task(effect.task).metadata;
-        let repeatable = safe || metadata.idempotent || world.ctx.honours_key;
-        if let Some(known) = self.standing(&effect.key) {
-            if repeatable {
-                return output(known);
-            }
-            assert!(
-                self.erred.contains(&effect.key),
-                "{} was acted upon twice\n{}",
-                effect.key,
-                world.told()
-            );
-        }
-        let place = (effect.task, effect.iteration);
-        let other = self
-            .acts
-            .iter()
-            .find(|act| act.place == place && act.key != effect.key && act.undone.is_empty());
-        if let Some(other) = other {
-            panic!("{} and {} both stand\n{}", other.key, effect.key, world.told());
-        }
-        self.acts.push(Act { key: effect.key.clone(), place, undone: BTreeSet::new() });
-        output(self.acts.len() - 1)
-    }
-
-    /// A party undoes what it did.
-    fn undo(&mut self, effect: &Effect, url: &str, world: &World) {
-        let id = url.rsplit("/a").next().and_then(|id| id.parse::<usize>().ok());
-        let act = id.and_then(|id| self.acts.get_mut(id));
-        let act = act.unwrap_or_else(|| panic!("{url} undoes what nobody did"));
-        act.undone.insert(effect.key.clone());
-        assert!(act.undone.len() == 1, "{} was undone twice\n{}", act.key, world.told());
-    }
-}
 
 /// How a party behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -221,6 +145,9 @@ impl Run {
         {
             self.books.keys.insert((effect.task, effect.iteration), effect.key.clone());
         }
+        if matches!(effect.ask, Ask::Prepare(_)) {
+            return self.fetch(effect, manner);
+        }
         let outside = matches!(effect.ask, Ask::Http(_));
         let manner = if outside { manner } else { Manner::Well };
         let acts = !matches!(
@@ -248,6 +175,32 @@ impl Run {
                 self.late.push((effect, outcome));
             }
             _ => self.answer(&effect, outcome),
+        }
+    }
+
+    /// What a call needs first comes or not; a late answer comes when another case has brought it.
+    fn fetch(&mut self, effect: Effect, manner: Manner) {
+        let error = || Problem::new(Standard::Communication, "no token").with_status(503);
+        let health = Health::default();
+        let missed = Fetched::Missed { error: error(), retry_after: None, health };
+        let fetched = match manner {
+            Manner::Well | Manner::AnswersTwice => Fetched::Here,
+            Manner::IsNotAsked => Fetched::NotSent,
+            Manner::Errs(_) | Manner::ActsUnreadably => Fetched::Useless { error: error() },
+            _ => missed.clone(),
+        };
+        let comes = matches!(manner, Manner::Well | Manner::AnswersTwice | Manner::AnswersLate);
+        if let Ask::Prepare(preparation) = &effect.ask
+            && let Preparation::Token { key, .. } = &**preparation
+            && comes
+        {
+            self.world.ctx.tokens.insert(*key, "t0ken".into());
+        }
+        if matches!(manner, Manner::AnswersLate | Manner::AnswersTwice) {
+            self.late.push((effect.clone(), Outcome::Fetched(missed)));
+        }
+        if manner != Manner::AnswersLate {
+            self.answer(&effect, Outcome::Fetched(fetched));
         }
     }
 
@@ -433,135 +386,6 @@ impl Run {
             self.happen(Happening::Event(position));
         }
         panic!("it never ends: {:#?}\n{}", self.world.state(), self.world.told());
-    }
-
-    /// A case that completed goes by what stands, and what a branch did that lost is undone.
-    fn races_are_settled(&self) {
-        // whether the flow goes by what a call came to, or its branch has lost
-        let mut lost: HashMap<(TaskId, u32), (usize, bool)> = HashMap::new();
-        let mut began: HashMap<TaskId, usize> = HashMap::new();
-        let (mut open, mut seen) = (BTreeSet::new(), BTreeSet::new());
-        let below = |known: &(TaskId, u32), around: TaskId| {
-            self.world.definition.task(known.0).path.contains(&around)
-        };
-        for (place, (_, event)) in self.world.history.iter().enumerate() {
-            let Event::Task(event) = event else { continue };
-            let key = (event.task, event.iteration);
-            match &event.change {
-                Change::Started { attempt, .. } => {
-                    if *attempt == 0 || seen.insert(key) {
-                        open.insert(key);
-                        lost.remove(&key);
-                        began.insert(event.task, place);
-                    }
-                    seen.insert(key);
-                }
-                Change::Waiting { entry: Some(_), .. } => {
-                    open.insert(key);
-                    began.insert(event.task, place);
-                }
-                // what has left the flow is told of as well
-                Change::Completed { skipped: false, .. } if open.remove(&key) => {
-                    lost.insert(key, (place, false));
-                }
-                Change::Cancelled { unsettled, .. } => {
-                    open.retain(|known| !below(known, event.task));
-                    if *unsettled {
-                        // what the branch did since it began
-                        let since = began.get(&event.task).copied().unwrap_or(0);
-                        lost.insert(key, (place, true));
-                        lost.iter_mut()
-                            .filter(|(known, (at, _))| below(known, event.task) && *at >= since)
-                            .for_each(|(_, (_, lost))| *lost = true);
-                    }
-                }
-                // a failed branch is dropped where others run, else the error goes on outwards
-                Change::Faulted { .. } => {
-                    open.retain(|known| !below(known, event.task));
-                    lost.retain(|known, _| !below(known, event.task));
-                }
-                _ => {}
-            }
-        }
-        for act in &self.books.acts {
-            let metadata = &self.world.definition.task(act.place.0).metadata;
-            let others = self.books.acts.iter().filter(|other| other.place == act.place);
-            let stands = others.clone().any(|other| other.undone.is_empty());
-            if metadata.compensate.is_none() || self.books.erred.contains(&act.key) {
-                continue;
-            }
-            let (told, key) = (|| self.world.told(), &act.key);
-            match lost.get(&act.place).map(|(_, lost)| *lost) {
-                Some(true) => {
-                    assert!(!act.undone.is_empty(), "{key} stands, and has lost\n{}", told());
-                }
-                Some(false) => assert!(stands, "{key} was undone, and counts\n{}", told()),
-                None => {}
-            }
-        }
-    }
-
-    /// Outside of loops a task is entered under one key, however often it is taken up again.
-    fn entries_keep_their_keys(&self) {
-        let definition = &self.world.definition;
-        for (_, event) in &self.world.history {
-            let Event::Task(event) = event else { continue };
-            let task = definition.task(event.task);
-            let is_loop = |id: &TaskId| matches!(definition.task(*id).kind, Kind::For { .. });
-            let turns = task.path.iter().any(is_loop) || task.undoing.is_some();
-            let (iteration, told) = (event.iteration, || self.world.told());
-            assert!(turns || iteration <= 1, "{} has a new key\n{}", task.reference, told());
-        }
-    }
-
-    /// A call that has just been sent is not timed out at the same instant: whoever takes something up
-    /// again gives it its time.
-    fn timeouts_take_their_time(&self) {
-        let mut sent: HashMap<(TaskId, u32), Timestamp> = HashMap::new();
-        for (at, event) in &self.world.history {
-            let Event::Task(event) = event else { continue };
-            let key = (event.task, event.iteration);
-            match &event.change {
-                Change::Started { attempt: 1.., .. } => drop(sent.insert(key, *at)),
-                Change::Faulted { error, .. } if error.status == 408 => {
-                    for ((task, _), begun) in &sent {
-                        let within = self.world.definition.task(*task).path.contains(&event.task);
-                        let told = || self.world.told();
-                        assert!(!within || begun < at, "no time for {}\n{}", task.0, told());
-                    }
-                }
-                Change::Completed { .. } | Change::Faulted { .. } => drop(sent.remove(&key)),
-                _ => {}
-            }
-        }
-    }
-
-    /// What the books have to say in the end.
-    fn check(&self) {
-        let state = self.world.state();
-        if matches!(state.phase, Phase::Cancelled | Phase::Faulted) {
-            for act in self.books.acts.iter().filter(|act| act.undone.is_empty()) {
-                let can_be_undone =
-                    self.world.definition.task(act.place.0).metadata.compensate.is_some();
-                let erred = self.books.erred.contains(&act.key);
-                assert!(
-                    !can_be_undone || erred,
-                    "{} stands after all was undone\n{}",
-                    act.key,
-                    self.world.told()
-                );
-            }
-        }
-        if state.phase == Phase::Completed {
-            self.races_are_settled();
-        }
-        self.entries_keep_their_keys();
-        self.timeouts_take_their_time();
-        let told = self.world.told();
-        assert!(!told.contains("is not known any more"), "{told}");
-        assert!(!told.contains(CANARY), "a secret is told: {told}");
-        assert!(self.world.history.len() < EVENTS_MAX, "{} events", self.world.history.len());
-        assert!(state.ledger.iter().count() < LEDGER_MAX, "{:#?}", state.ledger);
     }
 }
 

@@ -236,7 +236,7 @@ impl<'a> Reader<'a> {
                     && let Some(source) = text.as_text().filter(|t| strict(t).is_none())
                     && let Err(detail) = crate::domain::mail::check_text(source)
                 {
-                    self.fault(&text, detail, "mend the template (minijinja)");
+                    self.refuse(&text, detail, "mend the template (minijinja)");
                 }
             }
         }

@@ -43,6 +43,19 @@ impl Surroundings<'_> {
 pub struct Compiled {
     pub definition: Arc<Definition>,
     pub warnings: Vec<Fault>,
+    /// What may not be registered any more. A definition that was, by an earlier version, goes on, and
+    /// its tasks fail where they meet it.
+    pub refused: Vec<Fault>,
+}
+
+impl Compiled {
+    /// It as one that is registered now.
+    ///
+    /// # Errors
+    /// What may not be registered.
+    pub fn registered_now(self) -> Result<Self, Vec<Fault>> {
+        if self.refused.is_empty() { Ok(self) } else { Err(self.refused) }
+    }
 }
 
 /// Reads, checks and compiles a definition.
@@ -61,10 +74,13 @@ pub fn compile(
     let definition = reader.definition(At { node: &root, pointer: String::new() });
     match definition {
         Some(definition) if reader.faults.is_empty() => {
-            let warnings = reader.warnings.sorted();
-            Ok(Compiled { definition: Arc::new(definition), warnings })
+            let (warnings, refused) = (reader.warnings.sorted(), reader.refused.sorted());
+            Ok(Compiled { definition: Arc::new(definition), warnings, refused })
         }
-        _ => Err(reader.faults.sorted()),
+        _ => {
+            reader.refused.sorted().into_iter().for_each(|fault| reader.faults.push(fault));
+            Err(reader.faults.sorted())
+        }
     }
 }
 
@@ -115,6 +131,7 @@ impl<'a> At<'a> {
 struct Reader<'a> {
     faults: Faults,
     warnings: Faults,
+    refused: Faults,
     around: &'a Surroundings<'a>,
     /// The definition's `use`, where reusable parts are looked up.
     reusable: Option<At<'a>>,
@@ -137,6 +154,7 @@ impl<'a> Reader<'a> {
         Self {
             faults: Faults::default(),
             warnings: Faults::default(),
+            refused: Faults::default(),
             around,
             reusable: at.get("use"),
             tasks: Vec::new(),
@@ -151,6 +169,10 @@ impl<'a> Reader<'a> {
 
     fn fault(&mut self, at: &At<'_>, detail: impl Into<String>, fix: impl Into<String>) {
         self.faults.push(Fault::at(at.node.place, &at.pointer, detail, fix));
+    }
+
+    fn refuse(&mut self, at: &At<'_>, detail: impl Into<String>, fix: impl Into<String>) {
+        self.refused.push(Fault::at(at.node.place, &at.pointer, detail, fix));
     }
 
     fn warn(&mut self, at: &At<'_>, detail: impl Into<String>, fix: impl Into<String>) {

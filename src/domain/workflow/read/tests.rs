@@ -10,7 +10,17 @@ use crate::domain::workflow::source::Format;
 const HEAD: &str = "document: {dsl: '1.0.3', namespace: test, name: test, version: '1.0.0'}\n";
 
 fn read(body: &str) -> Result<Compiled, Vec<Fault>> {
-    compile(&format!("{HEAD}{body}"), Format::Yaml, &Surroundings::unknown())
+    let compiled = compile(&format!("{HEAD}{body}"), Format::Yaml, &Surroundings::unknown());
+    compiled.and_then(Compiled::registered_now)
+}
+
+#[test]
+fn a_mail_that_an_earlier_version_took_is_still_read() {
+    let text = format!(
+        "{HEAD}do: [{{m: {{call: email, with: {{to: a@b.c, subject: s, text: '{{% macro m() %}}{{% endmacro %}}'}}}}}}]\n"
+    );
+    let compiled = compile(&text, Format::Yaml, &Surroundings::unknown()).unwrap();
+    assert!(compiled.registered_now().is_err());
 }
 
 fn good(body: &str) -> Compiled {
