@@ -21,8 +21,9 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Clients kept, one for each time that connecting may take.
 const CLIENTS: usize = 32;
 
-/// Connections to one host that are kept for the next call.
-const IDLE_MAX: usize = 64;
+/// Connections to one host that are kept for the next call: as many as calls that may be under way, or the
+/// next ones connect anew.
+const IDLE_MAX: usize = 512;
 
 /// Redirects followed at the most.
 const REDIRECTS: usize = 10;
