@@ -126,7 +126,12 @@ async fn tell(context: Arc<Context>, case: CaseId) -> bool {
                 patience = patience.saturating_sub(begun.elapsed());
             }
             // a row that is behind is followed by another batch
-            Told::All | Told::NotListening => return true,
+            Told::All | Told::NotListening => {
+                return match readable(forget_what_nobody_wants(&context.views, case)) {
+                    Some(()) => true,
+                    None => failed().await,
+                };
+            }
             Told::Failed => return failed().await,
         }
     }
@@ -161,16 +166,20 @@ fn news_of(views: &Views, case: CaseId) -> Result<Vec<Wanted>, TableError> {
             news.extend(found.into_iter().map(|wake| (wake, listener)));
         }
     }
-    if row.phase.ended() && row.listening.is_empty() {
-        for wake in views.news_of_all_events(case, PAGE)? {
-            views.remove_wake(&wake)?;
-        }
-    }
     news.sort_by_key(|(wake, _)| match wake.news {
         News::Child(_) => None,
         News::Event { place, .. } => Some(place),
     });
     Ok(news)
+}
+
+/// A case that has ended, and listens for nothing to take back what it did, wants no events any more.
+fn forget_what_nobody_wants(views: &Views, case: CaseId) -> Result<(), TableError> {
+    let row = views.case(case)?;
+    match row.is_some_and(|row| row.phase.ended() && row.listening.is_empty()) {
+        true => views.forget_news_of_events(case),
+        false => Ok(()),
+    }
 }
 
 /// Tells a case its news in order.
@@ -193,7 +202,9 @@ async fn tell_each(context: &Arc<Context>, news: &[Wanted]) -> Told {
             return Told::Failed;
         }
         if let Err(error) = context.views.remove_wake(wake) {
-            tracing::error!(%error, "a wake cannot be removed");
+            // told again it changes nothing, but not at once
+            tracing::error!(case.id = %wake.case, %error, "a wake cannot be removed");
+            return Told::Failed;
         }
     }
     Told::All

@@ -97,9 +97,13 @@ impl Views {
         self.news(&keys::key(keys::WAKE, &[&case.0.0, b"e", &shape, &values]), most)
     }
 
-    /// All events for a case, at most so many.
-    pub fn news_of_all_events(&self, case: CaseId, most: usize) -> Result<Vec<Wake>, TableError> {
-        self.news(&keys::key(keys::WAKE, &[&case.0.0, b"e"]), most)
+    /// A case wants no events any more.
+    pub fn forget_news_of_events(&self, case: CaseId) -> Result<(), TableError> {
+        let prefix = keys::key(keys::WAKE, &[&case.0.0, b"e"]);
+        for entry in self.table.scan(&prefix, Bound::Unbounded) {
+            self.table.remove(&entry?.0)?;
+        }
+        Ok(())
     }
 
     fn news(&self, prefix: &[u8], most: usize) -> Result<Vec<Wake>, TableError> {

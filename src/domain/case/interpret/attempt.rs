@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::prepare::Prepared;
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::decision_context::{PermitAnswer, Service};
-use crate::domain::case::derive;
 use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::event::{Came, Change, Event, Wait, WaitKind};
 use crate::domain::case::problem::{Problem, Standard};
@@ -170,7 +169,7 @@ impl Interpreter<'_> {
     /// Calls that are parked, behind this service or any, ask for their permits again: they have
     /// lost their places in the line, or never had one.
     pub(super) fn ask_for_permits(&mut self, service: Option<&Arc<str>>) -> Result<(), Halt> {
-        if derive::holds(&self.state) && self.state.unwinding.is_none() {
+        if self.is_held() {
             return Ok(());
         }
         let mut parked = Vec::new();

@@ -93,7 +93,7 @@ impl Interpreter<'_> {
     }
 
     /// Whether a person, or a fault, holds everything of the case.
-    fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         derive::holds(&self.state) && self.state.unwinding.is_none()
     }
 

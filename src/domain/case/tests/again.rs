@@ -39,17 +39,25 @@ const RACED: &str = "do:
       catch: {retry: {delay: PT1S}}
 ";
 
+/// The branch that books has lost, its booking is being undone, and what follows has failed, so that
+/// all begins again. The booking, and its undo.
+#[track_caller]
+fn booked_and_lost(world: &mut World) -> (Effect, Effect) {
+    let book = to(world, "POST http://a/book");
+    world.answer(&book, done(json!({"id": 7})));
+    let win = to(world, "GET http://a/win");
+    world.answer(&win, done(json!(1)));
+    let undo = to(world, "DELETE http://a/7");
+    let flaky = to(world, "GET http://a/flaky");
+    world.answer(&flaky, failed(400));
+    world.pass(1000);
+    (book, undo)
+}
+
 #[test]
 fn what_is_being_undone_is_not_recalled() {
     let mut world = started(&RACED.replace("UNDO", UNDO));
-    let book = to(&mut world, "POST http://a/book");
-    world.answer(&book, done(json!({"id": 7})));
-    let win = to(&mut world, "GET http://a/win");
-    world.answer(&win, done(json!(1)));
-    let undo = to(&mut world, "DELETE http://a/7");
-    let flaky = to(&mut world, "GET http://a/flaky");
-    world.answer(&flaky, failed(400));
-    world.pass(1000);
+    let (book, undo) = booked_and_lost(&mut world);
     // the race begins again while the booking is still being taken back
     assert!(world.effects.iter().all(|effect| url(effect) != "POST http://a/book"));
     let shown = world.shown_wait().map(|wait| wait.detail);
@@ -74,14 +82,7 @@ fn a_group_that_is_being_undone_waits_and_does_its_work_anew() {
       catch: {retry: {delay: PT1S}}
 ";
     let mut world = started(&body.replace("UNDO", UNDO));
-    let book = to(&mut world, "POST http://a/book");
-    world.answer(&book, done(json!({"id": 7})));
-    let win = to(&mut world, "GET http://a/win");
-    world.answer(&win, done(json!(1)));
-    let undo = to(&mut world, "DELETE http://a/7");
-    let flaky = to(&mut world, "GET http://a/flaky");
-    world.answer(&flaky, failed(400));
-    world.pass(1000);
+    let (book, undo) = booked_and_lost(&mut world);
     world.answer(&undo, done(json!(null)));
     let again = to(&mut world, "POST http://a/book");
     assert_ne!(again.key, book.key, "what the group's compensation undid is done anew");
