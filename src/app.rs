@@ -20,6 +20,7 @@ use crate::domain::workflow::fault::Fault;
 use crate::domain::workflow::source::Format;
 use crate::effects::email::Post;
 use crate::effects::http::Http;
+use crate::effects::names::Names;
 use crate::store::EngineJournal;
 use crate::store::embedded::EmbeddedJournal;
 use crate::store::journal::{Journal, RecordCursor};
@@ -221,11 +222,13 @@ fn descriptors() -> usize {
 
 /// What calls and mails leave by.
 fn hands(config: &Config) -> Result<(Http, Option<Post>), String> {
-    let http = Http::new(config.http.proxy.as_ref().map(|proxy| proxy.0.as_str()))?;
+    let names = Names::of_the_system().map_err(|e| format!("nobody to look names up: {e}"))?;
+    let proxy = config.http.proxy.as_ref().map(|proxy| proxy.0.as_str());
+    let http = Http::new(proxy, names.clone())?;
     let email = &config.email;
     let post = email.url.as_ref().map(|url| {
         let timeout = Duration::from_millis(email.timeout.0.unsigned_abs());
-        Post::new(&url.0, &email.from.0, &email.domain.0, timeout)
+        Post::new(&url.0, &email.from.0, &email.domain.0, timeout, names)
     });
     let post = post.transpose().map_err(|error| format!("email.url: {error}"))?;
     Ok((http, post))

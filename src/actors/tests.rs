@@ -21,6 +21,7 @@ use crate::domain::ids::{CaseId, Entity};
 use crate::domain::workflow::model::TaskId;
 use crate::domain::workflow::source::Format;
 use crate::effects::http::Http;
+use crate::effects::names::Names;
 use crate::store::embedded::EmbeddedJournal;
 use crate::store::journal::{Append, Appended, Journal};
 use crate::store::record::{self, Header};
@@ -55,7 +56,7 @@ async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
         snapshots: Snapshots::open(&folder.join("snapshots")),
         services: Vec::new(),
         allow_unknown_hosts: true,
-        http: Http::new(None).expect("a client"),
+        http: Http::new(None, Names::of_the_system().expect("threads")).expect("a client"),
         post: None,
         max_requests: 8,
         secrets: None,

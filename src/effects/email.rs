@@ -7,6 +7,7 @@ use lettre::message::{Mailbox, MultiPart};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use super::SendBy;
+use super::names::Names;
 use crate::domain::ids::Bits;
 use crate::domain::mail::Mail;
 
@@ -14,6 +15,9 @@ use crate::domain::mail::Mail;
 #[derive(Clone)]
 pub struct Post {
     transport: AsyncSmtpTransport<Tokio1Executor>,
+    /// The server's name or address, and who looks it up.
+    host: Option<String>,
+    names: Names,
     from: Mailbox,
     domain: String,
     /// For the whole exchange with the server.
@@ -44,13 +48,21 @@ impl Post {
     ///
     /// # Errors
     /// What is wrong with the address or the sender.
-    pub fn new(url: &str, from: &str, domain: &str, timeout: Duration) -> Result<Self, String> {
+    pub fn new(
+        url: &str,
+        from: &str,
+        domain: &str,
+        timeout: Duration,
+        names: Names,
+    ) -> Result<Self, String> {
         let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url);
         let builder =
             builder.map_err(|e| format!("`{url}` is no address of a mail server: {e}"))?;
         let from = from.parse().map_err(|e| format!("`{from}` is no sender: {e}"))?;
         let transport = builder.timeout(Some(timeout)).build();
-        Ok(Self { transport, from, domain: domain.to_owned(), timeout })
+        let address = url::Url::parse(url).map_err(|e| format!("`{url}` is no address: {e}"))?;
+        let host = address.host_str().map(|host| host.trim_matches(['[', ']']).to_owned());
+        Ok(Self { transport, host, names, from, domain: domain.to_owned(), timeout })
     }
 
     /// The Message-ID of the mail with this key: always the same.
@@ -65,6 +77,9 @@ impl Post {
             Ok(message) => message,
             Err(detail) => return Posted::Refused { status: None, detail },
         };
+        if let Err(detail) = self.find().await {
+            return Posted::NotNow(detail);
+        }
         if by.is_past() {
             return Posted::TooLate;
         }
@@ -87,6 +102,18 @@ impl Post {
             Err(error) if is_of_connecting(&error) => Posted::NotNow(plainly(&error)),
             // it may have been taken, and only the answer be lost
             Err(error) => Posted::NoAnswer(plainly(&error)),
+        }
+    }
+
+    /// Looks the server's name up before the transport does, which would wait for a silent name
+    /// server on a thread that the store's reads need.
+    async fn find(&self) -> Result<(), String> {
+        let Some(host) = &self.host else { return Ok(()) };
+        let found = tokio::time::timeout(self.timeout, self.names.addresses(host)).await;
+        match found {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("no connection to the mail server: {error}")),
+            Err(_) => Err("no connection to the mail server: no name server answers".to_owned()),
         }
     }
 
@@ -140,7 +167,8 @@ mod tests {
 
     fn post() -> Post {
         let second = Duration::from_secs(1);
-        Post::new("smtp://127.0.0.1:1", "Orders <orders@example.com>", "example.com", second)
+        let names = Names::of_the_system().unwrap();
+        Post::new("smtp://127.0.0.1:1", "Orders <orders@example.com>", "example.com", second, names)
             .unwrap()
     }
 
@@ -184,7 +212,8 @@ mod tests {
             }
         });
         let url = format!("smtp://127.0.0.1:{port}");
-        Post::new(&url, "orders@example.com", "example.com", Duration::from_millis(300)).unwrap()
+        let (names, most) = (Names::of_the_system().unwrap(), Duration::from_millis(300));
+        Post::new(&url, "orders@example.com", "example.com", most, names).unwrap()
     }
 
     fn until_data(line: &str) -> Option<&'static str> {

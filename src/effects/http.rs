@@ -9,6 +9,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Proxy, Request, Url};
 
 use super::SendBy;
+use super::names::Names;
 use crate::domain::call::http::{Answer, repeatable};
 use crate::domain::case::effect::{HttpBody, HttpRequest};
 
@@ -32,6 +33,7 @@ const REDIRECTS: usize = 10;
 #[derive(Clone)]
 pub struct Http {
     proxy: Option<Arc<str>>,
+    names: Names,
     /// One for each time that connecting may take, in milliseconds; see [`Http::client`].
     clients: Arc<Mutex<HashMap<u64, Client>>>,
 }
@@ -63,12 +65,12 @@ pub enum Sent {
 }
 
 impl Http {
-    /// A sender; `proxy` is the address of an HTTP proxy for all requests.
+    /// A sender; `proxy` is the address of an HTTP proxy for all requests, `names` finds hosts.
     ///
     /// # Errors
     /// When the proxy's address is none.
-    pub fn new(proxy: Option<&str>) -> Result<Self, String> {
-        let http = Self { proxy: proxy.map(Into::into), clients: Arc::default() };
+    pub fn new(proxy: Option<&str>, names: Names) -> Result<Self, String> {
+        let http = Self { proxy: proxy.map(Into::into), names, clients: Arc::default() };
         http.client(CONNECT)?;
         Ok(http)
     }
@@ -91,6 +93,7 @@ impl Http {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_MAX)
             .tcp_nodelay(true)
+            .dns_resolver(self.names.clone())
             .user_agent(concat!("caseworker/", env!("CARGO_PKG_VERSION")))
             .no_proxy();
         let builder = match &self.proxy {

@@ -2,6 +2,7 @@
 
 pub mod email;
 pub mod http;
+pub mod names;
 
 use std::time::Instant;
 
