@@ -122,6 +122,20 @@ impl Pinned {
 }
 
 impl Entry {
+    /// Its compensation undoes what these entries did, too.
+    pub fn cover(&mut self, more: Covered) {
+        let joins = |known: &&mut Covered| {
+            known.task == more.task && more.after <= known.through && known.after <= more.through
+        };
+        match self.covers.iter_mut().find(joins) {
+            Some(known) => {
+                known.after = known.after.min(more.after);
+                known.through = known.through.max(more.through);
+            }
+            None => self.covers.push(more),
+        }
+    }
+
     /// The task and which entry of it.
     pub fn key(&self) -> (TaskId, u32) {
         (self.task, self.iteration)

@@ -95,12 +95,14 @@ fn made_of(definition: &Definition, state: &State, key: Key) -> Option<Pinned> {
 
 /// A task with a compensation has completed that asked nothing of the outside itself.
 pub fn begin_without_call(definition: &Definition, state: &mut State, key: Key, at: Timestamp) {
-    if state.ledger.get(key).is_some_and(|known| known.fate != Fate::Undone) {
-        return;
-    }
     let Some(activation) = state.find(definition, key.0, key.1) else { return };
     let version = activation.version;
     let covers = covered(definition, state, activation);
+    if let Some(known) = state.ledger.get_mut(key).filter(|known| known.fate != Fate::Undone) {
+        // it went round, and more was done below it
+        covers.into_iter().for_each(|more| known.cover(more));
+        return;
+    }
     let generation = state.ledger.get(key).map_or(0, |known| known.generation + 1);
     let items = items(definition, state, key.0);
     state.ledger.begin(Entry {

@@ -95,8 +95,12 @@ fn is_needed(definition: &Definition, state: &State, entry: &Entry) -> bool {
     let generations =
         entry.generation > 0 || entry.fate == Fate::Undone || matches!(task.kind, Kind::Run(_));
     let recalled = entry.is_done() && !called_anew(task);
-    // for another item it must get another key
-    let keyed = entry.items != 0 && entry.is_done() && has_key(task);
+    // for another item, and once it was undone with the task around it, it must get another key
+    let stood_for = || {
+        let undoes = |around: &TaskId| definition.task(*around).metadata.compensate.is_some();
+        task.path.iter().any(|around| *around != entry.task && undoes(around))
+    };
+    let keyed = entry.is_done() && has_key(task) && (entry.items != 0 || stood_for());
     let unknown = matches!(entry.knowledge, Knowledge::Unknown(_));
     (recalled || generations || unknown || keyed || entry.cut)
         && may_be_entered_again(definition, state, entry)

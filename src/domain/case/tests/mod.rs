@@ -5,6 +5,7 @@ mod again;
 mod beside;
 mod calls;
 mod control;
+mod covers;
 mod error_paths;
 mod events;
 mod fetches;
