@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Proxy, Request, Url};
@@ -283,6 +284,17 @@ async fn read(mut response: reqwest::Response, most: usize) -> Sent {
         }
     }
     Sent::Answer(Answer { status, headers, body })
+}
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let names = self.clone();
+        Box::pin(async move {
+            let addresses = names.addresses(name.as_str()).await?;
+            let addresses: Addrs = Box::new(addresses.to_vec().into_iter());
+            Ok(addresses)
+        })
+    }
 }
 
 /// An error in a few words, without the address, which may hold what is private.

@@ -6,7 +6,6 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
@@ -96,17 +95,6 @@ impl Names {
             });
         }
         found
-    }
-}
-
-impl Resolve for Names {
-    fn resolve(&self, name: Name) -> Resolving {
-        let names = self.clone();
-        Box::pin(async move {
-            let addresses = names.addresses(name.as_str()).await?;
-            let addresses: Addrs = Box::new(addresses.to_vec().into_iter());
-            Ok(addresses)
-        })
     }
 }
 

@@ -127,6 +127,8 @@ pub struct Activation {
     pub version: u64,
     /// How often the tasks below it had been entered before it began.
     pub before: Vec<(TaskId, u32)>,
+    /// How often they had been entered in the rounds before this one.
+    pub reached: Vec<(TaskId, u32)>,
     /// The task's timeout.
     pub clock: Option<Clock>,
     pub failed: Option<Failed>,

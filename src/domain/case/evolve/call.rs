@@ -1,6 +1,7 @@
 //! Something happened to a call: an attempt, a wait, doubt, a repeat.
 
 use super::clocks;
+use super::counts;
 use super::effects::{self, Begun};
 use super::open::open;
 use super::stuck::settle_stuck;
@@ -183,8 +184,11 @@ pub fn retried(
     }
     let activation = open(definition, state, key)?;
     let mut ended = false;
+    // this round is over, whatever was open in it
+    let reached = counts::of_all_rounds(activation);
     match &mut activation.body {
         Body::Try(inner) => {
+            activation.reached = reached;
             inner.stage = TryStage::Pause { until: again.until };
             inner.retries += 1;
             inner.first_error_at.get_or_insert(at);
@@ -275,7 +279,10 @@ fn begin_dropped_again(definition: &Definition, state: &mut State, fork: TaskId)
         }
     }
     for task in again {
-        super::enter::restore(definition, state, task, &before);
+        let more = counts::restore(definition, state, task, &before);
+        if let Some(fork) = state.find_any_mut(definition, fork) {
+            counts::add(&mut fork.reached, more);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::counts::count_in;
 use crate::domain::case::event::Doubt;
 use crate::domain::case::ledger::{Covered, Entry, Fate, Kept, Knowledge, Pinned};
 use crate::domain::case::state::{Activation, Body, Call, Stage, State};
@@ -23,7 +24,10 @@ pub struct Begun<'a> {
 
 /// Notes an attempt; the first one makes the entry.
 pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun<'_>) {
-    let items = items(definition, state, key.0);
+    // the loops around what has left the flow may be at another item by now
+    let beside = state.is_detached(definition, key);
+    let known = state.ledger.get(key).filter(|_| beside).map(|known| known.items);
+    let items = known.unwrap_or_else(|| items(definition, state, key.0));
     let version = state.version;
     // what was not done is asked for as it stands now
     let again = called_anew(definition.task(key.0));
@@ -312,6 +316,7 @@ fn push_detached(definition: &Definition, state: &mut State, key: Key, fate: Fat
         started_at: pinned.started_at,
         version,
         before: Vec::new(),
+        reached: Vec::new(),
         clock: None,
         failed: None,
         body: Body::Call(Box::new(call)),
@@ -435,9 +440,4 @@ pub fn done(definition: &Definition, state: &mut State, key: Key, kept: Kept) {
         entry.fate = Fate::Due;
     }
     ask_for_answer(definition, state, key);
-}
-
-/// How often a task had been entered, by counts that were saved.
-pub fn count_in(saved: &[(TaskId, u32)], task: TaskId) -> u32 {
-    saved.iter().find(|(known, _)| *known == task).map_or(0, |(_, n)| *n)
 }

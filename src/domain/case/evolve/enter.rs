@@ -1,5 +1,6 @@
 //! A task is entered: its activation comes into being where the definition has it.
 
+use super::counts::{self, Counts, restore};
 use super::{CorruptHistory, corrupt, effects};
 use crate::domain::case::clock::Clock;
 use crate::domain::case::event::Entry;
@@ -20,7 +21,7 @@ pub fn enter(
 ) -> Result<(), CorruptHistory> {
     let key = (task_id, iteration);
     let task = definition.task(task_id);
-    let mut raw = make_room(definition, state, task, iteration, entry, at)?;
+    let (mut raw, reached) = make_room(definition, state, task, iteration, entry, at)?;
     let mut input = entry.input.clone().unwrap_or_else(|| raw.clone());
     let mut context = pinned_context(task).then(|| state.context.clone());
     let mut started_at = at;
@@ -52,45 +53,13 @@ pub fn enter(
         input,
         started_at,
         version: state.version,
-        before: counts_below(definition, state, task),
+        before: counts::below(definition, state, task),
+        reached,
         clock: entry.deadline.map(|deadline| Clock::begin(deadline.since(at), at, wall)),
         failed: None,
     };
     state.entries.insert(task_id, iteration);
     place(definition, state, task, activation)
-}
-
-/// How often the tasks below this one were entered so far.
-fn counts_below(definition: &Definition, state: &State, task: &Task) -> Vec<(TaskId, u32)> {
-    match &task.kind {
-        Kind::Do(_)
-        | Kind::For { .. }
-        | Kind::Fork { .. }
-        | Kind::Try { .. }
-        | Kind::Function { .. } => {}
-        Kind::Set(_)
-        | Kind::Switch(_)
-        | Kind::Raise(_)
-        | Kind::Wait(_)
-        | Kind::Listen(_)
-        | Kind::Emit(_)
-        | Kind::Call(_)
-        | Kind::Run(_) => return Vec::new(),
-    }
-    let below = |id: &TaskId| *id != task.id && definition.task(*id).path.contains(&task.id);
-    state.entries.iter().filter(|(id, _)| below(id)).map(|(id, n)| (*id, *n)).collect()
-}
-
-/// Counts a task and those below it as they were counted before; not those of compensations, of which
-/// each undoes something else.
-pub fn restore(definition: &Definition, state: &mut State, task: TaskId, saved: &[(TaskId, u32)]) {
-    let strand = definition.task(task).undoing;
-    let below = |id: &TaskId| {
-        let other = definition.task(*id);
-        other.undoing == strand && other.path.contains(&task)
-    };
-    state.entries.retain(|id, _| !below(id));
-    state.entries.extend(saved.iter().copied().filter(|(id, n)| below(id) && *n > 0));
 }
 
 impl State {
@@ -148,7 +117,8 @@ impl State {
     }
 }
 
-/// Makes the place for the task's activation, and gives its raw input.
+/// Makes the place for the task's activation, and gives its raw input and what it had reached before it
+/// was broken off.
 fn make_room(
     definition: &Definition,
     state: &mut State,
@@ -156,25 +126,24 @@ fn make_room(
     iteration: u32,
     entry: &Entry,
     at: Timestamp,
-) -> Result<Data, CorruptHistory> {
+) -> Result<(Data, Counts), CorruptHistory> {
     if task.is_undo() {
         let undone = task.parent().and_then(|id| state.ledger.get_mut((id, iteration)));
         let Some(undone) = undone.filter(|undone| undone.is_done()) else {
             return corrupt("it undoes what was not done");
         };
         undone.fate = Fate::Undoing;
-        return Ok(undone.undo_input());
+        return Ok((undone.undo_input(), Vec::new()));
     }
     let saved = state.entered_again(definition, task, entry.turn).map(<[_]>::to_vec);
     let Some(parent_id) = task.parent() else {
-        if let Some(saved) = saved {
-            restore(definition, state, task.id, &saved);
-        }
+        let again = saved.map(|saved| restore(definition, state, task.id, &saved));
         let seq = &mut state.flow.seq;
         seq.at = place_in(&definition.root, task)?;
         seq.cut = None;
-        return Ok(seq.data.clone());
+        return Ok((seq.data.clone(), again.unwrap_or_default()));
     };
+    let mut reached = Vec::new();
     if let Some(saved) = saved {
         let pauses = state.find_any(definition, parent_id).is_some_and(|around| {
             matches!(&around.body, Body::Try(inner) if matches!(inner.stage, TryStage::Pause { .. }))
@@ -182,12 +151,17 @@ fn make_room(
         match &definition.task(parent_id).kind {
             // the whole body begins again
             Kind::Try { body, .. } if pauses => {
-                body.iter().for_each(|id| restore(definition, state, *id, &saved));
+                for id in body.iter() {
+                    let more = restore(definition, state, *id, &saved);
+                    if let Some(around) = state.find_any_mut(definition, parent_id) {
+                        counts::add(&mut around.reached, more);
+                    }
+                }
             }
-            _ => restore(definition, state, task.id, &saved),
+            _ => reached = restore(definition, state, task.id, &saved),
         }
     }
-    enter_below(definition, state, task, entry, at)
+    Ok((enter_below(definition, state, task, entry, at)?, reached))
 }
 
 fn enter_below(
@@ -233,7 +207,7 @@ fn enter_stage(
     entry: &Entry,
     at: Timestamp,
 ) -> Result<(), CorruptHistory> {
-    let input = parent.input.clone();
+    let (input, reached) = (parent.input.clone(), counts::of_all_rounds(parent));
     match (&mut parent.body, kind) {
         (Body::Try(inner), Kind::Try { body, catch }) => {
             let catching = catch.body.as_ref().is_some_and(|list| list.contains(&task.id));
@@ -249,6 +223,7 @@ fn enter_stage(
                     };
                     let error = failed.error.to_data();
                     inner.stage = TryStage::Catch { seq: Seq::begin(input), error };
+                    parent.reached = reached;
                     inner.clock = None;
                 }
                 TryStage::Body(_) | TryStage::Catch { .. } | TryStage::Pause { .. } => {}

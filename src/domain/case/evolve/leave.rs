@@ -1,6 +1,7 @@
 //! A task ends: what it leaves to those around it.
 
 use super::call::goes_on;
+use super::counts;
 use super::effects;
 use super::open::open;
 use super::stuck::settle_stuck;
@@ -35,8 +36,9 @@ pub fn completed(
         return Ok(());
     }
     let activation = open(definition, state, key)?;
-    let is_call = activation.call().is_some();
+    let (is_call, reached) = (activation.call().is_some(), counts::of_all_rounds(activation));
     let output = left.output.cloned().unwrap_or_else(|| what_it_left(activation));
+    counts::reach(state, &reached);
     // also a call that a person says was done before it was made
     if is_call || task.metadata.compensate.is_some() {
         effects::begin_without_call(definition, state, key, at);
@@ -179,7 +181,8 @@ pub fn race(
 ) -> Result<(), CorruptHistory> {
     let Some(fork) = definition.task(failed).parent() else { return Ok(()) };
     let Kind::Fork { compete: true, .. } = &definition.task(fork).kind else { return Ok(()) };
-    let Some(Activation { body: Body::Fork(branches), .. }) = state.find_any_mut(definition, fork)
+    let Some(Activation { body: Body::Fork(branches), reached, .. }) =
+        state.find_any_mut(definition, fork)
     else {
         return Ok(());
     };
@@ -192,20 +195,17 @@ pub fn race(
         return Ok(());
     }
     let before = branches.iter().find_map(|branch| match branch {
-        Branch::Running(branch) if branch.task == failed => Some(counts_before(branch)),
+        Branch::Running(branch) if branch.task == failed => {
+            Some((counts::before(branch), counts::of_all_rounds(branch)))
+        }
         _ => None,
     });
+    let (before, more) = before.unwrap_or_default();
     end_branch(branches, failed, Branch::Dropped)?;
+    counts::add(reached, more);
     // it has lost: what it did and can undo is undone at once
-    effects::lost(definition, state, failed, &before.unwrap_or_default());
+    effects::lost(definition, state, failed, &before);
     Ok(())
-}
-
-/// How often a task and those below it had been entered before it was.
-fn counts_before(activation: &Activation) -> Vec<(TaskId, u32)> {
-    let mut before = activation.before.clone();
-    before.push((activation.task, activation.iteration.saturating_sub(1)));
-    before
 }
 
 pub fn cancelled(
@@ -226,7 +226,7 @@ pub fn cancelled(
     }
     let task = definition.task(key.0);
     let activation = open(definition, state, key)?;
-    let before = counts_before(activation);
+    let (before, reached) = (counts::before(activation), counts::of_all_rounds(activation));
     let is_call = activation.call().is_some();
     let under_way = goes_on(activation);
     let settled = || effects::is_to_be_settled(definition, state, key, under_way);
@@ -235,6 +235,7 @@ pub fn cancelled(
         let fate = if unsettled { Fate::Due } else { Fate::Detached };
         effects::detach(definition, state, key, fate);
     }
+    counts::reach(state, &reached);
     if unsettled {
         effects::lost(definition, state, key.0, &before);
     }

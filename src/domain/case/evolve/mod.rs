@@ -2,6 +2,7 @@
 
 mod call;
 mod clocks;
+mod counts;
 pub mod effects;
 mod enter;
 mod leave;

@@ -1,6 +1,7 @@
 //! Forgetting: entries of the ledger that nothing can need any more, and what they were made of.
 
-use super::effects::{called_anew, count_in, has_key, safe_by_definition};
+use super::counts::count_in;
+use super::effects::{called_anew, has_key, safe_by_definition};
 use crate::domain::case::event::Doubt;
 use crate::domain::case::ledger::{Entry, Fate, Knowledge, Ledger, Pinned};
 use crate::domain::case::state::{Activation, Body, State, TryStage};

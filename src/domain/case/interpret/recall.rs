@@ -100,6 +100,10 @@ impl Interpreter<'_> {
             return undone.map_or(0, |entry| entry.generation);
         }
         let Some(entry) = self.state.ledger.get(key) else { return 0 };
+        if self.is_detached(key) {
+            // what has left the flow stays what it was, wherever the loops around it are by now
+            return entry.generation;
+        }
         let another = entry.fate == Fate::Undone
             || (entry.is_done()
                 && !called_anew(task)

@@ -3,19 +3,8 @@
 use serde_json::json;
 
 use super::ledger::started;
-use super::world::{World, done, failed};
-use crate::domain::case::effect::{Ask, Effect};
-
-/// Answers the oldest call to an address, and gives the call.
-#[track_caller]
-fn answer(world: &mut World, url: &str, outcome: crate::domain::case::command::Outcome) -> Effect {
-    let to = |effect: &Effect| matches!(&effect.ask, Ask::Http(asked) if asked.url == url);
-    let place = world.effects.iter().position(to);
-    let effect = place.and_then(|place| world.effects.remove(place));
-    let effect = effect.unwrap_or_else(|| panic!("no call to {url}: {:#?}", world.effects));
-    world.answer(&effect, outcome);
-    effect
-}
+use super::rounds::answer;
+use super::world::{done, failed};
 
 #[test]
 fn a_task_that_completes_again_stands_for_what_was_done_since_too() {

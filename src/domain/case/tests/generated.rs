@@ -54,6 +54,13 @@ fn with_variable(list: &str) -> String {
     list
 }
 
+/// Tasks with one compensation for all of them.
+fn undone_together(list: &str) -> String {
+    format!(
+        "{{do: {list}, metadata: {{compensate: {{call: http, with: {{method: delete, endpoint: 'http://bob/undo-all'}}}}}}}}"
+    )
+}
+
 /// A catch that fails itself.
 fn failing_catch() -> impl Strategy<Value = &'static str> {
     prop_oneof![
@@ -94,6 +101,12 @@ fn task(depth: u32) -> BoxedStrategy<String> {
         4 => leaf,
         1 => list().prop_map(|l| format!("{{do: {l}}}")),
         1 => list().prop_map(|l| format!("{{do: {l}, timeout: {{after: PT30S}}}}")),
+        1 => list().prop_map(|l| undone_together(&l)),
+        // what was undone with others is entered again
+        1 => (list(), call(), call(), retry.clone()).prop_map(|(l, last, other, r)| format!(
+            "{{try: [{{race: {{fork: {{compete: true, branches: [{{a: {{do: [{{c: {}}}, {{l: {last}}}]}}}}, {{b: {other}}}]}}}}}}], catch: {{retry: {{{r}}}}}}}",
+            undone_together(&l)
+        )),
         1 => (list(), any::<bool>())
             .prop_map(|(l, c)| format!("{{fork: {{compete: {c}, branches: {l}}}}}")),
         1 => list().prop_map(|l| {

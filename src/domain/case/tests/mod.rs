@@ -15,6 +15,7 @@ mod outage;
 mod people;
 mod properties;
 mod resilience;
+mod rounds;
 mod simulation;
 mod undo;
 mod unknown;

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Value as Json, json};
 
 use crate::domain::case::effect::{Effect, HttpBody, HttpRequest};
+use crate::domain::case::event::{Change, Event};
 use crate::domain::case::tests::world::World;
 use crate::domain::workflow::model::TaskId;
 
@@ -31,6 +32,30 @@ pub(super) struct Books {
 /// The act's output, by its place in the books.
 pub(super) fn output(place: usize) -> Json {
     json!({"id": format!("a{place}")})
+}
+
+/// The entries that a task's own entry held: what was entered, or taken up again, while it was open,
+/// by the case's history.
+fn held(world: &World, around: (TaskId, u32)) -> BTreeSet<(TaskId, u32)> {
+    let (mut open, mut began) = (false, false);
+    let (mut before, mut held) = (HashMap::<TaskId, u32>::new(), BTreeSet::new());
+    for (_, event) in &world.history {
+        let Event::Task(event) = event else { continue };
+        let place = (event.task, event.iteration);
+        let entered = matches!(event.change, Change::Started { .. } | Change::Waiting { .. });
+        if place == around {
+            open = entered;
+            began |= entered;
+        } else if entered && world.definition.task(event.task).path.contains(&around.0) {
+            if !began {
+                before.insert(event.task, event.iteration);
+            }
+            if open && event.iteration > before.get(&event.task).copied().unwrap_or(0) {
+                held.insert(place);
+            }
+        }
+    }
+    held
 }
 
 impl Books {
@@ -72,6 +97,18 @@ impl Books {
         }
         self.acts.push(Act { key: effect.key.clone(), place, undone: BTreeSet::new() });
         output(self.acts.len() - 1)
+    }
+
+    /// A party undoes all that it did within a task, and that stands.
+    pub(super) fn undo_all(&mut self, effect: &Effect, world: &World) {
+        let undone = world.definition.task(effect.task).parent().expect("a compensation's task");
+        let held = held(world, (undone, effect.iteration));
+        for act in self.acts.iter_mut().filter(|act| held.contains(&act.place)) {
+            let of_its_own = world.definition.task(act.place.0).metadata.compensate.is_some();
+            if act.undone.is_empty() && !of_its_own {
+                act.undone.insert(effect.key.clone());
+            }
+        }
     }
 
     /// A party undoes what it did.
