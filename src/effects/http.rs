@@ -291,8 +291,8 @@ impl Resolve for Names {
         let names = self.clone();
         Box::pin(async move {
             let addresses = names.addresses(name.as_str()).await?;
-            let addresses: Addrs = Box::new(addresses.to_vec().into_iter());
-            Ok(addresses)
+            let found: Vec<_> = addresses.iter().copied().collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }

@@ -118,17 +118,11 @@ mod tests {
             Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))])
         });
         let names = names.unwrap();
-        let silent: Vec<_> = (0..200)
-            .map(|_| {
-                let names = names.clone();
-                tokio::spawn(async move { names.addresses("silent").await.map(|all| all.len()) })
-            })
-            .collect();
-        tokio::task::yield_now().await;
+        let silent: Vec<_> = (0..200).map(|_| names.look_up("silent")).collect();
         assert_eq!(names.addresses("other").await.unwrap().len(), 1);
         answers.send(()).unwrap();
-        for one in silent {
-            assert_eq!(one.await.unwrap().unwrap(), 1);
+        for mut one in silent {
+            assert!(one.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().is_ok());
         }
         assert_eq!(asked.load(Ordering::SeqCst), 2);
         // what was found once is not kept: the next one asks again

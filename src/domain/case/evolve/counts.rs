@@ -82,6 +82,6 @@ pub fn add(reached: &mut Counts, more: Counts) {
 pub fn reach(state: &mut State, reached: &Counts) {
     for (task, n) in reached {
         let count = state.entries.entry(*task).or_default();
-        *count = n.max(count).to_owned();
+        *count = (*count).max(*n);
     }
 }
