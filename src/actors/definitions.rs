@@ -1,6 +1,7 @@
 //! Definitions: registered for ever, compiled once, shared by all cases that are pinned to them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,17 @@ struct Registered {
 struct Known {
     id: DefinitionId,
     title: Option<String>,
-    compiled: Option<Arc<Definition>>,
+    content: Content,
+}
+
+/// What is known of a definition's content.
+#[derive(Clone)]
+enum Content {
+    /// It has not been needed yet.
+    Stored,
+    Compiled(Arc<Definition>),
+    /// This version of ours cannot use it.
+    Unusable,
 }
 
 /// Versions in their order, by namespace and name.
@@ -103,7 +114,7 @@ impl Definitions {
                 Err(error) => return Err(error),
             };
             if let Some(stored) = stored {
-                insert(&mut versions, id_of(&stored), None, None);
+                insert(&mut versions, id_of(&stored), None, Content::Stored);
             } else {
                 tracing::error!(?entity, "a definition in the journal cannot be read");
             }
@@ -124,6 +135,7 @@ impl Definitions {
         by: By,
     ) -> Result<Registration, Refused> {
         let compiled = self.compile(text.clone(), format).await;
+        let compiled = compiled.map_err(|error| Refused::Failed(error.to_string()))?;
         let compiled = compiled.and_then(Compiled::registered_now).map_err(Refused::Faults)?;
         let definition = compiled.definition;
         let id = definition.id.clone();
@@ -146,7 +158,7 @@ impl Definitions {
         self.append(&id, &stored, by).await?;
         let title = definition.title.clone();
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
-        insert(&mut versions, id.clone(), title, Some(definition));
+        insert(&mut versions, id.clone(), title, Content::Compiled(definition));
         Ok(Registration { id, new: true, warnings: compiled.warnings })
     }
 
@@ -172,17 +184,17 @@ impl Definitions {
     /// # Errors
     /// When it cannot be read now.
     pub async fn get(&self, id: &DefinitionId) -> Result<Option<Arc<Definition>>, ReadError> {
-        match self.cached(id) {
-            None => return Ok(None),
-            Some(Some(compiled)) => return Ok(Some(compiled)),
-            Some(None) => {}
+        match self.known(id) {
+            None | Some(Content::Unusable) => return Ok(None),
+            Some(Content::Compiled(compiled)) => return Ok(Some(compiled)),
+            Some(Content::Stored) => {}
         }
         let _one = self.compiling.lock().await;
-        match self.cached(id) {
-            None => return Ok(None),
+        match self.known(id) {
+            None | Some(Content::Unusable) => return Ok(None),
             // somebody else has compiled it meanwhile
-            Some(Some(compiled)) => return Ok(Some(compiled)),
-            Some(None) => {}
+            Some(Content::Compiled(compiled)) => return Ok(Some(compiled)),
+            Some(Content::Stored) => {}
         }
         let entity = Entity::workflow(&id.namespace, &id.name, &id.version);
         let page = match self.journal.read(entity, 1, 1).await {
@@ -193,18 +205,24 @@ impl Definitions {
             return Ok(None);
         };
         let format = if stored.format == "json" { Format::Json } else { Format::Yaml };
-        let compiled = match self.compile(stored.text, format).await {
-            Ok(compiled) => compiled.definition,
+        let compiled = self.compile(stored.text, format).await;
+        let not_now = |error: io::Error| ReadError { error: error.to_string(), damaged: false };
+        let compiled = compiled.map_err(not_now)?.map(|compiled| compiled.definition);
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        match compiled {
+            Ok(compiled) => {
+                let (title, content) =
+                    (compiled.title.clone(), Content::Compiled(compiled.clone()));
+                insert(&mut versions, compiled.id.clone(), title, content);
+                Ok(Some(compiled))
+            }
             Err(faults) => {
                 // a version that reads less than the one that registered it
                 tracing::error!(definition = %id, ?faults, "a stored definition has faults");
-                return Ok(None);
+                insert(&mut versions, id.clone(), None, Content::Unusable);
+                Ok(None)
             }
-        };
-        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
-        let title = compiled.title.clone();
-        insert(&mut versions, compiled.id.clone(), title, Some(compiled.clone()));
-        Ok(Some(compiled))
+        }
     }
 
     /// When a definition was registered, as far as that can be read.
@@ -221,12 +239,11 @@ impl Definitions {
         Ok(header.map(|(header, _)| header.at))
     }
 
-    /// None: not known; `Some(None)`: known, but not compiled yet.
-    pub fn cached(&self, id: &DefinitionId) -> Option<Option<Arc<Definition>>> {
+    fn known(&self, id: &DefinitionId) -> Option<Content> {
         let version = semver::Version::parse(&id.version).ok()?;
         let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
         let of_workflow = versions.get(&(id.namespace.clone(), id.name.clone()))?;
-        of_workflow.get(&version).map(|known| known.compiled.clone())
+        of_workflow.get(&version).map(|known| known.content.clone())
     }
 
     /// The identity that a namespace, name and version (none: the latest) stand for. The latest is
@@ -256,25 +273,29 @@ impl Definitions {
         all.map(|known| Listed { id: known.id.clone(), title: known.title.clone() }).collect()
     }
 
-    async fn compile(&self, text: String, format: Format) -> Result<Compiled, Vec<Fault>> {
+    async fn compile(
+        &self,
+        text: String,
+        format: Format,
+    ) -> io::Result<Result<Compiled, Vec<Fault>>> {
         let around = self.around.clone();
         let compiled = tokio::task::spawn_blocking(move || {
             compile_apart(&text, format, &around.serves, &around.has_secret)
         });
-        compiled.await.unwrap_or_else(|_| Err(too_complex()))
+        compiled.await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 }
 
-/// Compiles on a thread with room for deep expressions.
+/// Compiles on a thread with room for deep expressions, and gives every fault.
 ///
 /// # Errors
-/// Every fault.
+/// When there can be no such thread now.
 pub fn compile_apart(
     text: &str,
     format: Format,
     serves: &(dyn Fn(&str) -> bool + Sync),
     has_secret: &(dyn Fn(&str) -> bool + Sync),
-) -> Result<Compiled, Vec<Fault>> {
+) -> io::Result<Result<Compiled, Vec<Fault>>> {
     std::thread::scope(|scope| {
         let compiling = std::thread::Builder::new()
             .name("compile".to_owned())
@@ -283,8 +304,7 @@ pub fn compile_apart(
                 let around = Surroundings { serves, has_secret };
                 compile(text, format, &around)
             });
-        let compiled = compiling.ok().and_then(|thread| thread.join().ok());
-        compiled.unwrap_or_else(|| Err(too_complex()))
+        Ok(compiling?.join().unwrap_or_else(|_| Err(too_complex())))
     })
 }
 
@@ -292,15 +312,10 @@ fn too_complex() -> Vec<Fault> {
     vec![Fault::at(Location::default(), "", "the definition cannot be compiled", "simplify it")]
 }
 
-fn insert(
-    versions: &mut Versions,
-    id: DefinitionId,
-    title: Option<String>,
-    compiled: Option<Arc<Definition>>,
-) {
+fn insert(versions: &mut Versions, id: DefinitionId, title: Option<String>, content: Content) {
     let Ok(version) = semver::Version::parse(&id.version) else { return };
     let key = (id.namespace.clone(), id.name.clone());
-    let known = Known { id, title, compiled };
+    let known = Known { id, title, content };
     versions.entry(key).or_default().insert(version, known);
 }
 

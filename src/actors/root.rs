@@ -4,6 +4,7 @@
 //! Its mailbox holds one message for each crash, and one for each service that is new.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::actors::restart::{Crashes, Restart};
 use crate::actors::services::breaker::BreakerActor;
 use crate::actors::services::handle::ServiceHandle;
 use crate::actors::timers::TimersActor;
+use futures_util::FutureExt;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
 use ractor::{SpawnErr, SupervisionEvent};
 use tokio::sync::mpsc;
@@ -101,7 +103,7 @@ impl Actor for RootActor {
         ] {
             live.start(&myself, shared).await?;
         }
-        live.wants = Some(tokio::spawn(live.context.clone().serve_wants()));
+        live.wants = Some(tokio::spawn(serve_wants(live.context.clone())));
         for shared in [SharedActor::Notifier, SharedActor::Starter] {
             live.start(&myself, shared).await?;
         }
@@ -204,6 +206,14 @@ impl RootState {
                 let _ = self.fatal.send(format!("the {name} crashed too often: {error}"));
             }
         }
+    }
+}
+
+/// Serves the wants, whatever happens to one of them.
+async fn serve_wants(context: Arc<Context>) {
+    while AssertUnwindSafe(context.clone().serve_wants()).catch_unwind().await.is_err() {
+        metrics::counter!("caseworker_actor_restarts_total", "actor" => "shared").increment(1);
+        tracing::error!("whoever serves the wants has crashed, and goes on with the next one");
     }
 }
 

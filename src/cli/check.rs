@@ -48,10 +48,10 @@ impl Check {
         let mut seen: Vec<(Arc<Definition>, String)> = Vec::new();
         for file in &self.files {
             let name = file.display().to_string();
-            let (faults, warnings) = match std::fs::read_to_string(file) {
-                Ok(text) => match compile_apart(&text, format_of(file), &serves, &|_| true)
-                    .and_then(Compiled::registered_now)
-                {
+            let compiled = std::fs::read_to_string(file)
+                .and_then(|text| compile_apart(&text, format_of(file), &serves, &|_| true));
+            let (faults, warnings) = match compiled {
+                Ok(compiled) => match compiled.and_then(Compiled::registered_now) {
                     Ok(compiled) => {
                         let twice = twice(&compiled.definition, &seen);
                         seen.push((compiled.definition, name.clone()));

@@ -14,7 +14,7 @@ fn every_example_registers_or_is_refused_by_name() {
     for entry in entries {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        match compile_apart(&text, Format::Yaml, &|_| true, &|_| true) {
+        match compile_apart(&text, Format::Yaml, &|_| true, &|_| true).unwrap() {
             Ok(_) => registered += 1,
             Err(faults) => {
                 let other: Vec<_> =
@@ -32,7 +32,7 @@ fn shipped_definitions_have_no_faults_and_no_warnings() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let compiled = compile_apart(&text, Format::Yaml, &|_| true, &|_| true).unwrap();
+        let compiled = compile_apart(&text, Format::Yaml, &|_| true, &|_| true).unwrap().unwrap();
         assert!(compiled.warnings.is_empty(), "{}: {:#?}", path.display(), compiled.warnings);
     }
 }

@@ -18,7 +18,7 @@ use crate::domain::case::command::{Command, Outcome};
 use crate::domain::case::derive;
 use crate::domain::ids::CaseId;
 
-/// After which a result that could not be written is taken up again.
+/// After which what could not be written is taken up again: results, and whatever else is the case's own.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The actor.
@@ -102,8 +102,10 @@ impl CaseState {
                 let CaseRequest { command, meta, reply, turn: _waiting } = *tell;
                 let told = self.carry_out(me, &command, &meta).await;
                 let broken = broken(&told);
-                if let Some(reply) = reply {
-                    let _ = reply.send(told);
+                match reply {
+                    Some(reply) => drop(reply.send(told)),
+                    // nobody else comes again with it
+                    None => drop(self.take_up_again(me, &told)),
                 }
                 broken
             }
@@ -112,15 +114,17 @@ impl CaseState {
                 let fetched = matches!(*outcome, Outcome::Fetched(_));
                 let command = Command::Result { task, iteration, attempt, outcome: *outcome };
                 let told = self.carry_out(me, &command, &CommandMeta::engine()).await;
-                if matches!(told, Err(CommandError::Unavailable(_) | CommandError::Unknown(_))) {
-                    // nobody else brings it: it is taken up again once the case can be written
-                    me.send_after(AGAIN, || CaseMsg::GoOn);
-                } else if !fetched {
+                if !self.take_up_again(me, &told) && !fetched {
                     self.context.attempts.end((self.id, task, iteration, attempt));
                 }
                 broken(&told)
             }
-            CaseMsg::GoOn => self.carry_out_own(me, Command::Continue).await,
+            CaseMsg::GoOn => {
+                self.again = false;
+                let told = self.carry_out(me, &Command::Continue, &CommandMeta::engine()).await;
+                self.take_up_again(me, &told);
+                broken(&told)
+            }
             CaseMsg::Projected(version) => {
                 self.handled += 1;
                 self.projected = self.projected.max(version);
@@ -129,18 +133,28 @@ impl CaseState {
         }
     }
 
-    /// A "no" to one of our own commands means that it came too late.
-    async fn carry_out_own(
+    /// One of our own commands that could not be written is taken up again until it can: loading the
+    /// case says what that is. Any other "no" to one means that it came too late. True: it is.
+    fn take_up_again(
         &mut self,
         me: &ActorRef<CaseMsg>,
-        command: Command,
-    ) -> Option<Arc<str>> {
-        broken(&self.carry_out(me, &command, &CommandMeta::engine()).await)
+        told: &Result<CaseReply, CommandError>,
+    ) -> bool {
+        let unwritten =
+            matches!(told, Err(CommandError::Unavailable(_) | CommandError::Unknown(_)));
+        if unwritten && !self.again {
+            me.send_after(AGAIN, || CaseMsg::GoOn);
+            self.again = true;
+        }
+        unwritten
     }
 
     /// Whether the case has nothing to do before something comes from outside, and whatever it
     /// waits for finds it in the views.
     fn is_at_rest(&mut self) -> bool {
+        if self.again {
+            return false;
+        }
         let Some(case) = &self.case else {
             // none was loaded: whoever has calls under way is not done with them
             return !self.context.attempts.of_case(self.id);

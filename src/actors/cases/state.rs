@@ -16,6 +16,8 @@ pub struct CaseState {
     pub snapshot: u64,
     /// The views show the case at this version.
     pub projected: u64,
+    /// Something of its own could not be written, and is taken up again in a moment.
+    pub again: bool,
     /// Messages handled that came through the live cases.
     pub handled: u64,
 }
@@ -23,6 +25,6 @@ pub struct CaseState {
 impl CaseState {
     /// Nothing is loaded yet.
     pub fn new(context: Arc<Context>, id: CaseId) -> Self {
-        Self { context, id, case: None, snapshot: 0, projected: 0, handled: 0 }
+        Self { context, id, case: None, snapshot: 0, projected: 0, again: false, handled: 0 }
     }
 }
