@@ -1,5 +1,7 @@
 //! Forgetting: entries of the ledger that nothing can need any more, and what they were made of.
 
+use std::collections::{HashMap, HashSet};
+
 use super::counts::count_in;
 use super::effects::{called_anew, has_key, safe_by_definition};
 use crate::domain::case::event::Doubt;
@@ -19,16 +21,17 @@ pub fn prune(definition: &Definition, state: &mut State) {
         return;
     }
     let mut ledger = std::mem::take(&mut state.ledger);
-    drop_spare_data(definition, state, &mut ledger);
-    ledger.retain(|entry| is_needed(definition, state, entry));
+    let outlook = Outlook::of(definition, state, &ledger);
+    drop_spare_data(&outlook, &mut ledger);
+    ledger.retain(|entry| outlook.is_needed(entry));
     if ledger.len() > BROKEN_OFF_KEPT {
         let mut spare = ledger.len() - BROKEN_OFF_KEPT;
         ledger.retain(|entry| {
             let drop = spare > 0
                 && entry.is_done()
                 && definition.task(entry.task).metadata.compensate.is_none()
-                && !is_open(definition, state, entry.key())
-                && !goes_round(definition, state, entry);
+                && !outlook.is_open(entry)
+                && !outlook.tasks[&entry.task].goes_round(entry);
             spare -= usize::from(drop);
             !drop
         });
@@ -41,19 +44,19 @@ pub fn prune(definition: &Definition, state: &mut State) {
 const SILENT_KEPT: usize = 256 * 1024;
 
 /// Forgets what entries were made of, where hardly anybody can need it.
-fn drop_spare_data(definition: &Definition, state: &State, ledger: &mut Ledger) {
+fn drop_spare_data(outlook: &Outlook<'_>, ledger: &mut Ledger) {
     let silent = |entry: &Entry| {
-        let task = definition.task(entry.task);
+        let task = outlook.definition.task(entry.task);
         entry.knowledge == Knowledge::Unknown(Doubt::Silent)
             && task.metadata.reconcile.is_none()
             && !safe_by_definition(task)
             && !entry.safe
-            && !is_open(definition, state, entry.key())
+            && !outlook.is_open(entry)
     };
     let mut kept = 0;
     for entry in ledger.iter_mut().rev() {
         let left_behind = entry.cut && entry.knowledge == Knowledge::NotDone;
-        if left_behind && !is_open(definition, state, entry.key()) {
+        if left_behind && !outlook.is_open(entry) {
             entry.pinned = None;
         }
         if entry.pinned.is_some() && silent(entry) {
@@ -65,87 +68,126 @@ fn drop_spare_data(definition: &Definition, state: &State, ledger: &mut Ledger) 
     }
 }
 
-fn is_open(definition: &Definition, state: &State, key: Key) -> bool {
-    state.find(definition, key.0, key.1).is_some()
+/// Where the case stands, as far as it says which entries can be entered again: told once for each
+/// task, since a ledger may have thousands of entries of one.
+struct Outlook<'a> {
+    definition: &'a Definition,
+    detached: HashSet<Key>,
+    tasks: HashMap<TaskId, Again>,
 }
 
-fn is_needed(definition: &Definition, state: &State, entry: &Entry) -> bool {
-    let task = definition.task(entry.task);
-    match entry.fate {
-        Fate::Due if entry.is_done() && task.metadata.compensate.is_some() => return true,
-        Fate::Undoing => return true,
-        Fate::Due | Fate::Wanted | Fate::Detached | Fate::Undone => {}
-    }
-    if is_open(definition, state, entry.key()) {
-        return true;
-    }
-    let undoes = task.metadata.compensate.is_some() && entry.fate != Fate::Undone;
-    let kept = match &entry.knowledge {
-        Knowledge::Done(_) => undoes,
-        Knowledge::Unknown(doubt) => {
-            let safe = safe_by_definition(task) || entry.safe;
-            task.metadata.reconcile.is_some() || undoes || (*doubt == Doubt::Silent && !safe)
-        }
-        Knowledge::NotDone => false,
-    };
-    if kept {
-        return true;
-    }
-    // what was not done, and what is asked anew, leaves nothing to recall; but a generation that was
-    // undone or that ended badly must not be given again
-    let generations =
-        entry.generation > 0 || entry.fate == Fate::Undone || matches!(task.kind, Kind::Run(_));
-    let recalled = entry.is_done() && !called_anew(task);
-    // for another item, and once it was undone with the task around it, it must get another key
-    let stood_for = || {
-        let undoes = |around: &TaskId| definition.task(*around).metadata.compensate.is_some();
-        task.path.iter().any(|around| *around != entry.task && undoes(around))
-    };
-    let keyed = entry.is_done() && has_key(task) && (entry.items != 0 || stood_for());
-    let unknown = matches!(entry.knowledge, Knowledge::Unknown(_));
-    (recalled || generations || unknown || keyed || entry.cut)
-        && may_be_entered_again(definition, state, entry)
+/// Which entries of a task are open, or can be entered again: of the latter those after a count.
+#[derive(Clone, Copy)]
+struct Again {
+    open: Option<u32>,
+    /// All of them, by the flow itself.
+    by_flow: bool,
+    /// By an open try with a retry, or an open fork, around the task.
+    round: Option<u32>,
+    /// By a person who retries what a timeout broke off.
+    timed: Option<u32>,
 }
 
-/// Whether this very entry can be entered again: by the flow, or by a person who retries what a
-/// timeout broke off.
-fn may_be_entered_again(definition: &Definition, state: &State, entry: &Entry) -> bool {
-    let path = &definition.task(entry.task).path;
-    let flow = &state.flow.seq;
-    let next = definition.root.get(flow.at as usize);
-    let of_the_flow = definition.task(entry.task).undoing.is_none() && state.unwinding.is_none();
-    if of_the_flow && flow.child.is_none() && next.is_some_and(|next| path.contains(next)) {
-        return true;
-    }
-    let timed = |around: &&Activation| {
-        let outermost = definition.task(around.task).path.len() == 1;
-        around.clock.is_some() || (outermost && state.clock.is_some())
-    };
-    goes_round(definition, state, entry)
-        || state
-            .ancestry(definition, entry.task)
-            .iter()
-            .filter(|around| timed(around))
-            .any(|around| around.task != entry.task && entry.iteration > before(around, entry))
-}
-
-/// How often the entry's task had been entered when the task around it was.
-fn before(around: &Activation, entry: &Entry) -> u32 {
-    count_in(&around.before, entry.task)
-}
-
-/// Whether an open try with a retry, or an open fork, around the task can enter this very entry
-/// again.
-fn goes_round(definition: &Definition, state: &State, entry: &Entry) -> bool {
-    state.ancestry(definition, entry.task).iter().any(|around| {
-        let again = match (&around.body, &definition.task(around.task).kind) {
-            (Body::Try(inner), Kind::Try { catch, .. }) => {
-                catch.retry.is_some() && !matches!(inner.stage, TryStage::Catch { .. })
-            }
-            (Body::Fork(_), _) => true,
-            // broken off and waiting for a person, its tasks may be entered again
-            _ => around.failed.is_some(),
+impl Again {
+    fn of(definition: &Definition, state: &State, task: TaskId) -> Self {
+        let path = &definition.task(task).path;
+        let flow = &state.flow.seq;
+        let next = definition.root.get(flow.at as usize);
+        let of_the_flow = definition.task(task).undoing.is_none() && state.unwinding.is_none();
+        let timed = |around: &Activation| {
+            let outermost = definition.task(around.task).path.len() == 1;
+            around.clock.is_some() || (outermost && state.clock.is_some())
         };
-        again && around.task != entry.task && entry.iteration > before(around, entry)
-    })
+        let ancestry = state.ancestry(definition, task);
+        let least = |wanted: &dyn Fn(&Activation) -> bool| {
+            let around = ancestry.iter().filter(|around| around.task != task && wanted(around));
+            around.map(|around| count_in(&around.before, task)).min()
+        };
+        Self {
+            open: state.find_any(definition, task).map(|open| open.iteration),
+            by_flow: of_the_flow
+                && flow.child.is_none()
+                && next.is_some_and(|next| path.contains(next)),
+            round: least(&|around| goes_round(definition, around)),
+            timed: least(&timed),
+        }
+    }
+
+    fn goes_round(&self, entry: &Entry) -> bool {
+        self.round.is_some_and(|before| entry.iteration > before)
+    }
+
+    fn may_be_entered(&self, entry: &Entry) -> bool {
+        let timed = || self.timed.is_some_and(|before| entry.iteration > before);
+        self.by_flow || self.goes_round(entry) || timed()
+    }
+}
+
+/// Whether an activation may enter what is below it again by itself.
+fn goes_round(definition: &Definition, around: &Activation) -> bool {
+    match (&around.body, &definition.task(around.task).kind) {
+        (Body::Try(inner), Kind::Try { catch, .. }) => {
+            catch.retry.is_some() && !matches!(inner.stage, TryStage::Catch { .. })
+        }
+        (Body::Fork(_), _) => true,
+        // broken off and waiting for a person, its tasks may be entered again
+        _ => around.failed.is_some(),
+    }
+}
+
+impl<'a> Outlook<'a> {
+    fn of(definition: &'a Definition, state: &State, ledger: &Ledger) -> Self {
+        let mut tasks = HashMap::new();
+        for entry in ledger.iter() {
+            tasks.entry(entry.task).or_insert_with(|| Again::of(definition, state, entry.task));
+        }
+        let detached = state.detached.iter().map(|a| (a.task, a.iteration)).collect();
+        Self { definition, detached, tasks }
+    }
+
+    fn is_open(&self, entry: &Entry) -> bool {
+        self.tasks[&entry.task].open == Some(entry.iteration)
+            || self.detached.contains(&entry.key())
+    }
+
+    fn is_needed(&self, entry: &Entry) -> bool {
+        let task = self.definition.task(entry.task);
+        match entry.fate {
+            Fate::Due if entry.is_done() && task.metadata.compensate.is_some() => return true,
+            Fate::Undoing => return true,
+            Fate::Due | Fate::Wanted | Fate::Detached | Fate::Undone => {}
+        }
+        if self.is_open(entry) {
+            return true;
+        }
+        let undoes = task.metadata.compensate.is_some() && entry.fate != Fate::Undone;
+        let kept = match &entry.knowledge {
+            Knowledge::Done(_) => undoes,
+            Knowledge::Unknown(doubt) => {
+                let safe = safe_by_definition(task) || entry.safe;
+                task.metadata.reconcile.is_some() || undoes || (*doubt == Doubt::Silent && !safe)
+            }
+            Knowledge::NotDone => false,
+        };
+        if kept {
+            return true;
+        }
+        if !self.tasks[&entry.task].may_be_entered(entry) {
+            return false;
+        }
+        // what was not done, and what is asked anew, leaves nothing to recall; but a generation that
+        // was undone or that ended badly must not be given again
+        let generations =
+            entry.generation > 0 || entry.fate == Fate::Undone || matches!(task.kind, Kind::Run(_));
+        let recalled = entry.is_done() && !called_anew(task);
+        // for another item, and once it was undone with the task around it, it must get another key
+        let stood_for = || {
+            let undoes =
+                |around: &TaskId| self.definition.task(*around).metadata.compensate.is_some();
+            task.path.iter().any(|around| *around != entry.task && undoes(around))
+        };
+        let keyed = entry.is_done() && has_key(task) && (entry.items != 0 || stood_for());
+        let unknown = matches!(entry.knowledge, Knowledge::Unknown(_));
+        recalled || generations || unknown || keyed || entry.cut
+    }
 }
