@@ -136,7 +136,10 @@ pub fn unknown(
     }
     if let Some(entry) = state.ledger.get_mut(key) {
         entry.running = None;
-        entry.doubt(Doubt::Silent);
+        // a question without an answer says nothing of the call
+        if !was_asking {
+            entry.doubt(Doubt::Silent);
+        }
     }
     Ok(())
 }

@@ -182,6 +182,12 @@ impl Interpreter<'_> {
                 parked.push((activation.task, activation.iteration));
             }
         });
-        parked.into_iter().try_for_each(|key| self.attempt(key))
+        for key in parked {
+            // what is out of time is timed out, rather than sent into it
+            if !self.is_out_of_time(key) {
+                self.attempt(key)?;
+            }
+        }
+        Ok(())
     }
 }

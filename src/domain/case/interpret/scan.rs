@@ -50,6 +50,18 @@ impl Interpreter<'_> {
         next_step(self.definition, &self.state, self.now)
     }
 
+    /// Whether a limit of the task, or around it, is over.
+    pub(super) fn is_out_of_time(&self, key: Key) -> bool {
+        let around = self.state.ancestry(self.definition, key.0);
+        let own = around.iter().any(|around| {
+            around.clock.is_some_and(|clock| clock.is_over(self.now))
+                || attempt_is_over(around, self.now)
+        });
+        let of_flow = self.task(key.0).undoing.is_none();
+        let all = || of_flow && self.state.clock.is_some_and(|clock| clock.is_over(self.now));
+        !self.is_detached(key) && (own || all())
+    }
+
     pub(super) fn perform(&mut self, step: Step) -> Result<(), Halt> {
         match step {
             Step::EnterNextOfRoot => self.enter_next_of_root(),
@@ -152,7 +164,7 @@ impl Scan<'_> {
         if !self.held && activation.clock.is_some_and(|clock| clock.is_over(self.now)) {
             return Some(Step::TaskTimeout(key));
         }
-        if !self.held && self.attempt_is_over(activation) {
+        if !self.held && attempt_is_over(activation, self.now) {
             return Some(Step::AttemptTimeout(key));
         }
         if derive::waits_for_undo(self.state, activation) {
@@ -163,14 +175,6 @@ impl Scan<'_> {
             Body::Fork(branches) if !self.held => self.fork(activation, branches, key),
             _ => below().or_else(|| self.own(activation, key)),
         }
-    }
-
-    /// Whether the attempt of a try takes longer than its retry policy allows.
-    fn attempt_is_over(&self, activation: &Activation) -> bool {
-        let Body::Try(inner) = &activation.body else { return false };
-        let TryStage::Body(seq) = &inner.stage else { return false };
-        let fails = seq.child.as_ref().is_some_and(|child| child.failed.is_some());
-        !fails && inner.clock.is_some_and(|clock| clock.is_over(self.now))
     }
 
     fn own(&self, activation: &Activation, key: Key) -> Option<Step> {
@@ -235,4 +239,12 @@ impl Scan<'_> {
         let ready = branches.iter().position(|branch| matches!(branch, Branch::Ready));
         ready.map(|place| Step::EnterBranch(key, place))
     }
+}
+
+/// Whether the attempt of a try takes longer than its retry policy allows.
+fn attempt_is_over(activation: &Activation, now: Timestamp) -> bool {
+    let Body::Try(inner) = &activation.body else { return false };
+    let TryStage::Body(seq) = &inner.stage else { return false };
+    let fails = seq.child.as_ref().is_some_and(|child| child.failed.is_some());
+    !fails && inner.clock.is_some_and(|clock| clock.is_over(now))
 }

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::ledger::{retry, suspending};
 use super::world;
-use super::world::{World, done, echo_world, failed};
+use super::world::{World, done, echo_world, failed, not_done};
 use crate::domain::case::phase::Phase;
 
 const TRY: &str = "do:
@@ -271,4 +272,28 @@ fn a_loop_inside_of_a_retry_counts_from_where_it_began() {
     }
     assert_eq!(keys, ["1", "2", "1", "2"]);
     assert_eq!(world.phase(), Phase::Completed);
+}
+
+#[test]
+fn nothing_is_sent_into_a_limit_that_is_over() {
+    let mut world = suspending(
+        "do:
+  - both:
+      fork:
+        branches:
+          - one: {call: http, with: {method: post, endpoint: 'http://bob/one'}, timeout: {after: PT20S}}
+          - two: {call: http, with: {method: post, endpoint: 'http://bob/two'}, timeout: {after: PT20S}}
+",
+    );
+    let _one = world.effects.pop_front().unwrap();
+    let two = world.effect();
+    // both limits are reached at the same instant; the first one holds the case
+    world.pass(20_000);
+    assert_eq!(world.phase(), Phase::Suspended);
+    world.ctx.open.insert("bob".into());
+    world.answer(&two, not_done());
+    world.ctx.open.clear();
+    world.tell(retry());
+    let sent: Vec<_> = (0..world.effects.len()).map(|n| world.request(n).url).collect();
+    assert!(!sent.contains(&"http://bob/two".to_owned()), "{sent:?}");
 }
