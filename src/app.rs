@@ -222,7 +222,7 @@ fn descriptors() -> usize {
 
 /// What calls and mails leave by.
 fn hands(config: &Config) -> Result<(Http, Option<Post>), String> {
-    let names = Names::of_the_system().map_err(|e| format!("nobody to look names up: {e}"))?;
+    let names = Names::of_the_system();
     let proxy = config.http.proxy.as_ref().map(|proxy| proxy.0.as_str());
     let http = Http::new(proxy, names.clone())?;
     let email = &config.email;

@@ -56,7 +56,7 @@ async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
         snapshots: Snapshots::open(&folder.join("snapshots")),
         services: Vec::new(),
         allow_unknown_hosts: true,
-        http: Http::new(None, Names::of_the_system().expect("threads")).expect("a client"),
+        http: Http::new(None, Names::of_the_system()).expect("a client"),
         post: None,
         max_requests: 8,
         secrets: None,

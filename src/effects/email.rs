@@ -167,7 +167,7 @@ mod tests {
 
     fn post() -> Post {
         let second = Duration::from_secs(1);
-        let names = Names::of_the_system().unwrap();
+        let names = Names::of_the_system();
         Post::new("smtp://127.0.0.1:1", "Orders <orders@example.com>", "example.com", second, names)
             .unwrap()
     }
@@ -212,7 +212,7 @@ mod tests {
             }
         });
         let url = format!("smtp://127.0.0.1:{port}");
-        let (names, most) = (Names::of_the_system().unwrap(), Duration::from_millis(300));
+        let (names, most) = (Names::of_the_system(), Duration::from_millis(300));
         Post::new(&url, "orders@example.com", "example.com", most, names).unwrap()
     }
 

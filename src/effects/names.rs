@@ -1,70 +1,80 @@
 //! Names of hosts and their addresses, asked of the system's resolver on threads of their own: a
-//! name server that is down holds up nothing but the calls that need it.
+//! name server that is down holds up nothing but the calls to hosts that nobody knows yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 /// Names that are looked up at the same time. Each takes a thread while its name server is silent.
 const LOOKUPS: usize = 32;
 
+/// How long an answer is taken as it is.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// How long a name's lookup is waited for where an older answer is there.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Names of which the last answer is kept.
+const KEPT: usize = 1000;
+
+type Addresses = Arc<[SocketAddr]>;
+
 /// What came of a lookup, once it did.
-type Found = Option<Result<Arc<[SocketAddr]>, Arc<io::Error>>>;
+type Found = Option<Result<Addresses, Arc<io::Error>>>;
 
 type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-/// Looks names up: each once at a time, for all who ask meanwhile.
+/// Looks names up: each once at a time, for all who ask meanwhile. The last answer is kept, and serves
+/// while the name server does not.
 #[derive(Clone)]
 pub struct Names {
-    pool: Arc<Pool>,
     lookup: Arc<Lookup>,
-    under_way: Arc<Mutex<HashMap<String, watch::Receiver<Found>>>>,
+    inner: Arc<Mutex<Inner>>,
 }
 
-/// The threads; they are left to themselves when nobody asks any more.
-struct Pool(Option<Runtime>);
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
+#[derive(Default)]
+struct Inner {
+    known: HashMap<String, (Addresses, Instant)>,
+    under_way: HashMap<String, watch::Receiver<Found>>,
+    waiting: VecDeque<(String, watch::Sender<Found>)>,
+    threads: usize,
 }
 
 impl Names {
     /// Names as the system's resolver knows them.
-    ///
-    /// # Errors
-    /// When there can be no threads for it.
-    pub fn of_the_system() -> io::Result<Self> {
+    pub fn of_the_system() -> Self {
         // the port is put in by whoever connects
         Self::looked_up_by(|name| (name, 0).to_socket_addrs().map(Iterator::collect))
     }
 
     fn looked_up_by(
         lookup: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
-    ) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread()
-            .thread_name("names")
-            .max_blocking_threads(LOOKUPS)
-            .build()?;
-        Ok(Self {
-            pool: Arc::new(Pool(Some(runtime))),
-            lookup: Arc::new(lookup),
-            under_way: Arc::default(),
-        })
+    ) -> Self {
+        Self { lookup: Arc::new(lookup), inner: Arc::default() }
     }
 
     /// The addresses of a host; their port means nothing.
     ///
     /// # Errors
     /// When the resolver knows none, or does not answer.
-    pub async fn addresses(&self, name: &str) -> io::Result<Arc<[SocketAddr]>> {
+    pub async fn addresses(&self, name: &str) -> io::Result<Addresses> {
+        let known = self.lock().known.get(name).cloned();
+        let older = match known {
+            Some((addresses, at)) if at.elapsed() < FRESH => return Ok(addresses),
+            Some((addresses, _)) => addresses,
+            None => return self.looked_up(name).await,
+        };
+        match tokio::time::timeout(PATIENCE, self.looked_up(name)).await {
+            Ok(Ok(addresses)) => Ok(addresses),
+            Ok(Err(_)) | Err(_) => Ok(older),
+        }
+    }
+
+    async fn looked_up(&self, name: &str) -> io::Result<Addresses> {
         let mut found = self.look_up(name);
         let found = found.wait_for(Option::is_some).await;
         match found.as_deref() {
@@ -79,23 +89,79 @@ impl Names {
 
     /// Joins the lookup of a name, or begins one.
     fn look_up(&self, name: &str) -> watch::Receiver<Found> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = under_way.get(name) {
+        let mut inner = self.lock();
+        if let Some(found) = inner.under_way.get(name) {
             return found.clone();
         }
         let (tells, found) = watch::channel(None);
-        under_way.insert(name.to_owned(), found.clone());
-        let (this, name) = (self.under_way.clone(), name.to_owned());
-        let lookup = self.lookup.clone();
-        if let Some(runtime) = &self.pool.0 {
-            runtime.spawn_blocking(move || {
-                let result = lookup(&name).map(Into::into).map_err(Arc::new);
-                this.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-                tells.send_replace(Some(result));
-            });
+        inner.under_way.insert(name.to_owned(), found.clone());
+        inner.waiting.push_back((name.to_owned(), tells));
+        if inner.threads < LOOKUPS {
+            inner.threads += 1;
+            drop(inner);
+            let this = self.clone();
+            let thread = std::thread::Builder::new().name("names".to_owned());
+            if let Err(error) = thread.spawn(move || this.serve()) {
+                self.cannot_begin(error);
+            }
         }
         found
     }
+
+    /// Looks up what waits, until nothing does.
+    fn serve(&self) {
+        while let Some((name, tells)) = self.next() {
+            let found: Result<Addresses, _> = (self.lookup)(&name).map(Into::into);
+            let mut inner = self.lock();
+            inner.under_way.remove(&name);
+            if let Ok(addresses) = &found {
+                keep(&mut inner.known, name, addresses.clone());
+            }
+            drop(inner);
+            tells.send_replace(Some(found.map_err(Arc::new)));
+        }
+    }
+
+    /// The next name that somebody waits for; none: the thread ends.
+    fn next(&self) -> Option<(String, watch::Sender<Found>)> {
+        let mut inner = self.lock();
+        while let Some((name, tells)) = inner.waiting.pop_front() {
+            // one receiver is kept here, for those who come
+            if tells.receiver_count() > 1 {
+                return Some((name, tells));
+            }
+            inner.under_way.remove(&name);
+        }
+        inner.threads -= 1;
+        None
+    }
+
+    /// There can be no thread now: where no other serves, whoever waits is told.
+    fn cannot_begin(&self, error: io::Error) {
+        let mut inner = self.lock();
+        inner.threads -= 1;
+        if inner.threads > 0 {
+            return;
+        }
+        let error = Arc::new(error);
+        for (name, tells) in std::mem::take(&mut inner.waiting) {
+            inner.under_way.remove(&name);
+            tells.send_replace(Some(Err(error.clone())));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps an answer, in the place of the oldest where there are many.
+fn keep(known: &mut HashMap<String, (Addresses, Instant)>, name: String, addresses: Addresses) {
+    if known.len() >= KEPT && !known.contains_key(&name) {
+        let oldest = known.iter().min_by_key(|(_, (_, at))| *at).map(|(name, _)| name.clone());
+        oldest.and_then(|oldest| known.remove(&oldest));
+    }
+    known.insert(name, (addresses, Instant::now()));
 }
 
 #[cfg(test)]
@@ -105,19 +171,27 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_silent_name_server_holds_up_no_other_name_and_is_asked_once() {
+    const HERE: [u8; 4] = [127, 0, 0, 1];
+
+    /// Names of which `silent` is answered when it is told so, and others at once; and how often it
+    /// was asked.
+    fn names() -> (Names, mpsc::Sender<()>, Arc<AtomicUsize>) {
         let (answers, waits) = mpsc::channel::<()>();
         let (waits, asked) = (Mutex::new(waits), Arc::new(AtomicUsize::new(0)));
         let counted = asked.clone();
         let names = Names::looked_up_by(move |name| {
             counted.fetch_add(1, Ordering::SeqCst);
-            if name == "silent" {
+            if name.starts_with("silent") {
                 waits.lock().unwrap().recv().map_err(io::Error::other)?;
             }
-            Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))])
+            Ok(vec![SocketAddr::from((HERE, 0))])
         });
-        let names = names.unwrap();
+        (names, answers, asked)
+    }
+
+    #[tokio::test]
+    async fn a_silent_name_server_holds_up_no_other_name_and_is_asked_once() {
+        let (names, answers, asked) = names();
         let silent: Vec<_> = (0..200).map(|_| names.look_up("silent")).collect();
         assert_eq!(names.addresses("other").await.unwrap().len(), 1);
         answers.send(()).unwrap();
@@ -125,16 +199,40 @@ mod tests {
             assert!(one.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().is_ok());
         }
         assert_eq!(asked.load(Ordering::SeqCst), 2);
-        // what was found once is not kept: the next one asks again
+        // it is known for a while, however slow the name server was
+        assert_eq!(names.addresses("silent").await.unwrap().len(), 1);
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_known_serves_while_the_name_server_does_not() {
+        let (names, answers, asked) = names();
+        answers.send(()).unwrap();
+        names.addresses("silent").await.unwrap();
+        names.lock().known.get_mut("silent").unwrap().1 -= FRESH;
+        assert_eq!(names.addresses("silent").await.unwrap().len(), 1, "an older answer");
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
         drop(answers);
-        assert!(names.addresses("silent").await.is_err());
-        assert_eq!(asked.load(Ordering::SeqCst), 3);
+        assert_eq!(names.addresses("silent").await.unwrap().len(), 1, "it knows none any more");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_looked_up() {
+        let (names, answers, asked) = names();
+        let held: Vec<_> = (0..LOOKUPS).map(|n| names.look_up(&format!("silent{n}"))).collect();
+        let gone = (0..1000).map(|n| names.look_up(&format!("gone{n}"))).count();
+        let mut other = names.look_up("other");
+        assert_eq!(gone, 1000);
+        for _ in &held {
+            answers.send(()).unwrap();
+        }
+        assert!(other.wait_for(Option::is_some).await.unwrap().as_ref().unwrap().is_ok());
+        assert!(asked.load(Ordering::SeqCst) <= LOOKUPS + 1);
     }
 
     #[tokio::test]
     async fn the_system_knows_itself() {
-        let names = Names::of_the_system().unwrap();
-        let found = names.addresses("localhost").await.unwrap();
+        let found = Names::of_the_system().addresses("localhost").await.unwrap();
         assert!(found.iter().all(|address| address.ip().is_loopback()), "{found:?}");
     }
 }

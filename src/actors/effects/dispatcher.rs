@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use crate::actors::effects::call_resources::CallResources;
+use crate::actors::effects::composer::Composer;
 use crate::actors::services::handle::CallPermit;
 use crate::actors::services::registry::Services;
 use crate::clock::Clock;
@@ -43,6 +44,7 @@ pub struct Dispatcher {
     post: Option<Post>,
     requests: Semaphore,
     mails: Semaphore,
+    composer: Composer,
     own: Semaphore,
 }
 
@@ -58,7 +60,8 @@ impl Dispatcher {
     ) -> Self {
         let pool = Semaphore::new;
         let (requests, mails, own) = (pool(requests), pool(MAILS), pool(OWN));
-        Self { clock, services, resources, http, post, requests, mails, own }
+        let composer = Composer::default();
+        Self { clock, services, resources, http, post, requests, mails, composer, own }
     }
 
     /// The hand for HTTP.
@@ -91,16 +94,22 @@ impl Dispatcher {
         outcome
     }
 
-    /// Sends a mail.
+    /// Makes a mail of its arguments, and sends it.
     pub async fn email(
         &self,
-        mail: &Mail,
+        arguments: &Data,
         key: &str,
         permit: Option<CallPermit>,
         by: SendBy,
     ) -> Outcome {
         let _turn = self.mails.acquire().await;
-        let outcome = Box::pin(self.post(mail, key, health(permit.as_ref()), by)).await;
+        let outcome = match self.composer.compose(arguments).await {
+            Ok(mail) => Box::pin(self.post(&mail, key, health(permit.as_ref()), by)).await,
+            Err(detail) => {
+                let error = Problem::new(Standard::Validation, detail);
+                Outcome::Failed { error, server: false }
+            }
+        };
         // what cannot be sent at all says nothing of the mail server
         let unsendable = matches!(&outcome, Outcome::Failed { error, .. } if error.is_of_ours());
         match permit {

@@ -3,5 +3,6 @@
 
 pub mod attempts;
 pub mod call_resources;
+pub mod composer;
 pub mod dispatcher;
 pub mod evaluator;

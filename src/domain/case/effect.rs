@@ -7,7 +7,6 @@ use serde_json::Value as Json;
 use super::event::Submission;
 use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
-use crate::domain::mail::Mail;
 use crate::domain::workflow::model::{OutputFormat, TaskId};
 
 /// One attempt of a task, or the fetching of what it needs first.
@@ -28,7 +27,8 @@ pub struct Effect {
 #[derive(Clone, Debug)]
 pub enum Ask {
     Http(Box<HttpRequest>),
-    Email(Box<Mail>),
+    /// A mail, by the arguments of its call. Its texts are made where it is sent: that may take long.
+    Email(Data),
     Echo(Data),
     /// A CloudEvent to store and hand to those who listen.
     Emit(Data),

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, Value, escape_formatter};
 use serde_json::Value as Json;
 
 use price::price;
@@ -20,10 +20,10 @@ use price::price;
 const FUEL: u64 = 100_000;
 
 /// Steps that it may take however large its values are.
-const FUEL_MIN: u64 = 1_000;
+const FUEL_MIN: u64 = 2_000;
 
-/// Bytes that its steps may copy or look through, all together: about a second.
-const TOUCHED_MAX: u64 = 4 << 30;
+/// Bytes that its operators may copy or look through, all together: some seconds.
+const TOUCHED_MAX: u64 = 64 << 30;
 
 /// Bytes that one rendered text may have.
 const TEXT_MAX: usize = 256 * 1024;
@@ -55,7 +55,7 @@ pub fn render(source: &str, data: &Json, escape: AutoEscape) -> Result<String, S
     let mut env = environment(escape);
     env.set_fuel(Some((TOUCHED_MAX / price.largest.max(1)).clamp(FUEL_MIN, FUEL)));
     let template = env.template_from_str(source).map_err(|e| failed(say(&e)))?;
-    let mut out = Bounded { text: Vec::new(), full: false };
+    let mut out = Bounded::default();
     let rendered = template.render_captured_to(Serde(data), &mut out).map(drop);
     if out.full {
         return Err(format!("a text of the mail is longer than {} KiB", TEXT_MAX / 1024));
@@ -65,6 +65,7 @@ pub fn render(source: &str, data: &Json, escape: AutoEscape) -> Result<String, S
 }
 
 /// A text while it is written, as long as there is room.
+#[derive(Default)]
 struct Bounded {
     text: Vec<u8>,
     full: bool,
@@ -92,6 +93,11 @@ fn environment(escape: AutoEscape) -> Environment<'static> {
     env.set_syntax(syntax());
     env.set_auto_escape_callback(move |_| escape.clone());
     filters::add_to(&mut env);
+    // a list is written as a text that is bounded before it is escaped
+    env.set_formatter(|out, state, value| match filters::is_scalar(value) {
+        true => escape_formatter(out, state, value),
+        false => escape_formatter(out, state, &Value::from(filters::text_of(value)?)),
+    });
     env
 }
 
@@ -184,8 +190,23 @@ mod tests {
     }
 
     #[test]
+    fn a_long_bill_is_a_mail_like_any_other() {
+        let item = |n: usize| json!({"n": n, "name": format!("part number {n}"), "price": 0.25});
+        let items: Vec<Json> = (0..2000).map(item).collect();
+        let source = "{% for i in items|sort(attribute='n', reverse=true) %}{{ loop.index }}. {{ i.name ~ ': ' \
+                      ~ i.n }} {{ i.price|round(2) }} {{ i.name|upper }}{{ ' !' if i.n == 7 else '' }}\n{% endfor %}\
+                      Total {{ items|map(attribute='price')|sum }} of {{ items|sort(attribute='n')|map(attribute='name')\
+                      |unique|list|length }}: {{ items|join(', ', attribute='n')|truncate(10) }}";
+        let bill = text(source, json!({"items": items})).unwrap();
+        assert!(bill.starts_with("1. part number 1999: 1999 0.25 PART NUMBER 1999\n"), "{bill}");
+        assert!(bill.ends_with("Total 500.0 of 2000: 0, 1, 2..."), "{}", &bill[bill.len() - 60..]);
+        assert_eq!(text("{% set n = 1 %}{% set n = n + 1 %}{{ n }}", json!({})).unwrap(), "2");
+    }
+
+    #[test]
     fn nothing_makes_a_text_longer_and_longer() {
-        let x = json!({"x": "x".repeat(100_000), "a": "a".repeat(100_000)});
+        let letters = vec!["abc"; 28_000];
+        let x = json!({"x": "x".repeat(100_000), "a": "a".repeat(100_000), "letters": letters});
         for source in [
             "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
             "{{ x|indent(2000000000) }}",
@@ -203,7 +224,15 @@ mod tests {
             "{{ '}}' ~ (x * 2000000000) }}",
             "{{ '}}' * 2000000000 }}",
             "{% set s|trim(q='b') %}{% for i in range(9999) %}{{ x }}{% endfor %}{% endset %}",
-            "{{ items|map('replace', 'a', x)|list }}",
+            "{{ [x]|map('replace', 'a', x)|list }}",
+            "{{ (range(9999)|map(attribute='q', default=x))|sum(start='')|length }}",
+            "{{ (range(9999)|map(attribute='q', default=x))|string|length }}",
+            "{{ loop.index * 9000000 }}",
+            "{% for i in [x] %}{% set loop = {'index': x} %}{{ loop.index * 900 }}{% endfor %}",
+            "{{ ([]|sum(start=x)) * 900 }}",
+            "{{ [x, x, x, x] }}",
+            "{% for i in range(9999) %}{% if letters|sort %}{% endif %}{% endfor %}",
+            "{% for i in range(9999) %}{% if letters|unique %}{% endif %}{% endfor %}",
             "{% do range(3) %}",
             "{{ a|replace('a', x) }}",
             "{{ range(9999)|join(x) }}",

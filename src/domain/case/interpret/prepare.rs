@@ -14,7 +14,6 @@ use crate::domain::case::effect::{Ask, Child, ChildSubmission, Preparation};
 use crate::domain::case::event::Parent;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
-use crate::domain::mail::Mail;
 use crate::domain::workflow::expr::Arg;
 use crate::domain::workflow::model::{
     Call, Emit, Endpoint, HttpCall, Kind, OpenApiCall, Run, Template, Uri,
@@ -89,10 +88,8 @@ impl Interpreter<'_> {
             }
             Call::Email(with) => {
                 let arguments = self.render(with, input, &place)?;
-                let mail = Mail::compose(&arguments)
-                    .map_err(|detail| Problem::new(Standard::Validation, detail))?;
                 let service = Some(self.ctx.service(MAIL));
-                Ok(Prepared::Ask { service, ask: Ask::Email(Box::new(mail)) })
+                Ok(Prepared::Ask { service, ask: Ask::Email(arguments) })
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
+use crate::domain::mail::Mail;
 
 #[test]
 fn a_request_is_made_of_its_arguments() {
@@ -193,7 +194,8 @@ fn a_mail_is_composed_and_goes_through_the_mail_service() {
     world.start(json!({"to": "ann@example.com", "name": "Ann"}));
     let effect = world.effect();
     assert_eq!(effect.service.as_deref(), Some("mail"));
-    let Ask::Email(mail) = &effect.ask else { panic!() };
+    let Ask::Email(arguments) = &effect.ask else { panic!() };
+    let mail = Mail::compose(arguments).unwrap();
     assert_eq!((mail.to[0].as_str(), mail.text.as_str()), ("ann@example.com", "Dear Ann"));
     world.answer(&effect, done(json!({"messageId": "m"})));
     assert_eq!(world.output(), json!({"messageId": "m"}));

@@ -11,7 +11,7 @@ use super::filters::{self, Growth};
 use super::{RANGE_MAX, TEXT_MAX, say, syntax};
 
 /// Bytes that the values of one template may have together while it is rendered.
-const MADE_MAX: u64 = 32 << 20;
+const MADE_MAX: u64 = 64 << 20;
 
 /// Parts (names, operators, brackets) of one tag. A tag's tree is walked by recursion, by minijinja
 /// too, so this bounds the stack.
@@ -26,9 +26,13 @@ const ROUNDS: usize = 4;
 /// Bytes of a number, a truth value, a place in a list.
 const SMALL: u64 = 32;
 
+/// Bytes that a list takes for each byte of its text, as places for its items.
+const PLACES: u64 = 12;
+
 /// The most that rendering takes.
 pub struct Price {
-    /// Bytes of the greatest value that one step makes or looks through.
+    /// Bytes of the greatest value that an operator makes or looks through in one step. Filters are paid
+    /// for while they work.
     pub largest: u64,
 }
 
@@ -39,8 +43,14 @@ pub struct Price {
 pub fn price(source: &str, data: usize) -> Result<Price, String> {
     shallow(source)?;
     let tree = parse(source, "text", syntax()).map_err(|e| wrong(&e))?;
-    let mut scale =
-        Scale { variables: HashMap::new(), data: data as u64, made: 0, largest: 0, grown: None };
+    let mut scale = Scale {
+        variables: HashMap::new(),
+        data: data as u64,
+        made: 0,
+        largest: 0,
+        loops: 0,
+        grown: None,
+    };
     for _ in 0..ROUNDS {
         (scale.made, scale.largest, scale.grown) = (0, 0, None);
         scale.statement(&tree)?;
@@ -93,6 +103,8 @@ struct Scale<'a> {
     data: u64,
     made: u64,
     largest: u64,
+    /// Loops around what is weighed.
+    loops: usize,
     /// A name whose size grew in this round, and where.
     grown: Option<(&'a str, u16)>,
 }
@@ -123,7 +135,10 @@ impl<'a> Scale<'a> {
                 if let Some(filter) = &each.filter_expr {
                     self.weigh(filter)?;
                 }
+                self.loops += 1;
+                self.assign(&each.target, weight)?;
                 self.statements(&each.body)?;
+                self.loops -= 1;
                 self.statements(&each.else_body)
             }
             Stmt::WithBlock(with) => {
@@ -146,11 +161,15 @@ impl<'a> Scale<'a> {
 
     fn assign(&mut self, target: &Expr<'a>, weight: u64) -> Result<(), String> {
         match target {
+            // whatever `loop` says is taken for a number
+            Expr::Var(name) if name.id == "loop" => Err(refused(name.span().start_line, "loop")),
             Expr::Var(name) => {
                 let known = self.variables.entry(name.id).or_default();
                 if weight > *known {
                     *known = weight;
-                    self.grown = Some((name.id, name.span().start_line));
+                    if self.loops > 0 {
+                        self.grown = Some((name.id, name.span().start_line));
+                    }
                 }
                 Ok(())
             }
@@ -204,11 +223,6 @@ impl<'a> Scale<'a> {
                 let Some(growth) = filters::growth(of.name) else {
                     return Err(format!("line {line}: {}", filters::unknown(of.name)));
                 };
-                if of.name == "map" && !of.args.iter().all(by_attribute) {
-                    return Err(format!(
-                        "line {line}: `map` takes `attribute` (and `default`) in the texts of mails"
-                    ));
-                }
                 let (input, arguments) = (self.weigh(input)?, self.arguments(&of.args)?);
                 self.filtered(growth, input, arguments, line)
             }
@@ -229,7 +243,9 @@ impl<'a> Scale<'a> {
     fn operate(&mut self, op: BinOpKind, left: &Expr<'a>, right: &Expr<'a>, line: u16) -> Weight {
         let (of_left, of_right) = (self.weigh(left)?, self.weigh(right)?);
         match op {
-            BinOpKind::Add | BinOpKind::Mul if is_number(left) && is_number(right) => Ok(SMALL),
+            BinOpKind::Add | BinOpKind::Mul if self.is_number(left) && self.is_number(right) => {
+                Ok(SMALL)
+            }
             BinOpKind::Mul => Err(format!(
                 "line {line}: `*` could repeat a text here: say that both sides are numbers, as in \
                  `(item.price|float) * (item.count|int)`"
@@ -258,17 +274,17 @@ impl<'a> Scale<'a> {
     }
 
     fn filtered(&mut self, growth: Growth, input: u64, arguments: u64, line: u16) -> Weight {
-        self.look_through(input);
         match growth {
             Growth::Number => Ok(SMALL),
             Growth::Part => Ok(input.max(arguments)),
-            Growth::Times(times) => {
-                self.make(input.saturating_mul(times).saturating_add(arguments), line)
+            Growth::Text(times) => {
+                self.keep(input.saturating_mul(times).saturating_add(arguments), line)
             }
-            Growth::Text => {
-                let most = (TEXT_MAX as u64).saturating_add(input).saturating_add(arguments);
-                self.make(most, line)
+            Growth::List(times) => {
+                self.keep(input.saturating_mul(PLACES), line)?;
+                self.keep(input.saturating_mul(times).saturating_add(arguments), line)
             }
+            Growth::CutOff => self.keep(TEXT_MAX as u64, line),
         }
     }
 
@@ -276,7 +292,7 @@ impl<'a> Scale<'a> {
         let arguments = self.arguments(args)?;
         match called {
             Expr::Var(name) if name.id == "range" => {
-                self.make(SMALL * RANGE_MAX.unsigned_abs(), line)
+                self.keep(SMALL * RANGE_MAX.unsigned_abs(), line)
             }
             Expr::GetAttr(of) => match (&of.expr, of.name) {
                 (Expr::Var(name), "cycle" | "changed") if name.id == "loop" => Ok(arguments),
@@ -308,9 +324,13 @@ impl<'a> Scale<'a> {
         self.make(sum, line)
     }
 
-    /// A value is made that may have `weight` bytes.
+    /// An operator makes a value that may have `weight` bytes.
     fn make(&mut self, weight: u64, line: u16) -> Weight {
         self.look_through(weight);
+        self.keep(weight, line)
+    }
+
+    fn keep(&mut self, weight: u64, line: u16) -> Weight {
         self.made = self.made.saturating_add(weight);
         if self.made > MADE_MAX {
             return Err(format!(
@@ -320,6 +340,32 @@ impl<'a> Scale<'a> {
             ));
         }
         Ok(weight)
+    }
+
+    /// Whether an expression's value is a number, or an error, whatever the data is.
+    fn is_number(&self, expr: &Expr<'_>) -> bool {
+        match expr {
+            Expr::Const(of) => of.value.is_number(),
+            Expr::UnaryOp(of) => matches!(of.op, UnaryOpKind::Neg),
+            Expr::Filter(of) => filters::growth(of.name) == Some(Growth::Number),
+            Expr::GetAttr(of) => {
+                self.loops > 0
+                    && matches!(&of.expr, Expr::Var(name) if name.id == "loop")
+                    && matches!(of.name, "index" | "index0" | "revindex" | "revindex0" | "length")
+            }
+            Expr::BinOp(of) => match of.op {
+                BinOpKind::Add | BinOpKind::Mul => {
+                    self.is_number(&of.left) && self.is_number(&of.right)
+                }
+                BinOpKind::Sub
+                | BinOpKind::Div
+                | BinOpKind::FloorDiv
+                | BinOpKind::Rem
+                | BinOpKind::Pow => true,
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     fn look_through(&mut self, weight: u64) {
@@ -332,31 +378,4 @@ fn refused(line: u16, word: &str) -> String {
         "line {line}: `{word}` is not for the texts of mails: make the text in an expression, and \
          put it into `data`"
     )
-}
-
-fn by_attribute(argument: &CallArg<'_>) -> bool {
-    matches!(argument, CallArg::Kwarg("attribute" | "default", _))
-}
-
-/// Whether an expression's value is a number, or an error, whatever the data is.
-fn is_number(expr: &Expr<'_>) -> bool {
-    match expr {
-        Expr::Const(of) => of.value.is_number(),
-        Expr::UnaryOp(of) => matches!(of.op, UnaryOpKind::Neg),
-        Expr::Filter(of) => filters::growth(of.name) == Some(Growth::Number),
-        Expr::GetAttr(of) => {
-            matches!(&of.expr, Expr::Var(name) if name.id == "loop")
-                && matches!(of.name, "index" | "index0" | "revindex" | "revindex0" | "length")
-        }
-        Expr::BinOp(of) => match of.op {
-            BinOpKind::Add | BinOpKind::Mul => is_number(&of.left) && is_number(&of.right),
-            BinOpKind::Sub
-            | BinOpKind::Div
-            | BinOpKind::FloorDiv
-            | BinOpKind::Rem
-            | BinOpKind::Pow => true,
-            _ => false,
-        },
-        _ => false,
-    }
 }
