@@ -206,12 +206,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_known_serves_while_the_name_server_does_not() {
-        let (names, answers, asked) = names();
+        let (names, answers, _) = names();
         answers.send(()).unwrap();
         names.addresses("silent").await.unwrap();
         names.lock().known.get_mut("silent").unwrap().1 -= FRESH;
         assert_eq!(names.addresses("silent").await.unwrap().len(), 1, "an older answer");
-        assert_eq!(asked.load(Ordering::SeqCst), 2);
         drop(answers);
         assert_eq!(names.addresses("silent").await.unwrap().len(), 1, "it knows none any more");
     }
