@@ -14,6 +14,7 @@ use crate::actors::projection::feed::{Changed, FeedChange};
 use crate::actors::projection::shapes::Shapes;
 use crate::domain::case::summary::{DeadLetter, Summary};
 use crate::domain::ids::{CaseId, EntityKind, EventCursor};
+use crate::domain::time::Timestamp;
 use crate::store::commit_note::CommitNote;
 use crate::store::journal::RecordCursor;
 use crate::store::record::{self, Hash};
@@ -37,6 +38,10 @@ pub struct Rows<'a> {
     changes: Vec<FeedChange>,
     /// Cases at rest that may leave the memory once the batch is complete.
     resting: Vec<(CaseId, u64)>,
+    /// Cases that wait for a service from now on: whoever reads the index has to find them there.
+    parked: Vec<(Arc<str>, CaseId)>,
+    /// Cases that have to be woken at an instant.
+    due: Vec<(Timestamp, CaseId)>,
 }
 
 impl<'a> Rows<'a> {
@@ -47,8 +52,9 @@ impl<'a> Rows<'a> {
         handle: &'a Handle,
         shapes: &'a mut Shapes,
     ) -> Self {
-        let (calls, changes, resting) = (HashMap::new(), Vec::new(), Vec::new());
-        Self { context, views, handle, shapes, calls, changes, resting }
+        let (calls, changes) = (HashMap::new(), Vec::new());
+        let (resting, parked, due) = (Vec::new(), Vec::new(), Vec::new());
+        Self { context, views, handle, shapes, calls, changes, resting, parked, due }
     }
 
     /// A case has come so far.
@@ -78,13 +84,13 @@ impl<'a> Rows<'a> {
         self.family(&summary, before)?;
         for parked in &summary.parked {
             let known = before.is_some_and(|before| before.parked.contains(parked));
-            if !known && let Some(served) = self.context.services.find(&parked.service) {
-                served.shown(summary.id);
+            if !known {
+                self.parked.push((parked.service.clone(), summary.id));
             }
         }
         self.dead_letter(at, &summary, before)?;
         if let Some(due) = summary.due {
-            self.context.timers.note(due, summary.id);
+            self.due.push((due, summary.id));
         }
         if !summary.phase.ended() && rests {
             self.resting.push((summary.id, summary.version));
@@ -127,6 +133,14 @@ impl<'a> Rows<'a> {
         }
         self.views.commit(through, hash)?;
         self.context.projected.send_replace(through);
+        for (due, case) in self.due {
+            self.context.timers.note(due, case);
+        }
+        for (service, case) in self.parked {
+            if let Some(served) = self.context.services.find(&service) {
+                served.shown(case);
+            }
+        }
         for (case, version) in self.resting {
             // most are not live any more
             let _ = self.context.cases.tell_live(case, CaseMsg::Projected(version));

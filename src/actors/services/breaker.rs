@@ -158,11 +158,12 @@ impl BreakerState {
     /// Who waits, from the index.
     async fn read_line(&mut self) {
         let (views, name) = (self.context.views.clone(), self.served.settings.name.clone());
+        let as_of = self.served.gate().reads_line();
         let read = tokio::task::spawn_blocking(move || views.line(&name, KEPT));
         match read.await {
             Ok(Ok(tickets)) => {
                 let complete = tickets.len() < KEPT;
-                self.served.gate().line_up(tickets, complete);
+                self.served.gate().line_up(as_of, tickets, complete);
             }
             Ok(Err(error)) => tracing::error!(%error, "the line of a service cannot be read"),
             Err(_) => {}

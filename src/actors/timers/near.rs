@@ -14,6 +14,9 @@ pub const AHEAD: i64 = 60_000;
 /// Instants kept in memory at the most; the horizon comes nearer when there are more.
 pub const KEPT: usize = 50_000;
 
+/// After every instant.
+const NEVER: Timestamp = Timestamp(i64::MAX);
+
 /// The instants that are near.
 pub struct Timers {
     near: Mutex<Near>,
@@ -25,11 +28,14 @@ struct Near {
     instants: BTreeSet<(Timestamp, CaseId)>,
     /// All instants before this one are here.
     horizon: Timestamp,
+    /// The first instant that was left to the index since it was read last.
+    left: Timestamp,
 }
 
 impl Default for Timers {
     fn default() -> Self {
-        let near = Near { instants: BTreeSet::new(), horizon: Timestamp(0) };
+        let (horizon, left) = (Timestamp(0), NEVER);
+        let near = Near { instants: BTreeSet::new(), horizon, left };
         Self { near: Mutex::new(near), sooner: Notify::new() }
     }
 }
@@ -39,6 +45,7 @@ impl Timers {
     pub fn note(&self, due: Timestamp, case: CaseId) {
         let mut near = self.lock();
         if due >= near.horizon {
+            near.left = near.left.min(due);
             return;
         }
         let first = near.instants.first().copied();
@@ -80,10 +87,16 @@ impl Timers {
         near.horizon <= now.plus(AHEAD / 2) && !near.is_rather_full()
     }
 
-    /// What the index holds up to the new horizon.
+    /// The index is about to be read.
+    pub fn reads(&self) {
+        self.lock().left = NEVER;
+    }
+
+    /// What the index holds up to the new horizon. What was left to it while it was read may be missing:
+    /// the horizon ends before that, and the index is read again.
     pub fn refill(&self, instants: Vec<(Timestamp, CaseId)>, horizon: Timestamp) {
         let mut near = self.lock();
-        near.horizon = horizon;
+        near.horizon = horizon.min(near.left);
         near.instants.extend(instants);
         near.keep_bound();
     }
@@ -128,6 +141,18 @@ mod tests {
         assert_eq!(timers.take_due(Timestamp(1999), 10), [case(2)]);
         assert_eq!(timers.take_due(Timestamp(70_000), 10), [case(1)]);
         assert!(timers.wants_more(Timestamp(31_000)));
+    }
+
+    #[test]
+    fn what_is_left_to_the_index_while_it_is_read_is_not_lost() {
+        let timers = Timers::default();
+        timers.reads();
+        timers.note(Timestamp(1500), case(1));
+        timers.refill(Vec::new(), Timestamp(61_000));
+        assert!(timers.wants_more(Timestamp(1000)), "it may not be among what was read");
+        timers.reads();
+        timers.refill(vec![(Timestamp(1500), case(1))], Timestamp(61_000));
+        assert_eq!(timers.take_due(Timestamp(1500), 10), [case(1)]);
     }
 
     #[test]

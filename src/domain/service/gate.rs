@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::bucket::Bucket;
 use super::circuit::{Cause, Circuit, Outage, Probing, Transition};
-use super::line::{QueueEntry, WaitQueue};
+use super::line::{IndexRead, QueueEntry, WaitQueue};
 use super::ramp::Ramp;
 use super::settings::Settings;
 use super::window::Window;
@@ -119,9 +119,15 @@ impl Gate {
                 self.line.leave(ticket.case);
                 self.in_flight += 1;
             }
-            Err(_) => self.line.join(ticket),
+            Err(_) => self.waits_again(ticket),
         }
         answer
+    }
+
+    /// A case waits, also one that was admitted a moment ago and has another call to make.
+    fn waits_again(&mut self, ticket: QueueEntry) {
+        self.admitted.remove(&ticket.case);
+        self.line.join(ticket);
     }
 
     fn answer(&mut self, case: CaseId, now: Timestamp) -> Result<(), Denied> {
@@ -175,7 +181,7 @@ impl Gate {
             Circuit::Isolated { reason, .. } => Some(Denied::Operator(reason.clone())),
         };
         if held.is_some() {
-            self.line.join(ticket);
+            self.waits_again(ticket);
         }
         held
     }
@@ -294,7 +300,8 @@ impl Gate {
         let overdue = |at: &Timestamp| now.since(*at) > KEPT_FOR;
         let late: Vec<CaseId> =
             self.kept.iter().filter(|(_, at)| overdue(at)).map(|(case, _)| *case).collect();
-        late.into_iter().for_each(|case| self.decline(case));
+        // whoever was told and never came may not have been reached
+        late.into_iter().for_each(|case| self.put_back(case));
         self.admitted.retain(|_, at| now.since(*at) < ADMITTED_LATELY);
         if let Circuit::Isolated { until, .. } = &self.circuit
             && *until <= now
@@ -379,14 +386,19 @@ impl Gate {
         self.line.expect_more();
     }
 
-    /// Who waits, as the index has it, in order.
-    pub fn line_up(&mut self, tickets: Vec<QueueEntry>, complete: bool) {
+    /// The index is about to be read.
+    pub fn reads_line(&self) -> IndexRead {
+        self.line.reads()
+    }
+
+    /// Who waits, as the index has it, in order. Whoever was left to it while it was read may be missing.
+    pub fn line_up(&mut self, read: IndexRead, tickets: Vec<QueueEntry>, complete: bool) {
         // the index may still show who was let in; whoever has come back since then counts
         let admitted = &self.admitted;
         let waits = |t: &QueueEntry| admitted.get(&t.case).is_none_or(|at| t.since > *at);
         let (fresh, stale): (Vec<_>, Vec<_>) = tickets.into_iter().partition(waits);
         // a stale one may be a new one by the time that it is read again
-        self.line.refill(fresh, complete && stale.is_empty());
+        self.line.refill(read, fresh, complete && stale.is_empty());
     }
 
     /// An operator holds the service until then.

@@ -25,6 +25,10 @@ impl QueueEntry {
     }
 }
 
+/// When the index was read, by how often somebody had been left to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexRead(u64);
+
 /// The head of the line.
 #[derive(Debug, Clone, Default)]
 pub struct WaitQueue {
@@ -32,6 +36,9 @@ pub struct WaitQueue {
     by_case: HashMap<CaseId, QueueEntry>,
     /// There may be others in the index.
     more: bool,
+    /// How often somebody was left to the index. What was read before the last of them does not say who is
+    /// there.
+    left: u64,
 }
 
 impl WaitQueue {
@@ -48,6 +55,12 @@ impl WaitQueue {
     /// There are, or may be, others in the index.
     pub fn expect_more(&mut self) {
         self.more = true;
+        self.left += 1;
+    }
+
+    /// What is read of the index from now on knows of everybody who was left to it so far.
+    pub fn reads(&self) -> IndexRead {
+        IndexRead(self.left)
     }
 
     /// Whether a case is known to wait.
@@ -68,7 +81,7 @@ impl WaitQueue {
         let last = self.order.last().copied();
         let behind = last.is_none_or(|last| ticket > last);
         if behind && (self.more || self.order.len() >= KEPT) {
-            self.more = true;
+            self.expect_more();
             return;
         }
         self.insert(ticket);
@@ -76,13 +89,18 @@ impl WaitQueue {
             && let Some(last) = self.order.pop_last()
         {
             self.by_case.remove(&last.case);
-            self.more = true;
+            self.expect_more();
         }
     }
 
     /// What the index holds, in order; `complete` when there was no more to read.
-    pub fn refill(&mut self, tickets: impl IntoIterator<Item = QueueEntry>, complete: bool) {
-        self.more = !complete;
+    pub fn refill(
+        &mut self,
+        read: IndexRead,
+        tickets: impl IntoIterator<Item = QueueEntry>,
+        complete: bool,
+    ) {
+        self.more = !complete || read != self.reads();
         for ticket in tickets {
             if self.order.len() >= KEPT {
                 self.more = true;

@@ -233,7 +233,7 @@ fn the_line_keeps_its_head_and_knows_of_the_rest() {
     while !line.is_empty() {
         if line.wants_more() {
             let page: Vec<QueueEntry> = index.iter().take(300).copied().collect();
-            line.refill(page, index.len() <= 300);
+            line.refill(line.reads(), page, index.len() <= 300);
         }
         if let Some(case) = line.take(None) {
             index.retain(|t| t.case != case);
@@ -275,8 +275,48 @@ fn who_could_not_be_told_is_read_again_at_once() {
     assert_eq!(gate.due(START), [Act::Admit(case(2))]);
     gate.put_back(case(2));
     assert!(gate.in_flight() == 0 && gate.wants_line());
-    gate.line_up(vec![ticket(2)], true);
+    gate.line_up(gate.reads_line(), vec![ticket(2)], true);
     assert_eq!(gate.due(START), [Act::Admit(case(2))]);
+}
+
+#[test]
+fn who_comes_while_the_line_is_read_is_read_again() {
+    let mut gate = gate(Settings { max_concurrent: 1, ..Settings::named("x") });
+    gate.expect_line();
+    let read = gate.reads_line();
+    // it is left to the index, which was read before it was in there
+    gate.shown(case(3));
+    gate.line_up(read, Vec::new(), true);
+    assert!(gate.wants_line());
+    gate.line_up(gate.reads_line(), vec![ticket(3)], true);
+    assert_eq!(gate.due(START), [Act::Admit(case(3))]);
+}
+
+#[test]
+fn who_was_admitted_and_waits_again_is_no_remnant_of_the_index() {
+    let mut gate = gate(Settings { max_concurrent: 1, ..Settings::named("x") });
+    gate.ask(ticket(1), START).unwrap();
+    gate.ask(ticket(2), START).unwrap_err();
+    gate.settle(case(1), &Reply::Answered, START);
+    assert_eq!(gate.due(START), [Act::Admit(case(2))]);
+    // one of its two calls goes out, the other one waits on; others are known to the index alone
+    gate.ask(ticket(2), START).unwrap();
+    gate.expect_line();
+    gate.ask(ticket(2), START).unwrap_err();
+    gate.settle(case(2), &Reply::Answered, START);
+    gate.line_up(gate.reads_line(), vec![ticket(2)], true);
+    assert_eq!(gate.due(START), [Act::Admit(case(2))]);
+}
+
+#[test]
+fn who_was_told_and_never_came_is_read_again() {
+    let mut gate = gate(Settings { max_concurrent: 1, ..Settings::named("x") });
+    gate.ask(ticket(1), START).unwrap();
+    gate.ask(ticket(2), START).unwrap_err();
+    gate.settle(case(1), &Reply::Answered, START);
+    assert_eq!(gate.due(START), [Act::Admit(case(2))]);
+    gate.due(START.plus(60_000));
+    assert!(gate.wants_line() && gate.in_flight() == 0);
 }
 
 #[test]
@@ -364,6 +404,11 @@ proptest! {
             prop_assert!(rounds < 2000, "{waiting:?} are left in {:?}", gate.circuit());
             for who in std::mem::take(&mut out) {
                 gate.settle(who, &Reply::Answered, now);
+            }
+            if gate.wants_line() {
+                // the index knows who waits
+                let rows = waiting.iter().map(|who| QueueEntry::new(5, START, *who)).collect();
+                gate.line_up(gate.reads_line(), rows, true);
             }
             for act in gate.due(now) {
                 if let Act::Admit(who) = act { places.push(who); }
