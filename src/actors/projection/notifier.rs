@@ -73,13 +73,19 @@ impl Actor for NotifierActor {
         let mut projected = state.context.projected.subscribe();
         projected.mark_unchanged();
         match state.tell_all().await {
-            Some(true) => tokio::select! {
-                // an error means that the process is ending
-                _ = projected.changed() => {}
-                () = state.telling.failed() => {}
-            },
+            Some(begun) if begun.all => {
+                tokio::select! {
+                    // an error means that the process is ending
+                    _ = projected.changed() => {}
+                    () = state.telling.failed() => {}
+                }
+                if begun.cases > NOTED_FEW {
+                    // it is not gone through with every batch
+                    tokio::time::sleep(SOON).await;
+                }
+            }
             // some are being told something already: what is there for them beside is looked for again
-            Some(false) => tokio::time::sleep(SOON).await,
+            Some(_) => tokio::time::sleep(SOON).await,
             None => tokio::time::sleep(AGAIN).await,
         }
         myself.cast(NotifierMsg::Look)?;
@@ -87,21 +93,26 @@ impl Actor for NotifierActor {
     }
 }
 
+/// How many cases have news, and whether all of them are being told.
+struct Begun {
+    cases: usize,
+    all: bool,
+}
+
 impl NotifierState {
-    /// Begins to tell every case its news. Whether all were begun; none: the views cannot be read.
-    async fn tell_all(&self) -> Option<bool> {
-        let (mut last, mut all, mut told) = (None, true, 0);
+    /// Begins to tell every case its news; none: the views cannot be read.
+    async fn tell_all(&self) -> Option<Begun> {
+        let (mut last, mut begun) = (None, Begun { cases: 0, all: true });
         loop {
             let cases = readable(self.context.views.to_be_told(last, PAGE))?;
             let full = cases.len() == PAGE;
             last = cases.last().copied();
-            told += cases.len();
+            begun.cases += cases.len();
             for case in cases {
-                all &= self.telling.begin(case, tell(self.context.clone(), case)).await;
+                begun.all &= self.telling.begin(case, tell(self.context.clone(), case)).await;
             }
             if !full {
-                // where much stays noted, it is not gone through with every batch
-                return Some(all && told <= NOTED_FEW);
+                return Some(begun);
             }
         }
     }
