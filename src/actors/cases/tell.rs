@@ -67,12 +67,14 @@ impl Context {
         case: CaseId,
         command: Command,
     ) -> Result<CaseReply, CommandError> {
+        // whoever waits for its turn takes no place from those who begin
+        let noted = self.careful_start.note(case).await;
         // one that is live has its place
         let place = match self.cases.has_owner(case) {
             true => None,
             false => self.cases.place().await,
         };
-        let Some(noted) = self.careful_start.note(case).await else {
+        let Some(noted) = noted else {
             return self.tell_at(case, command, CommandMeta::engine(), place).await;
         };
         let telling = self.tell_at(case, command, CommandMeta::engine(), place);

@@ -196,10 +196,14 @@ mod tests {
         let source = "{% for i in items|sort(attribute='n', reverse=true) %}{{ loop.index }}. {{ i.name ~ ': ' \
                       ~ i.n }} {{ i.price|round(2) }} {{ i.name|upper }}{{ ' !' if i.n == 7 else '' }}\n{% endfor %}\
                       Total {{ items|map(attribute='price')|sum }} of {{ items|sort(attribute='n')|map(attribute='name')\
-                      |unique|list|length }}: {{ items|join(', ', attribute='n')|truncate(10) }}";
+                      |unique|list|length }}: {{ items|join(', ', 'n')|truncate(10) }} {{ items|sum('n') }}";
         let bill = text(source, json!({"items": items})).unwrap();
         assert!(bill.starts_with("1. part number 1999: 1999 0.25 PART NUMBER 1999\n"), "{bill}");
-        assert!(bill.ends_with("Total 500.0 of 2000: 0, 1, 2..."), "{}", &bill[bill.len() - 60..]);
+        assert!(
+            bill.ends_with("Total 500.0 of 2000: 0, 1, 2... 1999000"),
+            "{}",
+            &bill[bill.len() - 60..]
+        );
         assert_eq!(text("{% set n = 1 %}{% set n = n + 1 %}{{ n }}", json!({})).unwrap(), "2");
     }
 

@@ -32,7 +32,8 @@ fn ends(definition: &Definition, state: &State, event: &Event, at: Timestamp) ->
     match event {
         Event::Suspended { error: None, .. } | Event::Resumed { .. } => true,
         Event::Task(TaskEvent { task, iteration, change }) => match change {
-            Change::Received { .. } => true,
+            // what it told itself is nothing from outside
+            Change::Received { event, .. } => !is_own(state, &event.id),
             Change::Waiting { wait, .. } => {
                 wait.kind == WaitKind::Timer
                     && wait.until.is_some_and(|until| until.since(at) >= WAIT)
@@ -68,6 +69,11 @@ fn ends(definition: &Definition, state: &State, event: &Event, at: Timestamp) ->
         | Event::UnwindingStarted { .. }
         | Event::UnwindingEnded => false,
     }
+}
+
+/// Whether an event is one that the case has emitted: its id is the effect's key.
+fn is_own(state: &State, event: &str) -> bool {
+    event.strip_prefix(&*state.id.to_string()).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Bytes that an event takes, near enough.

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::ledger::{cancel, retry, started, suspending};
 use super::world;
 use super::world::{World, done, failed};
-use crate::domain::case::command::{Command, Rejection};
+use crate::domain::case::command::{Command, Outcome, Rejection};
+use crate::domain::case::effect::Ask;
 use crate::domain::case::phase::Phase;
 
 #[test]
@@ -78,6 +79,28 @@ fn a_case_that_only_moves_itself_is_stopped() {
         world.tell(cancel());
         assert_eq!(world.phase(), Phase::Cancelled);
     }
+}
+
+#[test]
+fn a_case_that_lives_on_its_own_events_is_stopped() {
+    let mut world = world(
+        "do:
+  - tell: {emit: {event: {with: {source: 'https://x', type: t}}}}
+  - hear: {listen: {to: {one: {with: {type: t}}}}, then: tell}
+",
+    );
+    world.start(json!({}));
+    for turn in 1..=12_000 {
+        if world.phase() == Phase::Suspended {
+            break;
+        }
+        let effect = world.effect();
+        let Ask::Emit(event) = effect.ask.clone() else { panic!() };
+        world.answer(&effect, Outcome::Done(event.clone()));
+        let incoming = world.incoming(turn, (*event).clone());
+        world.tell(Command::Deliver(incoming));
+    }
+    assert_eq!(world.state().alert.as_ref().map(|a| &*a.cause), Some("runaway"));
 }
 
 #[test]

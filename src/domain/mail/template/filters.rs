@@ -215,26 +215,22 @@ fn attribute(value: &Value, path: &str) -> Result<Value, Error> {
     path.split('.').try_fold(value.clone(), |value, name| value.get_attr(name))
 }
 
-fn named(kwargs: &Kwargs) -> Result<Option<String>, Error> {
-    let path = kwargs.get::<Option<String>>("attribute")?;
+/// The items of a list, or the attribute of each that is named.
+fn items(value: &Value, path: Option<String>, kwargs: &Kwargs) -> Result<Vec<Value>, Error> {
+    let path =
+        path.map_or_else(|| kwargs.get::<Option<String>>("attribute"), |path| Ok(Some(path)))?;
     kwargs.assert_all_used()?;
-    Ok(path)
-}
-
-/// The items of a list, or one attribute of each.
-fn items(value: &Value, kwargs: &Kwargs) -> Result<Vec<Value>, Error> {
-    let path = named(kwargs)?;
     let each = |item: Value| path.as_ref().map_or(Ok(item.clone()), |path| attribute(&item, path));
     value.try_iter()?.map(each).collect()
 }
 
 fn map(value: Value, kwargs: Kwargs) -> Result<Vec<Value>, Error> {
-    items(&value, &kwargs)
+    items(&value, None, &kwargs)
 }
 
-fn sum(value: Value, kwargs: Kwargs) -> Result<Value, Error> {
+fn sum(value: Value, path: Option<String>, kwargs: Kwargs) -> Result<Value, Error> {
     let (mut whole, mut all) = (Some(0i128), 0.0);
-    for item in items(&value, &kwargs)? {
+    for item in items(&value, path, &kwargs)? {
         if item.kind() != ValueKind::Number {
             return Err(Error::new(ErrorKind::InvalidOperation, "`sum` is for numbers"));
         }
@@ -245,10 +241,15 @@ fn sum(value: Value, kwargs: Kwargs) -> Result<Value, Error> {
     Ok(whole.map_or_else(|| Value::from(all), Value::from))
 }
 
-fn join(value: Value, joint: Option<String>, kwargs: Kwargs) -> Result<String, Error> {
+fn join(
+    value: Value,
+    joint: Option<String>,
+    path: Option<String>,
+    kwargs: Kwargs,
+) -> Result<String, Error> {
     let joint = joint.unwrap_or_default();
     let mut out = String::new();
-    for (place, item) in items(&value, &kwargs)?.iter().enumerate() {
+    for (place, item) in items(&value, path, &kwargs)?.iter().enumerate() {
         if place > 0 {
             out.push_str(&joint);
         }
