@@ -160,7 +160,7 @@ impl Answer {
 }
 
 /// Milliseconds of `Retry-After` that are heeded at the most.
-const RETRY_AFTER_MAX: i64 = 24 * 60 * 60 * 1000;
+pub const RETRY_AFTER_MAX: i64 = 15 * 60 * 1000;
 
 /// `Retry-After` in milliseconds: of seconds, or of a date as the answer's own `Date` has it, so that
 /// nobody's clock has to agree with ours.

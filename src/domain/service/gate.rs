@@ -12,6 +12,7 @@ use super::line::{IndexRead, QueueEntry, WaitQueue};
 use super::ramp::Ramp;
 use super::settings::Settings;
 use super::window::Window;
+use crate::domain::call::http::RETRY_AFTER_MAX;
 use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
 
@@ -23,9 +24,6 @@ const ADMITTED_LATELY: i64 = 5000;
 
 /// Milliseconds to pause for after a 429 without `Retry-After`.
 const PAUSE: i64 = 1000;
-
-/// Milliseconds of a `Retry-After` that are believed.
-const PAUSE_MAX: i64 = 15 * 60 * 1000;
 
 /// Why a call may not go out now.
 #[derive(Clone, PartialEq, Debug)]
@@ -214,7 +212,7 @@ impl Gate {
     }
 
     fn throttled(&mut self, after: Option<i64>, now: Timestamp) {
-        let pause = after.unwrap_or(PAUSE).clamp(0, PAUSE_MAX);
+        let pause = after.unwrap_or(PAUSE).clamp(0, RETRY_AFTER_MAX);
         self.paused_until = self.paused_until.max(now.plus(pause));
         match (&mut self.bucket, &mut self.ramp) {
             (Some(bucket), _) => bucket.cut(),
