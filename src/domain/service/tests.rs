@@ -1,5 +1,7 @@
 //! The gate as its callers see it.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use proptest::prelude::*;
 
 use super::circuit::{Circuit, Transition};
@@ -252,6 +254,10 @@ enum Move {
     Pass(i64),
     Isolate,
     Release,
+    /// The oldest change of who waits gets into the index.
+    Commit,
+    ReadBegins,
+    ReadEnds,
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -263,6 +269,9 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (1i64..20_000).prop_map(Move::Pass),
         1 => Just(Move::Isolate),
         1 => Just(Move::Release),
+        4 => Just(Move::Commit),
+        2 => Just(Move::ReadBegins),
+        2 => Just(Move::ReadEnds),
     ]
 }
 
@@ -356,22 +365,35 @@ proptest! {
     #[test]
     fn limits_hold_and_nobody_is_forgotten(all in prop::collection::vec(moves(), 1..200), max in 1u32..6) {
         let mut gate = gate(Settings { max_concurrent: max, ..Settings::named("x") });
+        // cases may wait from before
+        gate.expect_line();
         let mut now = START;
         let mut out: Vec<CaseId> = Vec::new();
         let mut places: Vec<CaseId> = Vec::new();
-        let mut waiting: std::collections::BTreeSet<CaseId> = Default::default();
-        let ask = |gate: &mut Gate, n: CaseId, now, out: &mut Vec<CaseId>, waiting: &mut std::collections::BTreeSet<CaseId>| {
+        let mut waiting: BTreeSet<CaseId> = Default::default();
+        // who waits gets into the index later, and it is read while that goes on
+        let (mut index, mut uncommitted) = (BTreeSet::new(), VecDeque::new());
+        let mut read = None;
+        let rows = |index: &BTreeSet<CaseId>| index.iter().map(|who| QueueEntry::new(5, START, *who)).collect::<Vec<_>>();
+        let ask = |gate: &mut Gate, n: CaseId, now, out: &mut Vec<CaseId>, waiting: &mut BTreeSet<CaseId>, uncommitted: &mut VecDeque<(CaseId, bool)>| {
             if out.contains(&n) { return }
             match gate.ask(QueueEntry::new(5, START, n), now) {
-                Ok(()) => { out.push(n); waiting.remove(&n); }
-                Err(_) => { waiting.insert(n); }
+                Ok(()) => { out.push(n); if waiting.remove(&n) { uncommitted.push_back((n, false)); } }
+                Err(_) => if waiting.insert(n) { uncommitted.push_back((n, true)); }
+            }
+        };
+        let commit = |gate: &mut Gate, index: &mut BTreeSet<CaseId>, uncommitted: &mut VecDeque<(CaseId, bool)>| {
+            match uncommitted.pop_front() {
+                Some((who, true)) => { index.insert(who); gate.shown(who); }
+                Some((who, false)) => { index.remove(&who); }
+                None => {}
             }
         };
         for one in all {
             match one {
                 Move::Ask(n) => {
                     places.retain(|c| *c != case(n));
-                    ask(&mut gate, case(n), now, &mut out, &mut waiting);
+                    ask(&mut gate, case(n), now, &mut out, &mut waiting, &mut uncommitted);
                 }
                 Move::Settle(n, how) if !out.is_empty() => {
                     let who = out.remove(n % out.len());
@@ -393,6 +415,10 @@ proptest! {
                 Move::Pass(millis) => now = now.plus(millis),
                 Move::Isolate => { gate.isolate("x".into(), now.plus(5000), now); }
                 Move::Release => { gate.release(now); }
+                Move::Commit => commit(&mut gate, &mut index, &mut uncommitted),
+                Move::ReadBegins if read.is_none() && gate.wants_line() => read = Some((gate.reads_line(), rows(&index))),
+                Move::ReadEnds => if let Some((read, rows)) = read.take() { gate.line_up(read, rows, true) },
+                Move::ReadBegins => {}
             }
             prop_assert!(out.len() <= gate.in_flight() as usize);
             prop_assert!(gate.in_flight() <= max.max(1), "{} of {}", gate.in_flight(), max);
@@ -402,20 +428,22 @@ proptest! {
         while !(waiting.is_empty() && out.is_empty()) {
             rounds += 1;
             prop_assert!(rounds < 2000, "{waiting:?} are left in {:?}", gate.circuit());
+            commit(&mut gate, &mut index, &mut uncommitted);
+            if let Some((read, rows)) = read.take() {
+                gate.line_up(read, rows, true);
+            }
             for who in std::mem::take(&mut out) {
                 gate.settle(who, &Reply::Answered, now);
             }
             if gate.wants_line() {
-                // the index knows who waits
-                let rows = waiting.iter().map(|who| QueueEntry::new(5, START, *who)).collect();
-                gate.line_up(gate.reads_line(), rows, true);
+                gate.line_up(gate.reads_line(), rows(&index), true);
             }
             for act in gate.due(now) {
                 if let Act::Admit(who) = act { places.push(who); }
             }
             for who in std::mem::take(&mut places) {
                 if waiting.contains(&who) {
-                    ask(&mut gate, who, now, &mut out, &mut waiting);
+                    ask(&mut gate, who, now, &mut out, &mut waiting, &mut uncommitted);
                 } else {
                     gate.decline(who);
                 }
