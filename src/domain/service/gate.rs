@@ -391,10 +391,12 @@ impl Gate {
 
     /// Who waits, as the index has it, in order. Whoever was left to it while it was read may be missing.
     pub fn line_up(&mut self, read: IndexRead, tickets: Vec<QueueEntry>, complete: bool) {
+        // whoever has a place is on the way to it, however long that takes
+        let tickets = tickets.into_iter().filter(|t| !self.kept.contains_key(&t.case));
         // the index may still show who was let in; whoever has come back since then counts
         let admitted = &self.admitted;
         let waits = |t: &QueueEntry| admitted.get(&t.case).is_none_or(|at| t.since > *at);
-        let (fresh, stale): (Vec<_>, Vec<_>) = tickets.into_iter().partition(waits);
+        let (fresh, stale): (Vec<_>, Vec<_>) = tickets.partition(waits);
         // a stale one may be a new one by the time that it is read again
         self.line.refill(read, fresh, complete && stale.is_empty());
     }
