@@ -1,6 +1,6 @@
 //! Forgetting: entries of the ledger that nothing can need any more, and what they were made of.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::counts::count_in;
 use super::effects::{called_anew, has_key, safe_by_definition};
@@ -31,7 +31,7 @@ pub fn prune(definition: &Definition, state: &mut State) {
                 && entry.is_done()
                 && definition.task(entry.task).metadata.compensate.is_none()
                 && !outlook.is_open(entry)
-                && !outlook.tasks[&entry.task].goes_round(entry);
+                && !outlook.of_task(entry).is_some_and(|task| task.goes_round(entry));
             spare -= usize::from(drop);
             !drop
         });
@@ -73,7 +73,8 @@ fn drop_spare_data(outlook: &Outlook<'_>, ledger: &mut Ledger) {
 struct Outlook<'a> {
     definition: &'a Definition,
     detached: HashSet<Key>,
-    tasks: HashMap<TaskId, Again>,
+    /// By number of the task; none for those that the ledger does not have.
+    tasks: Vec<Option<Again>>,
 }
 
 /// Which entries of a task are open, or can be entered again: of the latter those after a count.
@@ -137,17 +138,22 @@ fn goes_round(definition: &Definition, around: &Activation) -> bool {
 
 impl<'a> Outlook<'a> {
     fn of(definition: &'a Definition, state: &State, ledger: &Ledger) -> Self {
-        let mut tasks = HashMap::new();
+        let mut tasks = vec![None; definition.tasks.len()];
         for entry in ledger.iter() {
-            tasks.entry(entry.task).or_insert_with(|| Again::of(definition, state, entry.task));
+            let task = &mut tasks[entry.task.0 as usize];
+            task.get_or_insert_with(|| Again::of(definition, state, entry.task));
         }
         let detached = state.detached.iter().map(|a| (a.task, a.iteration)).collect();
         Self { definition, detached, tasks }
     }
 
+    fn of_task(&self, entry: &Entry) -> Option<&Again> {
+        self.tasks.get(entry.task.0 as usize)?.as_ref()
+    }
+
     fn is_open(&self, entry: &Entry) -> bool {
-        self.tasks[&entry.task].open == Some(entry.iteration)
-            || self.detached.contains(&entry.key())
+        let open = self.of_task(entry).is_some_and(|task| task.open == Some(entry.iteration));
+        open || (!self.detached.is_empty() && self.detached.contains(&entry.key()))
     }
 
     fn is_needed(&self, entry: &Entry) -> bool {
@@ -172,7 +178,7 @@ impl<'a> Outlook<'a> {
         if kept {
             return true;
         }
-        if !self.tasks[&entry.task].may_be_entered(entry) {
+        if !self.of_task(entry).is_some_and(|task| task.may_be_entered(entry)) {
             return false;
         }
         // what was not done, and what is asked anew, leaves nothing to recall; but a generation that
