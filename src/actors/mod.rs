@@ -28,6 +28,8 @@
 //! | events from outside → committer | views that lag 5 s | 503 |
 //! | projector → feed | a ring of 4,096 changes | followers are told to start over |
 //! | case → evaluator | 64 jobs | the case waits |
+//! | dispatcher → composer | 2 mails made at a time, 32 under way | they wait; what leaves too late is not sent |
+//! | call → names | 32 lookups, 1,000 names known | they wait; what nobody waits for is not looked up |
 //! | gate → breaker | one `Look` until it has looked | |
 //!
 //! `context` holds what all of them share; [`handles`] is what the API may name.
