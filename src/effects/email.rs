@@ -109,7 +109,7 @@ impl Post {
     /// server on a thread that the store's reads need.
     async fn find(&self) -> Result<(), String> {
         let Some(host) = &self.host else { return Ok(()) };
-        let found = tokio::time::timeout(self.timeout, self.names.addresses(host)).await;
+        let found = tokio::time::timeout(self.timeout, self.names.is_answered(host)).await;
         match found {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(format!("no connection to the mail server: {error}")),

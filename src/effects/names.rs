@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,9 @@ const FRESH: Duration = Duration::from_secs(30);
 
 /// How long a name's lookup is waited for where an older answer is there.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long an answer serves while there is no newer one.
+const OLD: Duration = Duration::from_secs(60 * 60);
 
 /// Names of which the last answer is kept.
 const KEPT: usize = 1000;
@@ -65,13 +69,23 @@ impl Names {
         let known = self.lock().known.get(name).cloned();
         let older = match known {
             Some((addresses, at)) if at.elapsed() < FRESH => return Ok(addresses),
-            Some((addresses, _)) => addresses,
-            None => return self.looked_up(name).await,
+            Some((addresses, at)) if at.elapsed() < OLD => addresses,
+            Some(_) | None => return self.looked_up(name).await,
         };
         match tokio::time::timeout(PATIENCE, self.looked_up(name)).await {
             Ok(Ok(addresses)) => Ok(addresses),
             Ok(Err(_)) | Err(_) => Ok(older),
         }
+    }
+
+    /// The same, but never an older answer: somebody else is going to ask the name server, and must not
+    /// wait for one that is silent.
+    ///
+    /// # Errors
+    /// When the resolver knows none, or does not answer.
+    pub async fn is_answered(&self, name: &str) -> io::Result<()> {
+        let fresh = self.lock().known.get(name).is_some_and(|(_, at)| at.elapsed() < FRESH);
+        if fresh { Ok(()) } else { self.looked_up(name).await.map(drop) }
     }
 
     async fn looked_up(&self, name: &str) -> io::Result<Addresses> {
@@ -111,7 +125,9 @@ impl Names {
     /// Looks up what waits, until nothing does.
     fn serve(&self) {
         while let Some((name, tells)) = self.next() {
-            let found: Result<Addresses, _> = (self.lookup)(&name).map(Into::into);
+            let found = catch_unwind(AssertUnwindSafe(|| (self.lookup)(&name)));
+            let found = found.unwrap_or_else(|_| Err(io::Error::other("the lookup crashed")));
+            let found: Result<Addresses, _> = found.map(Into::into);
             let mut inner = self.lock();
             inner.under_way.remove(&name);
             if let Ok(addresses) = &found {

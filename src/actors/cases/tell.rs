@@ -68,13 +68,13 @@ impl Context {
         command: Command,
     ) -> Result<CaseReply, CommandError> {
         // whoever waits for its turn takes no place from those who begin
-        let noted = self.careful_start.note(case).await;
+        let _turn = self.careful_start.turn().await;
         // one that is live has its place
         let place = match self.cases.has_owner(case) {
             true => None,
             false => self.cases.place().await,
         };
-        let Some(noted) = noted else {
+        let Some(noted) = self.careful_start.note(case).await else {
             return self.tell_at(case, command, CommandMeta::engine(), place).await;
         };
         let telling = self.tell_at(case, command, CommandMeta::engine(), place);

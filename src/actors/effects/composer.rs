@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::domain::data::Data;
 use crate::domain::mail::Mail;
+use crate::effects::SendBy;
 
 /// Mails that are made at the same time.
 const AT_ONCE: usize = 2;
@@ -34,12 +35,15 @@ impl Default for Composer {
 }
 
 impl Composer {
-    /// Makes a mail.
+    /// Makes a mail. None: it is too late to send it, so that it is not worth making.
     ///
     /// # Errors
     /// What is wrong with its arguments.
-    pub async fn compose(&self, arguments: &Data) -> Result<Mail, String> {
+    pub async fn compose(&self, arguments: &Data, by: SendBy) -> Result<Option<Mail>, String> {
         let turn = self.turns.clone().acquire_owned().await;
+        if by.is_past() {
+            return Ok(None);
+        }
         let arguments = arguments.clone();
         let composing = tokio::task::spawn_blocking(move || {
             // whoever gives up waiting does not end it
@@ -50,7 +54,7 @@ impl Composer {
             if thread_time().saturating_sub(begun) > THREAD_TIME {
                 return Err(TOO_LONG.to_owned());
             }
-            mail
+            mail.map(Some)
         });
         match tokio::time::timeout(GIVEN_UP, composing).await {
             Ok(Ok(composed)) => composed,

@@ -103,8 +103,9 @@ impl Dispatcher {
         by: SendBy,
     ) -> Outcome {
         let _turn = self.mails.acquire().await;
-        let outcome = match self.composer.compose(arguments).await {
-            Ok(mail) => Box::pin(self.post(&mail, key, health(permit.as_ref()), by)).await,
+        let outcome = match self.composer.compose(arguments, by).await {
+            Ok(None) => Outcome::NotSent,
+            Ok(Some(mail)) => Box::pin(self.post(&mail, key, health(permit.as_ref()), by)).await,
             Err(detail) => {
                 let error = Problem::new(Standard::Validation, detail);
                 Outcome::Failed { error, server: false }

@@ -17,6 +17,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub struct CarefulStart {
     careful: AtomicBool,
+    /// Whose turn it is: whoever waits for it holds nothing that others need.
+    turn: Mutex<()>,
     /// None: nothing is noted by this process.
     run: Mutex<Option<RunFile>>,
 }
@@ -41,6 +43,14 @@ impl CarefulStart {
     /// Nobody ended the process for long enough.
     pub fn is_over(&self) {
         self.careful.store(false, Ordering::Release);
+    }
+
+    /// The turn to wake a case, after all who came before. None: the start is not careful.
+    pub async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.is_taken() {
+            true => Some(self.turn.lock().await),
+            false => None,
+        }
     }
 
     /// Notes a case before it is woken, after those before it were. None: the start is not careful.

@@ -52,7 +52,7 @@ impl Actor for TimersActor {
         let now = context.clock.now();
         if timers.wants_more(now) {
             let (views, until) = (context.views.clone(), now.plus(AHEAD));
-            timers.reads();
+            timers.reads(until.plus(1));
             let read = tokio::task::spawn_blocking(move || views.due(until, KEPT)).await?;
             let instants = match read {
                 Ok(instants) => instants,

@@ -14,9 +14,6 @@ pub const AHEAD: i64 = 60_000;
 /// Instants kept in memory at the most; the horizon comes nearer when there are more.
 pub const KEPT: usize = 50_000;
 
-/// After every instant.
-const NEVER: Timestamp = Timestamp(i64::MAX);
-
 /// The instants that are near.
 pub struct Timers {
     near: Mutex<Near>,
@@ -28,14 +25,15 @@ struct Near {
     instants: BTreeSet<(Timestamp, CaseId)>,
     /// All instants before this one are here.
     horizon: Timestamp,
-    /// The first instant that was left to the index since it was read last.
-    left: Timestamp,
+    /// Up to where the index is being read. What is noted meanwhile is kept here, since it may be missing
+    /// there.
+    reading: Timestamp,
 }
 
 impl Default for Timers {
     fn default() -> Self {
-        let (horizon, left) = (Timestamp(0), NEVER);
-        let near = Near { instants: BTreeSet::new(), horizon, left };
+        let (horizon, reading) = (Timestamp(0), Timestamp(0));
+        let near = Near { instants: BTreeSet::new(), horizon, reading };
         Self { near: Mutex::new(near), sooner: Notify::new() }
     }
 }
@@ -44,8 +42,7 @@ impl Timers {
     /// A case has to be woken at this instant. Those beyond the horizon are left to the index.
     pub fn note(&self, due: Timestamp, case: CaseId) {
         let mut near = self.lock();
-        if due >= near.horizon {
-            near.left = near.left.min(due);
+        if due >= near.horizon.max(near.reading) {
             return;
         }
         let first = near.instants.first().copied();
@@ -87,16 +84,15 @@ impl Timers {
         near.horizon <= now.plus(AHEAD / 2) && !near.is_rather_full()
     }
 
-    /// The index is about to be read.
-    pub fn reads(&self) {
-        self.lock().left = NEVER;
+    /// The index is about to be read up to there.
+    pub fn reads(&self, until: Timestamp) {
+        self.lock().reading = until;
     }
 
-    /// What the index holds up to the new horizon. What was left to it while it was read may be missing:
-    /// the horizon ends before that, and the index is read again.
+    /// What the index holds up to the new horizon.
     pub fn refill(&self, instants: Vec<(Timestamp, CaseId)>, horizon: Timestamp) {
         let mut near = self.lock();
-        near.horizon = horizon.min(near.left);
+        (near.horizon, near.reading) = (horizon, Timestamp(0));
         near.instants.extend(instants);
         near.keep_bound();
     }
@@ -146,12 +142,12 @@ mod tests {
     #[test]
     fn what_is_left_to_the_index_while_it_is_read_is_not_lost() {
         let timers = Timers::default();
-        timers.reads();
+        timers.reads(Timestamp(61_000));
         timers.note(Timestamp(1500), case(1));
+        timers.note(Timestamp(61_000), case(2));
+        // it is not among what was read
         timers.refill(Vec::new(), Timestamp(61_000));
-        assert!(timers.wants_more(Timestamp(1000)), "it may not be among what was read");
-        timers.reads();
-        timers.refill(vec![(Timestamp(1500), case(1))], Timestamp(61_000));
+        assert!(!timers.wants_more(Timestamp(1000)));
         assert_eq!(timers.take_due(Timestamp(1500), 10), [case(1)]);
     }
 

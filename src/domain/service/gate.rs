@@ -335,8 +335,10 @@ impl Gate {
     }
 
     fn admit(&mut self, case: CaseId, now: Timestamp) -> Act {
-        self.in_flight += 1;
-        self.kept.insert(case, now);
+        // one place is enough for a case that has not come for it yet
+        if self.kept.insert(case, now).is_none() {
+            self.in_flight += 1;
+        }
         self.admitted.insert(case, now);
         Act::Admit(case)
     }

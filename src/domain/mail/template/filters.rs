@@ -88,6 +88,9 @@ pub fn is_test(name: &str) -> bool {
 /// Bytes that the filters of one text may look at, all together: well under a second.
 const LOOKED_AT_MAX: u64 = 256 << 20;
 
+/// Bytes of a number, or of a place in a list.
+const PLACE: u64 = 16;
+
 /// How often what is sorted is looked at.
 const SORTING: u64 = 16;
 
@@ -105,8 +108,13 @@ pub fn add_to(env: &mut Environment<'_>) {
                 return Err(Error::new(ErrorKind::InvalidOperation, detail));
             }
             let sorts = matches!(name, "sort" | "dictsort" | "unique" | "min" | "max");
-            let size: u64 = arguments.iter().map(size).sum();
-            let price = size.saturating_mul(if sorts { SORTING } else { 1 });
+            // of a list they look at a place or two
+            let shallow = matches!(name, "length" | "count" | "first" | "last" | "default" | "d");
+            let price: u64 = match shallow && first.is_some_and(|value| !is_scalar(value)) {
+                true => PLACE,
+                false => arguments.iter().map(size).sum(),
+            };
+            let price = price.saturating_mul(if sorts { SORTING } else { 1 });
             let pay = |left: u64| left.checked_sub(price);
             if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_err() {
                 return Err(Error::new(ErrorKind::OutOfFuel, "its filters look at too much"));
@@ -128,7 +136,6 @@ pub fn is_scalar(value: &Value) -> bool {
 
 /// About how many bytes there are to look at.
 fn size(value: &Value) -> u64 {
-    const PLACE: u64 = 16;
     if let Some(text) = value.as_str() {
         return PLACE + text.len() as u64;
     }
@@ -199,7 +206,7 @@ fn too_long() -> Error {
 /// The text of a value, as long as there is room for it.
 pub fn text_of(value: &Value) -> Result<String, Error> {
     if let Some(text) = value.as_str() {
-        return Ok(text.to_owned());
+        return if text.len() > TEXT_MAX { Err(too_long()) } else { Ok(text.to_owned()) };
     }
     let mut text = Bounded::default();
     write!(text, "{value}").map_err(|_| too_long())?;

@@ -223,6 +223,11 @@ impl<'a> Scale<'a> {
                 let Some(growth) = filters::growth(of.name) else {
                     return Err(format!("line {line}: {}", filters::unknown(of.name)));
                 };
+                if of.name == "map" && !of.args.iter().all(by_attribute) {
+                    return Err(format!(
+                        "line {line}: `map` takes `attribute=…` in the texts of mails, and nothing else"
+                    ));
+                }
                 let (input, arguments) = (self.weigh(input)?, self.arguments(&of.args)?);
                 self.filtered(growth, input, arguments, line)
             }
@@ -378,4 +383,8 @@ fn refused(line: u16, word: &str) -> String {
         "line {line}: `{word}` is not for the texts of mails: make the text in an expression, and \
          put it into `data`"
     )
+}
+
+fn by_attribute(argument: &CallArg<'_>) -> bool {
+    matches!(argument, CallArg::Kwarg("attribute", _))
 }
