@@ -254,6 +254,8 @@ enum Move {
     Pass(i64),
     Isolate,
     Release,
+    /// A call is held back, for its case has met an outage.
+    HoldBack(u64),
     /// The oldest change of who waits gets into the index.
     Commit,
     ReadBegins,
@@ -269,6 +271,7 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (1i64..20_000).prop_map(Move::Pass),
         1 => Just(Move::Isolate),
         1 => Just(Move::Release),
+        2 => (0u64..30).prop_map(Move::HoldBack),
         4 => Just(Move::Commit),
         2 => Just(Move::ReadBegins),
         2 => Just(Move::ReadEnds),
@@ -415,6 +418,9 @@ proptest! {
                 Move::Pass(millis) => now = now.plus(millis),
                 Move::Isolate => { gate.isolate("x".into(), now.plus(5000), now); }
                 Move::Release => { gate.release(now); }
+                Move::HoldBack(n) => if !out.contains(&case(n)) && gate.holds_back(QueueEntry::new(5, START, case(n))).is_some() && waiting.insert(case(n)) {
+                    uncommitted.push_back((case(n), true));
+                },
                 Move::Commit => commit(&mut gate, &mut index, &mut uncommitted),
                 Move::ReadBegins if read.is_none() && gate.wants_line() => read = Some((gate.reads_line(), rows(&index))),
                 Move::ReadEnds => if let Some((read, rows)) = read.take() { gate.line_up(read, rows, true) },
