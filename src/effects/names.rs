@@ -246,6 +246,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lookup_that_crashes_leaves_no_name_dead() {
+        let first = std::sync::atomic::AtomicBool::new(true);
+        let names = Names::looked_up_by(move |_| {
+            assert!(!first.swap(false, Ordering::SeqCst), "the first lookup crashes");
+            Ok(vec![SocketAddr::from((HERE, 0))])
+        });
+        assert!(names.addresses("x").await.is_err());
+        assert_eq!(names.addresses("x").await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
     async fn the_system_knows_itself() {
         let found = Names::of_the_system().addresses("localhost").await.unwrap();
         assert!(found.iter().all(|address| address.ip().is_loopback()), "{found:?}");

@@ -69,3 +69,25 @@ fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_mail_is_made_unless_it_is_too_late_for_it() {
+        let composer = Composer::default();
+        let soon = SendBy(Instant::now() + GIVEN_UP);
+        let mail = json!({"to": "a@b.c", "subject": "s", "text": "{{ 1 + 1 }}"});
+        let made = composer.compose(&mail.clone().into(), soon).await.unwrap();
+        assert_eq!(made.unwrap().text, "2");
+        let wrong = json!({"to": "a@b.c", "subject": "s"});
+        assert!(composer.compose(&wrong.into(), soon).await.unwrap_err().contains("`text`"));
+        let past = SendBy(Instant::now().checked_sub(THREAD_TIME).unwrap());
+        assert_eq!(composer.compose(&mail.into(), past).await, Ok(None));
+    }
+}

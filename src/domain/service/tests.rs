@@ -278,13 +278,19 @@ fn moves() -> impl Strategy<Value = Move> {
     ]
 }
 
-#[test]
-fn who_could_not_be_told_is_read_again_at_once() {
+/// A gate with one place, which is kept for the second case.
+fn second_admitted() -> Gate {
     let mut gate = gate(Settings { max_concurrent: 1, ..Settings::named("x") });
     gate.ask(ticket(1), START).unwrap();
     gate.ask(ticket(2), START).unwrap_err();
     gate.settle(case(1), &Reply::Answered, START);
     assert_eq!(gate.due(START), [Act::Admit(case(2))]);
+    gate
+}
+
+#[test]
+fn who_could_not_be_told_is_read_again_at_once() {
+    let mut gate = second_admitted();
     gate.put_back(case(2));
     assert!(gate.in_flight() == 0 && gate.wants_line());
     gate.line_up(gate.reads_line(), vec![ticket(2)], true);
@@ -306,11 +312,7 @@ fn who_comes_while_the_line_is_read_is_read_again() {
 
 #[test]
 fn who_was_admitted_and_waits_again_is_no_remnant_of_the_index() {
-    let mut gate = gate(Settings { max_concurrent: 1, ..Settings::named("x") });
-    gate.ask(ticket(1), START).unwrap();
-    gate.ask(ticket(2), START).unwrap_err();
-    gate.settle(case(1), &Reply::Answered, START);
-    assert_eq!(gate.due(START), [Act::Admit(case(2))]);
+    let mut gate = second_admitted();
     // one of its two calls goes out, the other one waits on; others are known to the index alone
     gate.ask(ticket(2), START).unwrap();
     gate.expect_line();
@@ -322,11 +324,7 @@ fn who_was_admitted_and_waits_again_is_no_remnant_of_the_index() {
 
 #[test]
 fn who_was_told_and_never_came_is_read_again() {
-    let mut gate = gate(Settings { max_concurrent: 1, ..Settings::named("x") });
-    gate.ask(ticket(1), START).unwrap();
-    gate.ask(ticket(2), START).unwrap_err();
-    gate.settle(case(1), &Reply::Answered, START);
-    assert_eq!(gate.due(START), [Act::Admit(case(2))]);
+    let mut gate = second_admitted();
     gate.due(START.plus(60_000));
     assert!(gate.wants_line() && gate.in_flight() == 0);
 }
