@@ -159,7 +159,7 @@ mod tests {
             format!("{{{{ {}a }}}}", "not ".repeat(many)),
             format!("{{{{ {}a }}}}", "-".repeat(many)),
             format!("{{{{ {}a }}}}", "(".repeat(many)),
-            format!("{{{{ {}a{} }}}}", "(".repeat(140), ")".repeat(140)),
+            format!("{{{{ {}a{} }}}}", "(".repeat(40), ")".repeat(40)),
             "{% if a %}".repeat(many),
             "{% for a in a %}".repeat(many),
         ] {
