@@ -13,6 +13,9 @@ use crate::actors::handles::ServiceHandle;
 use crate::domain::service::circuit::{Cause, Circuit};
 use crate::domain::time::Timestamp;
 
+/// Why calls wait behind a closed breaker that answered 429.
+const PAUSED: &str = "it asked for a pause; `probe` ends it";
+
 /// Lists the services that are configured.
 pub async fn list(State(api): State<Api>) -> Result<Json<Json_>, Problem> {
     api.views()?;
@@ -45,10 +48,11 @@ async fn show(api: &Api, served: &ServiceHandle) -> Result<Json_, Problem> {
     });
     let ((waiting, oldest), (repeating, repeated), calls) = counted.await??;
     let oldest = oldest.into_iter().chain(repeated).min();
-    let (circuit, in_flight, ramp, last) = {
+    let now = api.handle.clock().now();
+    let (circuit, in_flight, ramp, last, paused) = {
         let gate = served.gate();
-        let last = gate.last_failure().cloned();
-        (gate.circuit().clone(), gate.in_flight(), gate.ramp_limit(), last)
+        let (last, paused) = (gate.last_failure().cloned(), gate.paused_until(now));
+        (gate.circuit().clone(), gate.in_flight(), gate.ramp_limit(), last, paused)
     };
     let mut shown = json!({
         "name": settings.name,
@@ -72,6 +76,10 @@ async fn show(api: &Api, served: &ServiceHandle) -> Result<Json_, Problem> {
             // not enough to open the breaker, and yet somebody waits for it
             let last = last.filter(|_| repeating > 0);
             shown["cause"] = json!(last.as_ref().map(cause));
+            if let Some(until) = paused {
+                shown["until"] = json!(until.to_string());
+                shown["reason"] = json!(PAUSED);
+            }
         }
         Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
             shown["since"] = json!(outage.since.to_string());
@@ -172,7 +180,10 @@ pub async fn probe(
 ) -> Result<Json<Json_>, Problem> {
     let served = find(&api, &name)?;
     if !api.handle.probe(&served).await.map_err(Problem::unavailable)? {
-        return Err(Problem::conflict("the service's breaker is not open", &["isolate"]));
+        return Err(Problem::conflict(
+            "the service's breaker is not open, and it asked for no pause",
+            &["isolate"],
+        ));
     }
     show(&api, &served).await.map(Json)
 }

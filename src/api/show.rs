@@ -26,10 +26,10 @@ fn time(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
 }
 
-/// A wait, with the end of the operator's hold that it may be for.
+/// A wait, with the end of the operator's hold, or of the service's pause, that it may be for.
 fn wait_of(handle: &Handle, shown: &ShownWait) -> Json {
     let mut json = wait(shown);
-    if shown.kind == WaitKind::Operator {
+    if matches!(shown.kind, WaitKind::Operator | WaitKind::Rate) {
         let served = shown.on.as_deref().and_then(|name| handle.service(name));
         json["until"] = json!(time(served.and_then(|served| served.held_until())));
     }

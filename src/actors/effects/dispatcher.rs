@@ -23,7 +23,7 @@ use crate::domain::case::effect::{HttpRequest, Preparation};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
 use crate::domain::mail::Mail;
-use crate::domain::service::gate::Reply;
+use crate::domain::service::permit::Reply;
 use crate::domain::workflow::expr::json::SIZE_MAX;
 use crate::effects::SendBy;
 use crate::effects::email::{Post, Posted};

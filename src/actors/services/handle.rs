@@ -11,8 +11,9 @@ use crate::clock::Clock;
 use crate::domain::case::event::{Wait, WaitKind};
 use crate::domain::ids::CaseId;
 use crate::domain::service::circuit::{Circuit, Transition};
-use crate::domain::service::gate::{Denied, Gate, Reply};
+use crate::domain::service::gate::Gate;
 use crate::domain::service::line::QueueEntry;
+use crate::domain::service::permit::{Denied, Reply};
 use crate::domain::service::settings::Settings;
 use crate::domain::time::Timestamp;
 
@@ -127,11 +128,13 @@ impl ServiceHandle {
         self.moved.lock().unwrap_or_else(PoisonError::into_inner).push((transition, at));
     }
 
-    /// Until when an operator holds it, if one does.
+    /// Until when an operator holds it, or it has asked for a pause.
     pub fn held_until(&self) -> Option<Timestamp> {
-        match self.gate().circuit() {
+        let gate = self.gate();
+        match gate.circuit() {
             Circuit::Isolated { until, .. } => Some(*until),
-            Circuit::Closed | Circuit::Open(_) | Circuit::HalfOpen { .. } => None,
+            Circuit::Closed => gate.paused_until(self.clock.now()),
+            Circuit::Open(_) | Circuit::HalfOpen { .. } => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::domain::service::gate::Reply;
+use crate::domain::service::permit::Reply;
 use crate::domain::time::Timestamp;
 use crate::store::record::By;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::bucket::Bucket;
 use super::circuit::{Cause, Circuit, Outage, Probing, Transition};
 use super::line::{IndexRead, QueueEntry, WaitQueue};
+use super::permit::{Act, Denied, Reply};
 use super::ramp::Ramp;
 use super::settings::Settings;
 use super::window::Window;
@@ -24,43 +25,6 @@ const ADMITTED_LATELY: i64 = 5000;
 
 /// Milliseconds to pause for after a 429 without `Retry-After`.
 const PAUSE: i64 = 1000;
-
-/// Why a call may not go out now.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Denied {
-    /// The breaker is open.
-    Outage(Option<Arc<str>>),
-    /// An operator holds the service.
-    Operator(Arc<str>),
-    /// Too many calls are under way, or too many in this time.
-    Full(&'static str),
-}
-
-/// How a call went.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Reply {
-    Answered,
-    /// 429: too much, after so many milliseconds again.
-    Throttled(Option<i64>),
-    /// No connection, no answer, 502 to 504.
-    Outage {
-        status: i64,
-        detail: Arc<str>,
-    },
-    /// It was never sent, for a reason of our own.
-    NotSent,
-}
-
-/// What the breaker's actor has to do.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Act {
-    /// Tell this case that its place is free.
-    Admit(CaseId),
-    /// Send the configured probe.
-    AskHealth,
-    /// Note this in the journal.
-    Note(Transition),
-}
 
 /// A gate.
 #[derive(Debug)]
@@ -420,7 +384,8 @@ impl Gate {
         Some(Transition::Released)
     }
 
-    /// An open breaker tries again at once. False: it is not open.
+    /// An open breaker tries again at once, and a pause that the service asked for ends. False: there is
+    /// neither.
     pub fn probe_now(&mut self, now: Timestamp) -> bool {
         match &mut self.circuit {
             Circuit::Open(outage) => {
@@ -428,8 +393,17 @@ impl Gate {
                 true
             }
             Circuit::HalfOpen { .. } => true,
+            Circuit::Closed if self.paused_until > now => {
+                self.paused_until = now;
+                true
+            }
             Circuit::Closed | Circuit::Isolated { .. } => false,
         }
+    }
+
+    /// Until when the service asked for a pause, if that is to come.
+    pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
+        Some(self.paused_until).filter(|until| *until > now)
     }
 
     /// Whether other cases' calls are answered, so that this one's failures are its own.

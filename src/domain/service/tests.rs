@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::circuit::{Circuit, Transition};
-use super::gate::{Act, Denied, Gate, Reply};
+use super::gate::Gate;
 use super::line::{KEPT, QueueEntry, WaitQueue};
+use super::permit::{Act, Denied, Reply};
 use super::settings::{Rate, Settings};
 use crate::domain::ids::{Bits, CaseId};
 use crate::domain::time::Timestamp;
@@ -87,6 +88,21 @@ fn too_much_is_no_outage() {
         gate.decline(case(99));
     }
     assert_eq!(gate.circuit(), &Circuit::Closed);
+}
+
+#[test]
+fn a_person_ends_a_pause() {
+    let mut gate = gate(Settings::named("x"));
+    gate.ask(ticket(1), START).unwrap();
+    gate.settle(case(1), &Reply::Throttled(Some(600_000)), START);
+    assert_eq!(gate.paused_until(START), Some(START.plus(600_000)));
+    assert!(gate.ask(ticket(2), START).is_err());
+    let now = START.plus(1000);
+    assert_eq!(gate.due(now), []);
+    assert!(gate.probe_now(now));
+    assert_eq!(gate.paused_until(now), None);
+    assert_eq!(admitted(&gate.due(now)), [case(2)]);
+    assert!(!gate.probe_now(now), "there is nothing to end");
 }
 
 #[test]
