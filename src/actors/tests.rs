@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::cases::message::{CaseMsg, CommandError};
 use super::engine::{Engine, Parts, Running};
 use super::handles::{By, CaseError, CommandMeta, Handle, Submitted};
+use super::recovery::run_file::RunFile;
 use crate::clock::Clock;
 use crate::domain::case::command::{Command, Fetched, Outcome};
 use crate::domain::case::event::WaitKind;
@@ -280,4 +281,31 @@ async fn a_start_that_is_given_up_leaves_the_views_in_good_order() {
     engine.give_up().await;
     let meta = std::fs::read_to_string(folder.path().join("views/meta.json")).expect("it is there");
     assert!(meta.contains(r#""clean":true"#), "{meta}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_careful_start_nobody_waits_for_the_place_of_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world(folder.path()).await;
+    let (port, comes, _go_on, _) = slow_party().await;
+    let text = format!(
+        "document: {{ dsl: '1.0.3', namespace: test, name: calls, version: '1.0.0' }}\ndo:\n  \
+         - post: {{ call: http, with: {{ method: post, endpoint: 'http://127.0.0.1:{port}/' }} }}\n"
+    );
+    world.handle.register(text, Format::Yaml, By::engine()).await.expect("a definition");
+    let (live, parked) = (submit_to(&world.handle, "calls").await, submit(&world.handle).await);
+    comes.await.expect("the call is out");
+    let context = world.handle.context();
+    let gone = || context.cases.tell_live(parked, CaseMsg::Projected(0)).is_err();
+    until("it is at rest", gone).await;
+    let (run, _) = RunFile::begin(folder.path(), context.clock.now()).expect("a file");
+    context.careful_start.begin(run, true).await;
+    let places: Vec<_> = std::iter::from_fn(|| context.cases.try_place()).collect();
+    let mut waits = Box::pin(context.wake(parked, Command::Timer));
+    assert!(futures_util::poll!(&mut waits).is_pending(), "there is no place for it");
+    let told = context.wake(live, Command::Timer).await.expect("it has its place");
+    assert_eq!(told.phase, Phase::Running);
+    drop(places);
+    waits.await.expect("there is a place now");
+    world.running.stop().await;
 }

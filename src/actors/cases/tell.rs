@@ -67,13 +67,13 @@ impl Context {
         case: CaseId,
         command: Command,
     ) -> Result<CaseReply, CommandError> {
-        // whoever waits for its turn takes no place from those who begin
-        let _turn = self.careful_start.turn().await;
-        // one that is live has its place
-        let place = match self.cases.has_owner(case) {
-            true => None,
-            false => self.cases.place().await,
-        };
+        // one that is live has its place, and waits for nobody who needs one
+        let (mut place, mut _turn) = (None, None);
+        if !self.cases.has_owner(case) {
+            // whoever waits for its turn takes no place from those who begin
+            _turn = self.careful_start.turn().await;
+            place = self.cases.place().await;
+        }
         let Some(noted) = self.careful_start.note(case).await else {
             return self.tell_at(case, command, CommandMeta::engine(), place).await;
         };
