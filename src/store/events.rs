@@ -57,6 +57,8 @@ struct Rest {
     input: Option<Data>,
     #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "some")]
     work: Option<Data>,
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "some")]
+    undoes: Option<Data>,
     #[serde(skip_serializing_if = "Option::is_none")]
     turn: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -302,9 +304,9 @@ fn change_to_wire(change: Change) -> (&'static str, Rest) {
 }
 
 fn entry_to_wire(entry: Option<Box<Entry>>) -> Rest {
-    let Entry { input, work, turn, deadline, attempt_deadline } =
+    let Entry { input, work, turn, deadline, attempt_deadline, undoes } =
         entry.map(|entry| *entry).unwrap_or_default();
-    Rest { input, work, turn, deadline, attempt_deadline, ..Rest::default() }
+    Rest { input, work, turn, deadline, attempt_deadline, undoes, ..Rest::default() }
 }
 
 fn from_wire(wire: Wire) -> Result<Event, String> {
@@ -345,10 +347,10 @@ fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
         (None, true) => Some(Answer::Gone),
         (None, false) => None,
     };
-    let Rest { input, work, turn, deadline, attempt_deadline, .. } = rest;
+    let Rest { input, work, turn, deadline, attempt_deadline, undoes, .. } = rest;
     let Rest { attempt, service, wait, found, doubt, unsettled, keep, safe, .. } = rest;
     let Rest { generation, outcome, recalled, .. } = rest;
-    let entry = Entry { input, work, turn, deadline, attempt_deadline };
+    let entry = Entry { input, work, turn, deadline, attempt_deadline, undoes };
     let entry = (entry != Entry::default()).then(|| Box::new(entry));
     Ok(match word {
         "start" => Change::Started {

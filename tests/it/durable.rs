@@ -226,3 +226,42 @@ async fn a_poll_writes_two_small_records() {
     println!("a poll takes {poll} bytes");
     assert!(poll <= 400, "{poll}");
 }
+
+const PARCELS: &str = "
+document: { dsl: '1.0.3', namespace: test, name: parcels, version: '1.0.0' }
+do:
+  - each:
+      for: { each: n, in: '${ [range(8)] }' }
+      do:
+        - post:
+            call: http
+            with: { method: post, endpoint: http://echo/echo, body: { n: '${ $n }', label: '${ \"x\" * 100000 }' } }
+            metadata:
+              compensate: { call: http, with: { method: post, endpoint: http://echo/echo, body: { undone: '${ .n }' } } }
+  - rest: { wait: P30D }
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_done_is_undone_from_the_journal_where_a_case_keeps_no_more() {
+    caseworker::prepare_process();
+    let port = free_port();
+    let _party = echo::open(port).await.unwrap();
+    let mut server = Server::new(&format!("[services.echo]\nurl = \"http://127.0.0.1:{port}\"\n"));
+    server.start().await;
+    assert_eq!(server.define(PARCELS).await.status, 201);
+    let id = server.submit("test/parcels", &json!({})).await;
+    until("all are posted", || async {
+        (server.case(&id).await["wait"]["kind"] == "timer").then_some(())
+    })
+    .await;
+    server.kill().await;
+    server.start().await;
+    let path = format!("/v1/cases/{id}/cancel");
+    assert_eq!(server.post(&path, &json!({"reason": "changed my mind"})).await.status, 200);
+    let case = server.ended(&id).await;
+    assert_eq!(case["phase"], "cancelled", "{case:#}");
+    let history = server.history(&id).await;
+    let undone: Vec<_> =
+        history.iter().filter_map(|e| e["data"]["output"]["undone"].as_i64()).collect();
+    assert_eq!(undone, [7, 6, 5, 4, 3, 2, 1, 0], "latest first, each once");
+}

@@ -1,5 +1,7 @@
 //! The context at which a case decides: services, secrets and long expressions, as the context has them.
 
+use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -8,14 +10,16 @@ use crate::actors::context::Context;
 use crate::actors::effects::evaluator::Job;
 use crate::actors::services::handle::CallPermit;
 use crate::domain::case::decision_context::{DecisionContext, PermitAnswer, Service};
-use crate::domain::case::event::Wait;
+use crate::domain::case::event::{Event, Wait};
 use crate::domain::case::state::{Stage, State};
 use crate::domain::data::Data;
-use crate::domain::ids::CaseId;
+use crate::domain::ids::{CaseId, Entity};
 use crate::domain::service::line::QueueEntry;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
 use crate::domain::workflow::model::{DefinitionId, TaskId};
+use crate::store::journal::{Journal, ReadError};
+use crate::store::{EngineJournal, record, upcast};
 
 /// A long evaluation that was made.
 struct Evaluated {
@@ -39,9 +43,25 @@ pub struct CaseDecisionContext<'a> {
     /// Permits from earlier rounds.
     stock: Vec<CallPermit>,
     evaluated: Vec<Evaluated>,
+    /// Events that were read back, by version.
+    read: HashMap<u64, Event>,
     /// How many of them were asked for in this round: a decision asks in the same order each time.
     asked: usize,
-    wanted: Option<Job>,
+    wanted: Option<Wanted>,
+}
+
+/// What a decision waits for.
+enum Wanted {
+    Evaluated(Job),
+    Read(u64),
+}
+
+/// Why it does not come.
+pub enum Missing {
+    /// The case's own fault.
+    Broken(String),
+    /// It may come later.
+    Unreadable(ReadError),
 }
 
 impl<'a> CaseDecisionContext<'a> {
@@ -64,19 +84,33 @@ impl<'a> CaseDecisionContext<'a> {
             taken: Vec::new(),
             stock: Vec::new(),
             evaluated: Vec::new(),
+            read: HashMap::new(),
             asked: 0,
             wanted: None,
         }
     }
 
-    /// Evaluates what the last round asked for; the decision is to be made again then.
-    pub async fn evaluate_wanted(&mut self) {
+    /// Evaluates or reads what the last round asked for; the decision is to be made again then.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn get_wanted(&mut self) -> Result<(), Missing> {
         self.stock.append(&mut self.taken);
         self.asked = 0;
-        let Some(job) = self.wanted.take() else { return };
-        let (expr, input, bound) = (job.expr.source.clone(), job.input.clone(), job.bound.clone());
-        let result = self.context.evaluator.evaluate(job).await;
-        self.evaluated.push(Evaluated { expr, input, bound, result });
+        match self.wanted.take() {
+            Some(Wanted::Evaluated(job)) => {
+                let (expr, input, bound) =
+                    (job.expr.source.clone(), job.input.clone(), job.bound.clone());
+                let result = self.context.evaluator.evaluate(job).await;
+                self.evaluated.push(Evaluated { expr, input, bound, result });
+            }
+            Some(Wanted::Read(version)) => {
+                let event = event_at(&self.context.journal, self.case, version).await?;
+                self.read.insert(version, event);
+            }
+            None => {}
+        }
+        Ok(())
     }
 
     /// The permits that the decision took, once it stands.
@@ -165,13 +199,38 @@ impl DecisionContext for CaseDecisionContext<'_> {
             self.asked += 1;
             return Some(known.result.clone());
         }
-        self.wanted = Some(Job {
+        self.wanted = Some(Wanted::Evaluated(Job {
             definition: self.definition.clone(),
             expr: expr.clone(),
             input: input.clone(),
             bound: bound.to_vec(),
             now: self.now,
-        });
+        }));
         None
     }
+
+    fn recorded(&mut self, version: u64) -> Option<Event> {
+        let known = self.read.get(&version).cloned();
+        if known.is_none() {
+            self.wanted = Some(Wanted::Read(version));
+        }
+        known
+    }
+}
+
+/// A case's event of this version, as the journal has it.
+async fn event_at(journal: &EngineJournal, case: CaseId, version: u64) -> Result<Event, Missing> {
+    let broken = |detail: &dyn Display| {
+        Missing::Broken(format!("the record that holds version {version} cannot be used: {detail}"))
+    };
+    let record = match journal.holding(Entity::from(case), version).await {
+        Err(error) if error.damaged => return Err(broken(&error)),
+        read => read.map_err(Missing::Unreadable)?,
+    };
+    let record = record.ok_or_else(|| broken(&"it is missing"))?;
+    let (header, events) = record::decode(&record).map_err(|bad| broken(&bad))?;
+    let events = upcast::events(&header, events).map_err(|bad| broken(&bad))?;
+    let place = version.checked_sub(header.version).map(|place| place as usize);
+    let event = place.and_then(|place| events.into_iter().nth(place));
+    event.ok_or_else(|| broken(&"it holds no such event"))
 }

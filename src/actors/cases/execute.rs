@@ -7,7 +7,7 @@ use ractor::ActorRef;
 
 use crate::actors::cases::case_ref::CaseRef;
 use crate::actors::cases::committed::Committed;
-use crate::actors::cases::decision_context::CaseDecisionContext;
+use crate::actors::cases::decision_context::{CaseDecisionContext, Missing};
 use crate::actors::cases::dispatch::{Dispatch, dispatch};
 use crate::actors::cases::load::{LoadError, Loaded, load};
 use crate::actors::cases::message::{CaseMsg, CaseReply, CommandError, CommandMeta};
@@ -21,6 +21,7 @@ use crate::domain::case::decide::{decide, remember};
 use crate::domain::case::derive;
 use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::event::{Event, Submission};
+use crate::domain::case::evolve::CorruptHistory;
 use crate::domain::case::interpret::{Decided, Halt, is_braked};
 use crate::domain::case::state::State;
 use crate::domain::case::summary::{Summary, answered};
@@ -149,7 +150,8 @@ impl CaseState {
             Err(Halt::Rejected(rejection)) => return Err(rejection.into()),
             Err(Halt::Corrupt(corrupt)) => return Err(CommandError::Broken(corrupt.to_string())),
             Err(Halt::Evaluating) => {
-                return Err(CommandError::Unavailable("an evaluation never ended".to_owned()));
+                let detail = "what the decision needs cannot be read now".to_owned();
+                return Err(CommandError::Unavailable(detail));
             }
         };
         if made.decided.events.is_empty() {
@@ -294,7 +296,13 @@ pub async fn make(
                 let at = state.map_or(facts.now, |s| facts.now.max(s.updated_at));
                 return Ok(Made { decided, permits: ctx.into_permits(), at });
             }
-            Err(Halt::Evaluating) => ctx.evaluate_wanted().await,
+            Err(Halt::Evaluating) => ctx.get_wanted().await.map_err(|missing| match missing {
+                Missing::Broken(detail) => Halt::Corrupt(CorruptHistory(detail)),
+                Missing::Unreadable(error) => {
+                    tracing::warn!(case.id = %id, %error, "what a decision needs cannot be read");
+                    Halt::Evaluating
+                }
+            })?,
             Err(halt) => return Err(halt),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::event::Wait;
+use super::event::{Event, Wait};
 use crate::domain::data::Data;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
 use crate::domain::workflow::model::TaskId;
@@ -35,6 +35,10 @@ pub trait DecisionContext {
 
     /// A token, if one was fetched already and is still good.
     fn token(&mut self, key: &[u8; 16]) -> Option<Arc<str>>;
+
+    /// The case's event of this version, as the history has it. `None`: it is being read; the decision is
+    /// made again once it is there.
+    fn recorded(&mut self, version: u64) -> Option<Event>;
 
     /// Evaluates what may run for long. `None`: it is being evaluated; the decision is made again
     /// once the result is there.

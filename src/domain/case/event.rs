@@ -242,6 +242,8 @@ pub struct Entry {
     pub deadline: Option<Timestamp>,
     /// When the first attempt of a try has to be done.
     pub attempt_deadline: Option<Timestamp>,
+    /// Of a compensation: what the task that it undoes has left, where only the history had it.
+    pub undoes: Option<Data>,
 }
 
 /// Why a task stands still. Since when is the time of its event.

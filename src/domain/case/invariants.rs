@@ -105,9 +105,12 @@ fn clocks_stand_while_calls_do(state: &State) -> Result<(), String> {
     wrong.map_or(Ok(()), Err)
 }
 
-/// What is under way has its entry in the ledger, and only that.
+/// What is under way has its entry in the ledger, and only that; what it keeps is bounded.
 fn the_ledger_knows_what_is_under_way(state: &State) -> Result<(), String> {
     let mut wrong = None;
+    if !state.ledger.is_bound() {
+        wrong = Some("the ledger keeps too much".to_owned());
+    }
     state.walk(&mut |activation| {
         let key = (activation.task, activation.iteration);
         if let Some(call) = activation.call().filter(|_| activation.failed.is_none())

@@ -14,10 +14,15 @@ use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::json::size_of;
 use crate::domain::workflow::model::TaskId;
 
-/// The entries, in the order in which they were begun; what is done moves to the end.
+/// Bytes of outputs and answers that a ledger keeps; beyond it the history has those of the oldest. The
+/// tests reach it with a few short answers.
+const DATA_KEPT: usize = if cfg!(test) { 100 } else { 256 * 1024 };
+
+/// The entries, in the order in which they were begun; what is done moves to the end. A decision that
+/// changes none of them shares them with the state before it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
-    entries: Vec<Entry>,
+    entries: Vec<Arc<Entry>>,
 }
 
 /// One effect: a task's entry, and which generation of it.
@@ -50,7 +55,17 @@ pub struct Entry {
     /// what they did.
     pub covers: Vec<Covered>,
     pub knowledge: Knowledge,
+    /// The event that brought what is kept, where it says it outright.
+    pub brought: Option<Brought>,
     pub fate: Fate,
+}
+
+/// An event that holds what an effect has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Brought {
+    pub version: u64,
+    /// Of the data, near enough.
+    pub bytes: u32,
 }
 
 /// The entries of a task from one on (that one left out) to another.
@@ -96,6 +111,8 @@ pub enum Kept {
     Answer(Data),
     /// It was done, but what was answered cannot be used.
     Gone,
+    /// The output, or the raw answer, stands in the event of this version: there was too much to keep.
+    Recorded { version: u64, raw: bool },
 }
 
 /// What is to become of the effect.
@@ -110,6 +127,16 @@ pub enum Fate {
     /// Its compensation runs.
     Undoing,
     Undone,
+}
+
+impl Kept {
+    /// The data, where it is here.
+    pub fn into_data(self) -> Data {
+        match self {
+            Self::Output(data) | Self::Answer(data) => data,
+            Self::Gone | Self::Recorded { .. } => Data::null(),
+        }
+    }
 }
 
 impl Pinned {
@@ -166,13 +193,32 @@ impl Entry {
         }
     }
 
-    /// The input of its compensation.
-    pub fn undo_input(&self) -> Data {
+    /// The input of its compensation. None: only the history has it.
+    pub fn undo_input(&self) -> Option<Data> {
         match &self.knowledge {
-            Knowledge::Done(Kept::Output(data) | Kept::Answer(data)) => data.clone(),
+            Knowledge::Done(Kept::Output(data) | Kept::Answer(data)) => Some(data.clone()),
+            Knowledge::Done(Kept::Recorded { .. }) => None,
             Knowledge::Done(Kept::Gone) | Knowledge::Unknown(_) | Knowledge::NotDone => {
-                Data::null()
+                Some(Data::null())
             }
+        }
+    }
+
+    /// Bytes of what is kept that the history has as well.
+    fn spare_bytes(&self) -> usize {
+        match (&self.knowledge, self.brought) {
+            (Knowledge::Done(Kept::Output(_) | Kept::Answer(_)), Some(brought)) => {
+                brought.bytes as usize
+            }
+            _ => 0,
+        }
+    }
+
+    /// Keeps of what the effect has left only where it stands.
+    fn put_away(&mut self) {
+        let Some(Brought { version, .. }) = self.brought else { return };
+        if let Knowledge::Done(kept @ (Kept::Output(_) | Kept::Answer(_))) = &mut self.knowledge {
+            *kept = Kept::Recorded { version, raw: matches!(kept, Kept::Answer(_)) };
         }
     }
 }
@@ -180,12 +226,19 @@ impl Entry {
 impl Ledger {
     /// All entries.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.entries.iter()
+        self.entries.iter().map(|entry| &**entry)
     }
 
-    /// All entries, to change them.
-    pub fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Entry> {
-        self.entries.iter_mut()
+    /// Changes the entries that are wanted, the oldest first.
+    pub fn change(
+        &mut self,
+        mut wanted: impl FnMut(&Entry) -> bool,
+        mut change: impl FnMut(&mut Entry),
+    ) {
+        self.entries
+            .iter_mut()
+            .filter_map(|entry| wanted(entry).then(|| Arc::make_mut(entry)))
+            .for_each(&mut change);
     }
 
     /// How many there are.
@@ -200,32 +253,63 @@ impl Ledger {
 
     /// The entry of a key.
     pub fn get(&self, (task, iteration): (TaskId, u32)) -> Option<&Entry> {
-        self.entries.iter().rev().find(|e| e.task == task && e.iteration == iteration)
+        self.iter().rev().find(|e| e.task == task && e.iteration == iteration)
     }
 
     /// The same, to change it.
     pub fn get_mut(&mut self, (task, iteration): (TaskId, u32)) -> Option<&mut Entry> {
-        self.entries.iter_mut().rev().find(|e| e.task == task && e.iteration == iteration)
+        let mut entries = self.entries.iter_mut().rev();
+        entries.find(|e| e.task == task && e.iteration == iteration).map(Arc::make_mut)
     }
 
     /// Adds an entry; an older generation of it has ended and leaves.
     pub fn begin(&mut self, entry: Entry) {
         self.entries.retain(|known| known.key() != entry.key());
-        self.entries.push(entry);
+        self.entries.push(Arc::new(entry));
     }
 
     /// The effect was done; the latest stands last.
-    pub fn done(&mut self, key: (TaskId, u32), kept: Kept) {
+    pub fn done(&mut self, key: (TaskId, u32), kept: Kept, brought: Option<Brought>) {
         if let Some(place) = self.entries.iter().rposition(|e| e.key() == key) {
-            let mut entry = self.entries.remove(place);
+            let mut shared = self.entries.remove(place);
+            let entry = Arc::make_mut(&mut shared);
+            if kept != Kept::Gone {
+                // it is not called again under this generation
+                entry.pinned = None;
+            }
             entry.knowledge = Knowledge::Done(kept);
+            entry.brought = brought;
             entry.running = None;
-            self.entries.push(entry);
+            self.entries.push(shared);
         }
     }
 
     /// Forgets the entries that are not needed any more.
-    pub fn retain(&mut self, needed: impl FnMut(&Entry) -> bool) {
-        self.entries.retain(needed);
+    pub fn retain(&mut self, mut needed: impl FnMut(&Entry) -> bool) {
+        self.entries.retain(|entry| needed(entry));
+    }
+
+    /// Whether what the entries keep of what their effects have left stays within its bound.
+    pub fn is_bound(&self) -> bool {
+        self.spare_bytes() <= DATA_KEPT
+    }
+
+    fn spare_bytes(&self) -> usize {
+        self.iter().map(Entry::spare_bytes).sum()
+    }
+
+    /// Where the entries keep too much of what their effects have left, the history has that of the oldest.
+    pub fn keep_bound(&mut self) {
+        let mut spare = self.spare_bytes().saturating_sub(DATA_KEPT);
+        for entry in &mut self.entries {
+            if spare == 0 {
+                return;
+            }
+            let bytes = entry.spare_bytes();
+            if bytes > 0 {
+                Arc::make_mut(entry).put_away();
+                spare = spare.saturating_sub(bytes);
+            }
+        }
     }
 }

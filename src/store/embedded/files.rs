@@ -163,6 +163,16 @@ impl Files {
         Ok(page)
     }
 
+    /// The last record of an entity that begins with a version or before it.
+    pub fn holding(&self, entity: Entity, version: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let start = keys::entity_version(entity, 0);
+        let end = keys::entity_version(entity, version);
+        let Some(entry) = self.index.range(start..=end).next_back() else { return Ok(None) };
+        let record = self.records.get(&*entry.value()?)?;
+        let record = record.ok_or_else(|| ReadError::damage("a record is missing"))?;
+        Ok(Some(record.to_vec()))
+    }
+
     /// An entity's last record.
     pub fn last(&self, entity: Entity) -> Result<Option<Last<Fence>>, ReadError> {
         let Some(entry) = self.index.prefix(keys::entity(entity)).next_back() else {

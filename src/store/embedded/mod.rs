@@ -145,6 +145,10 @@ impl<N: Absorb + Send + 'static> Journal for EmbeddedJournal<N> {
         self.apart(move |files| files.read(entity, from, most)).await
     }
 
+    async fn holding(&self, entity: Entity, version: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        self.apart(move |files| files.holding(entity, version)).await
+    }
+
     async fn last(&self, entity: Entity) -> Result<Option<Last<Fence>>, ReadError> {
         self.apart(move |files| files.last(entity)).await
     }

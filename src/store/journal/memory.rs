@@ -143,6 +143,12 @@ impl Journal for Memory {
         Ok(Page { records: behind.into_iter().map(|(.., r)| r.clone()).collect(), fence, all })
     }
 
+    async fn holding(&self, entity: Entity, version: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let shared = self.lock();
+        let before = shared.of(entity).filter(|(_, first, _)| *first <= version);
+        Ok(before.last().map(|(.., record)| record.clone()))
+    }
+
     async fn last(&self, entity: Entity) -> Result<Option<Last<Fence>>, ReadError> {
         let shared = self.lock();
         let last = shared.of(entity).last();

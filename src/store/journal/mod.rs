@@ -155,6 +155,14 @@ pub trait Journal: Clone + Send + Sync + 'static {
         most: usize,
     ) -> impl Future<Output = Result<Page<Self::Fence>, ReadError>> + Send;
 
+    /// The record of an entity that holds this version, if any does: the last one that begins with it or
+    /// before it.
+    fn holding(
+        &self,
+        entity: Entity,
+        version: u64,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, ReadError>> + Send;
+
     /// An entity's last record, as fresh as it can be.
     fn last(
         &self,

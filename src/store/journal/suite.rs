@@ -96,6 +96,9 @@ async fn order_without_gaps<W: World>(world: &W) {
     assert_eq!((page.records.len(), page.all), (1, false));
     let page = journal.read(entity(1), 3, 1).await.expect("a read");
     assert!(page.all);
+    let holding = journal.holding(entity(1), 2).await.expect("a read").expect("a record");
+    assert_eq!(record::decode(&holding).expect("a record").0.version, 2);
+    assert_eq!(journal.holding(entity(9), 2).await.expect("a read"), None);
     let last = journal.last(entity(1)).await.expect("a read").expect("a record");
     assert_eq!((&last.record, Some(last.fence)), (&page.records[0], page.fence));
     assert_eq!(journal.last(entity(9)).await.expect("a read"), None);

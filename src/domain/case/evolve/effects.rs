@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::counts::count_in;
 use crate::domain::case::event::Doubt;
-use crate::domain::case::ledger::{Covered, Entry, Fate, Kept, Knowledge, Pinned};
+use crate::domain::case::ledger::{Brought, Covered, Entry, Fate, Kept, Knowledge, Pinned};
 use crate::domain::case::state::{Activation, Body, Call, Stage, State};
 use crate::domain::data::{Data, canonical};
 use crate::domain::ids::Bits;
 use crate::domain::time::Timestamp;
+use crate::domain::workflow::expr::json::size_of;
 use crate::domain::workflow::model::{self, Definition, Kind, Task, TaskId};
 
 type Key = (TaskId, u32);
@@ -67,6 +68,7 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
         cut: false,
         covers: Vec::new(),
         knowledge: Knowledge::NotDone,
+        brought: None,
         fate: Fate::Wanted,
     };
     state.ledger.begin(entry);
@@ -124,6 +126,7 @@ pub fn begin_without_call(definition: &Definition, state: &mut State, key: Key, 
         cut: false,
         covers,
         knowledge: Knowledge::NotDone,
+        brought: None,
         fate: Fate::Wanted,
     });
 }
@@ -148,13 +151,12 @@ pub fn undone(definition: &Definition, state: &mut State, key: Key) {
     let Some(entry) = state.ledger.get_mut(key) else { return };
     entry.fate = Fate::Undone;
     let covers = std::mem::take(&mut entry.covers);
-    for entry in state.ledger.iter_mut() {
+    let wanted = |entry: &Entry| {
         let undoes = definition.task(entry.task).metadata.compensate.is_some();
         let covered = covers.iter().any(|covered| covered.has(entry));
-        if covered && !undoes && entry.is_done() && entry.fate == Fate::Wanted {
-            entry.fate = Fate::Undone;
-        }
-    }
+        covered && !undoes && entry.is_done() && entry.fate == Fate::Wanted
+    };
+    state.ledger.change(wanted, |entry| entry.fate = Fate::Undone);
 }
 
 /// A hash of the turns and items that the loops around a task are at; 0 where there are none.
@@ -379,20 +381,23 @@ fn ask_for_answer(definition: &Definition, state: &mut State, key: Key) {
 /// `before` says how often its tasks had been entered when it was.
 pub fn lost(definition: &Definition, state: &mut State, branch: TaskId, before: &[(TaskId, u32)]) {
     let (mut due, mut unknown) = (Vec::new(), Vec::new());
-    for entry in state.ledger.iter_mut() {
+    let is_due = |entry: &Entry| {
         let task = definition.task(entry.task);
         let of_branch = task.path.contains(&branch) && task.undoing.is_none();
         let since = entry.iteration > count_in(before, entry.task);
         if !of_branch || !since || !matches!(entry.fate, Fate::Wanted | Fate::Detached) {
-            continue;
+            return false;
         }
         if matches!(entry.knowledge, Knowledge::Unknown(_)) && entry.running.is_none() {
             unknown.push(entry.key());
-        } else if task.metadata.compensate.is_some() {
-            entry.fate = Fate::Due;
-            due.push(entry.key());
+            return false;
         }
-    }
+        task.metadata.compensate.is_some()
+    };
+    state.ledger.change(is_due, |entry| {
+        entry.fate = Fate::Due;
+        due.push(entry.key());
+    });
     for key in due {
         ask_for_answer(definition, state, key);
     }
@@ -420,9 +425,17 @@ pub fn has_to_undo(definition: &Definition, state: &State) -> bool {
         })
 }
 
-/// The call was done. `kept` is what is left of its answer.
-pub fn done(definition: &Definition, state: &mut State, key: Key, kept: Kept) {
-    state.ledger.done(key, kept);
+/// The call was done. `kept` is what is left of its answer; `said`: the event of now says it outright.
+pub fn done(definition: &Definition, state: &mut State, key: Key, kept: Kept, said: bool) {
+    let bytes = match &kept {
+        Kept::Output(data) | Kept::Answer(data) if said => Some(size_of(data)),
+        _ => None,
+    };
+    let brought = bytes.map(|bytes| Brought {
+        version: state.version,
+        bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+    });
+    state.ledger.done(key, kept, brought);
     let undoes = definition.task(key.0).metadata.compensate.is_some();
     let unwinding = state.unwinding.is_some();
     if let Some(entry) = state.ledger.get_mut(key)

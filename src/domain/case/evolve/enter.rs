@@ -133,7 +133,10 @@ fn make_room(
             return corrupt("it undoes what was not done");
         };
         undone.fate = Fate::Undoing;
-        return Ok((undone.undo_input(), Vec::new()));
+        return match entry.undoes.clone().or_else(|| undone.undo_input()) {
+            Some(input) => Ok((input, Vec::new())),
+            None => corrupt("it is not said what is undone"),
+        };
     }
     let saved = state.entered_again(definition, task, entry.turn).map(<[_]>::to_vec);
     let Some(parent_id) = task.parent() else {

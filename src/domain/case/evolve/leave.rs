@@ -32,7 +32,7 @@ pub fn completed(
     {
         let activation = state.detached.remove(place);
         let answer = left.output.cloned().unwrap_or(activation.input);
-        effects::done(definition, state, key, Kept::Answer(answer));
+        effects::done(definition, state, key, Kept::Answer(answer), left.output.is_some());
         return Ok(());
     }
     let activation = open(definition, state, key)?;
@@ -44,7 +44,8 @@ pub fn completed(
         effects::begin_without_call(definition, state, key, at);
     }
     if is_call || task.metadata.compensate.is_some() {
-        effects::done(definition, state, key, Kept::Output(output.clone()));
+        let said = left.output.is_some();
+        effects::done(definition, state, key, Kept::Output(output.clone()), said);
     }
     if task.is_undo() {
         if let Some(undone) = task.parent() {

@@ -36,6 +36,7 @@ pub fn prune(definition: &Definition, state: &mut State) {
             !drop
         });
     }
+    ledger.keep_bound();
     state.ledger = ledger;
 }
 
@@ -53,19 +54,21 @@ fn drop_spare_data(outlook: &Outlook<'_>, ledger: &mut Ledger) {
             && !entry.safe
             && !outlook.is_open(entry)
     };
-    let mut kept = 0;
-    for entry in ledger.iter_mut().rev() {
+    let size = |entry: &Entry| entry.pinned.as_ref().map_or(0, Pinned::size);
+    let silent_bytes: usize = ledger.iter().filter(|e| silent(e)).map(size).sum();
+    let mut spare = silent_bytes.saturating_sub(SILENT_KEPT);
+    let is_spare = |entry: &Entry| {
+        if entry.pinned.is_none() {
+            return false;
+        }
         let left_behind = entry.cut && entry.knowledge == Knowledge::NotDone;
-        if left_behind && !outlook.is_open(entry) {
-            entry.pinned = None;
+        let too_much = spare > 0 && silent(entry);
+        if too_much {
+            spare = spare.saturating_sub(size(entry));
         }
-        if entry.pinned.is_some() && silent(entry) {
-            kept += entry.pinned.as_ref().map_or(0, Pinned::size);
-            if kept > SILENT_KEPT {
-                entry.pinned = None;
-            }
-        }
-    }
+        too_much || (left_behind && !outlook.is_open(entry))
+    };
+    ledger.change(is_spare, |entry| entry.pinned = None);
 }
 
 /// Where the case stands, as far as it says which entries can be entered again: told once for each

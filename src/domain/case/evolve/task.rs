@@ -210,7 +210,7 @@ fn call_failed(definition: &Definition, state: &mut State, key: (TaskId, u32), e
             Answer::Kept(answer) => Kept::Answer(answer.clone()),
             Answer::Gone => Kept::Gone,
         };
-        effects::done(definition, state, key, kept);
+        effects::done(definition, state, key, kept, true);
         return;
     }
     let Some(entry) = state.ledger.get_mut(key) else { return };

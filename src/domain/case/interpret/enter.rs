@@ -23,13 +23,31 @@ struct EntryPoint {
     locals: Vec<(Arc<str>, Data)>,
     /// The loop's turn that begins with it.
     turn: Option<u32>,
+    /// Of a compensation: `raw` itself, where the state does not have it.
+    undoes: Option<Data>,
+}
+
+fn boxed(entry: Entry) -> Option<Box<Entry>> {
+    (entry != Entry::default()).then(|| Box::new(entry))
+}
+
+impl EntryPoint {
+    /// A place where nothing is known but what goes in.
+    fn of(raw: Data, around: Option<TaskId>) -> Self {
+        Self { raw, around, locals: Vec::new(), turn: None, undoes: None }
+    }
+
+    /// What is fixed whatever becomes of the task's input.
+    fn fixed(&self) -> Entry {
+        Entry { turn: self.turn, undoes: self.undoes.clone(), ..Entry::default() }
+    }
 }
 
 impl Interpreter<'_> {
     pub(super) fn enter_next_of_root(&mut self) -> Result<(), Halt> {
         let Seq { at, data, .. } = self.state.flow.seq.clone();
         let definition = self.definition;
-        let gate = EntryPoint { raw: data.clone(), around: None, locals: Vec::new(), turn: None };
+        let gate = EntryPoint::of(data.clone(), None);
         if self.enter_from(&definition.root, at, gate)? { Ok(()) } else { self.end_workflow(data) }
     }
 
@@ -46,7 +64,7 @@ impl Interpreter<'_> {
             &activation.body,
             Body::Try(inner) if matches!(inner.stage, TryStage::Catch { .. })
         );
-        let gate = |raw| EntryPoint { raw, around: Some(key.0), locals: Vec::new(), turn: None };
+        let gate = |raw| EntryPoint::of(raw, Some(key.0));
         let definition = self.definition;
         let entered = match &definition.task(key.0).kind {
             Kind::For { .. } => self.enter_turn(key)?,
@@ -75,7 +93,7 @@ impl Interpreter<'_> {
                 }
                 Err(Trouble::Halt(halt)) => return Err(halt),
                 Err(Trouble::Problem(problem)) => {
-                    self.enter_failed(task, gate.turn, problem, None)?;
+                    self.enter_failed(task, gate.fixed(), problem, None)?;
                     return Ok(true);
                 }
             }
@@ -98,8 +116,7 @@ impl Interpreter<'_> {
         let Kind::For { each, at, condition, body, .. } = &task.kind else { return Ok(false) };
         let next = match turn {
             Some(turn) if (seq.at as usize) < body.len() => {
-                let raw = seq.data.clone();
-                let gate = EntryPoint { raw, around: Some(key.0), locals: Vec::new(), turn: None };
+                let gate = EntryPoint::of(seq.data.clone(), Some(key.0));
                 if self.enter_from(body, seq.at, gate)? {
                     return Ok(true);
                 }
@@ -130,7 +147,8 @@ impl Interpreter<'_> {
                 }
             }
             let raw = seq.data.clone();
-            let gate = EntryPoint { raw, around: Some(key.0), locals, turn: Some(next) };
+            let turn = Some(next);
+            let gate = EntryPoint { locals, turn, ..EntryPoint::of(raw, Some(key.0)) };
             if !self.enter_from(body, 0, gate)? {
                 // a step of its own, so that a long list is gone through in many decisions
                 self.emit_task(key, Change::Turned { turn: next })?;
@@ -144,7 +162,7 @@ impl Interpreter<'_> {
         let raw = self.open(key)?.input.clone();
         let Kind::Fork { branches, .. } = &self.task(key.0).kind else { return Ok(()) };
         let task = self.task(branches[place]);
-        let gate = EntryPoint { raw, around: Some(key.0), locals: Vec::new(), turn: None };
+        let gate = EntryPoint::of(raw, Some(key.0));
         if self.enter_from(&[task.id], 0, gate)? {
             return Ok(());
         }
@@ -163,39 +181,45 @@ impl Interpreter<'_> {
         let raw = self.open(key)?.input.clone();
         let Kind::Try { catch, .. } = &self.task(key.0).kind else { return Ok(false) };
         let locals = vec![(catch.variable.clone(), error.to_data())];
-        let gate = EntryPoint { raw, around: Some(key.0), locals, turn: None };
+        let gate = EntryPoint { locals, ..EntryPoint::of(raw, Some(key.0)) };
         self.enter_from(catch.body.as_deref().unwrap_or_default(), 0, gate)
     }
 
-    /// A compensation, for an entry of the task that it undoes.
-    pub(super) fn enter_undo(&mut self, id: TaskId, iteration: u32, raw: Data) -> Result<(), Halt> {
+    /// A compensation, for an entry of the task that it undoes. `undoes`: what that has left, where only the
+    /// history had it.
+    pub(super) fn enter_undo(
+        &mut self,
+        id: TaskId,
+        iteration: u32,
+        raw: Data,
+        undoes: Option<Data>,
+    ) -> Result<(), Halt> {
         let task = self.task(id);
-        let gate = EntryPoint { raw, around: None, locals: Vec::new(), turn: None };
+        let gate = EntryPoint { undoes, ..EntryPoint::of(raw, None) };
         match self.condition(task, &gate) {
             Ok(true) => self.enter(task, gate, Some(iteration)),
             Ok(false) => {
-                self.emit_task((id, iteration), Change::entered(None))?;
+                self.emit_task((id, iteration), Change::entered(boxed(gate.fixed())))?;
                 self.emit_task((id, iteration), Change::passed())
             }
             Err(Trouble::Halt(halt)) => Err(halt),
             Err(Trouble::Problem(problem)) => {
-                self.enter_failed(task, None, problem, Some(iteration))
+                self.enter_failed(task, gate.fixed(), problem, Some(iteration))
             }
         }
     }
 
     fn enter(&mut self, task: &Task, gate: EntryPoint, iteration: Option<u32>) -> Result<(), Halt> {
-        let turn = gate.turn;
+        let (turn, fixed) = (gate.turn, gate.fixed());
         let (entry, status) = match self.entry(task, gate) {
             Ok(entry) => entry,
             Err(Trouble::Halt(halt)) => return Err(halt),
             Err(Trouble::Problem(problem)) => {
-                return self.enter_failed(task, turn, problem, iteration);
+                return self.enter_failed(task, fixed, problem, iteration);
             }
         };
         let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task, turn)));
-        let entry = (entry != Entry::default()).then(|| Box::new(entry));
-        self.emit_task(key, Change::entered(entry))?;
+        self.emit_task(key, Change::entered(boxed(entry)))?;
         if let Some(status) = status {
             self.set_status(&status)?;
         }
@@ -206,13 +230,12 @@ impl Interpreter<'_> {
     fn enter_failed(
         &mut self,
         task: &Task,
-        turn: Option<u32>,
+        fixed: Entry,
         problem: Problem,
         iteration: Option<u32>,
     ) -> Result<(), Halt> {
-        let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task, turn)));
-        let entry = turn.map(|_| Box::new(Entry { turn, ..Entry::default() }));
-        self.emit_task(key, Change::entered(entry))?;
+        let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task, fixed.turn)));
+        self.emit_task(key, Change::entered(boxed(fixed)))?;
         // what was under way beside the flow goes on there
         let keep = self.goes_on(key)?;
         let error = problem.at(&task.reference);
@@ -222,10 +245,10 @@ impl Interpreter<'_> {
     /// What is fixed when the task is entered, and the status that goes with it.
     fn entry(&mut self, task: &Task, gate: EntryPoint) -> Result<(Entry, Option<String>), Trouble> {
         self.check(task.input.schema.as_ref(), &gate.raw)?;
+        let mut entry = gate.fixed();
         let mut place = self.place_before(task, gate.around, &gate.raw);
         place.locals = gate.locals;
         place.started_at = Some(self.now);
-        let mut entry = Entry { turn: gate.turn, ..Entry::default() };
         if let Some(from) = &task.input.from {
             let input = self.render(from, &gate.raw, &place)?;
             bounded(&input, "the input")?;

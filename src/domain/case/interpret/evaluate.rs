@@ -311,7 +311,8 @@ pub fn event_size(event: &Event) -> usize {
     const FRAME: usize = 40;
     let size = |data: &Option<Data>| data.as_ref().map_or(0, |data| size_of(data));
     let entry = |entry: &Option<Box<Entry>>| {
-        entry.as_ref().map_or(0, |entry| size(&entry.input) + size(&entry.work))
+        let data = |entry: &Entry| size(&entry.input) + size(&entry.work) + size(&entry.undoes);
+        entry.as_deref().map_or(0, data)
     };
     FRAME
         + match event {

@@ -47,7 +47,8 @@ const SPENT_MAX: u64 = 300_000;
 /// Why a decision ended early.
 #[derive(Debug)]
 pub enum Halt {
-    /// An expression is being evaluated elsewhere; the decision is made again with its result.
+    /// An expression is being evaluated elsewhere, or something is read back; the decision is made again with
+    /// what that comes to.
     Evaluating,
     /// The business "no".
     Rejected(Rejection),

@@ -1,7 +1,8 @@
 //! A task that is entered again under its key: what the ledger knows decides whether it is called.
 
 use super::{Halt, Interpreter, Key};
-use crate::domain::case::event::{Change, Doubt, Wait, WaitKind};
+use crate::domain::case::event::{Answer, Change, Doubt, Event, TaskEvent, Wait, WaitKind};
+use crate::domain::case::evolve::CorruptHistory;
 use crate::domain::case::evolve::effects::{called_anew, items};
 use crate::domain::case::ledger::{Fate, Kept, Knowledge};
 use crate::domain::case::problem::{Problem, Standard};
@@ -22,7 +23,15 @@ impl Interpreter<'_> {
             Knowledge::Done(_) if entry.items != items(self.definition, &self.state, key.0) => {
                 Ok(false)
             }
-            Knowledge::Done(Kept::Output(output)) => {
+            Knowledge::Done(kept) => self.recall_done(key, kept),
+            Knowledge::Unknown(doubt) => self.repeat_unknown(key, doubt),
+        }
+    }
+
+    /// What was done is not called again. True: there is nothing to send.
+    fn recall_done(&mut self, key: Key, kept: Kept) -> Result<bool, Halt> {
+        match self.read_back(kept)? {
+            Kept::Output(output) => {
                 let recalled = Change::Completed {
                     output: Some(output),
                     context: None,
@@ -34,16 +43,40 @@ impl Interpreter<'_> {
                 Ok(true)
             }
             // only our evaluation of the answer had failed
-            Knowledge::Done(Kept::Answer(answer)) => {
+            Kept::Answer(answer) => {
                 self.complete(key, Some(answer), None)?;
                 Ok(true)
             }
-            Knowledge::Done(Kept::Gone) => {
+            Kept::Gone | Kept::Recorded { .. } => {
                 let detail = "the call was done, but its answer is gone";
                 self.leave_to_person(key, Problem::new(Standard::Communication, detail))?;
                 Ok(true)
             }
-            Knowledge::Unknown(doubt) => self.repeat_unknown(key, doubt),
+        }
+    }
+
+    /// What an effect has left, read back from the history where only that has it.
+    pub(super) fn read_back(&mut self, kept: Kept) -> Result<Kept, Halt> {
+        let Kept::Recorded { version, raw } = kept else { return Ok(kept) };
+        let before = self.state.version - self.events.len() as u64;
+        let event = match version.checked_sub(before + 1) {
+            // by this very decision
+            Some(place) => self.events.get(place as usize).cloned(),
+            None => Some(self.ctx.recorded(version).ok_or(Halt::Evaluating)?),
+        };
+        let change = match event {
+            Some(Event::Task(TaskEvent { change, .. })) => Some(change),
+            _ => None,
+        };
+        match change {
+            Some(
+                Change::Completed { output: Some(data), .. }
+                | Change::Faulted { answer: Some(Answer::Kept(data)), .. },
+            ) => Ok(if raw { Kept::Answer(data) } else { Kept::Output(data) }),
+            _ => {
+                let detail = format!("the event {version} does not say what was done");
+                Err(Halt::Corrupt(CorruptHistory(detail)))
+            }
         }
     }
 

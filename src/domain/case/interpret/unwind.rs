@@ -40,9 +40,16 @@ impl Interpreter<'_> {
 
     pub(super) fn undo_latest(&mut self) -> Result<(), Halt> {
         let Some(due) = self.state.undo_due() else { return Ok(()) };
-        let (task, iteration, input) = (due.task, due.iteration, due.undo_input());
+        let (task, iteration) = (due.task, due.iteration);
+        let (input, undoes) = match (due.undo_input(), due.knowledge.clone()) {
+            (None, Knowledge::Done(kept)) => {
+                let data = self.read_back(kept)?.into_data();
+                (data.clone(), Some(data))
+            }
+            (input, _) => (input.unwrap_or_default(), None),
+        };
         match self.task(task).metadata.compensate {
-            Some(compensation) => self.enter_undo(compensation, iteration, input),
+            Some(compensation) => self.enter_undo(compensation, iteration, input, undoes),
             None => Err(Halt::Corrupt(CorruptHistory(
                 "something is to be undone that has no compensation".to_owned(),
             ))),

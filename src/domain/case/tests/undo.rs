@@ -6,6 +6,7 @@ use super::world;
 use super::world::{World, done, failed, unknown};
 use crate::domain::case::command::Command;
 use crate::domain::case::effect::Ask;
+use crate::domain::case::ledger::{Entry, Kept, Knowledge};
 use crate::domain::case::phase::Phase;
 
 const TWO: &str = "do:
@@ -250,4 +251,67 @@ fn a_case_that_waits_for_a_person_can_be_cancelled_and_undone() {
         world.answer_next(done(json!(null)));
         assert_eq!(world.phase(), Phase::Cancelled);
     }
+}
+
+const MANY: &str = "do:
+  - each:
+      for: {each: n, in: '${ [range(12)] }'}
+      do:
+        - post:
+            call: http
+            with: {method: post, endpoint: 'http://a/parcels', body: {n: '${ $n }'}}
+            metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://a/parcels/{id}'}}}
+  - rest: {wait: PT1H}
+";
+
+/// A parcel with enough in its answer that a ledger keeps only a few of them.
+fn parcel(n: usize) -> serde_json::Value {
+    json!({"id": n, "label": "x".repeat(40)})
+}
+
+#[test]
+fn what_a_ledger_does_not_keep_is_read_back_to_undo_it() {
+    let mut world = world(MANY);
+    world.start(json!({}));
+    for n in 0..12 {
+        world.answer_next(done(parcel(n)));
+    }
+    let is_away =
+        |entry: &&Entry| matches!(entry.knowledge, Knowledge::Done(Kept::Recorded { .. }));
+    assert_eq!(world.state().ledger.len(), 12);
+    let away = world.state().ledger.iter().filter(is_away).count();
+    assert!((10..12).contains(&away), "{away} of 12");
+    let length = world.history.len();
+    world = world.replayed(length);
+    world.tell(cancel());
+    for n in (0..12).rev() {
+        assert_eq!(url(&world), format!("http://a/parcels/{n}"));
+        world.answer_next(done(json!(null)));
+    }
+    assert_eq!(world.phase(), Phase::Cancelled);
+    assert!(world.state().ledger.is_empty());
+}
+
+#[test]
+fn what_a_ledger_does_not_keep_is_read_back_to_recall_it() {
+    let mut world = world(
+        "do:
+  - again:
+      try:
+        - one: {call: http, with: {method: post, endpoint: 'http://a/one'}, output: {as: '${ {one: .} }'}}
+        - two: {call: http, with: {method: post, endpoint: 'http://a/two', body: '${ .one.id }'}}
+        - bad: {call: http, with: {method: post, endpoint: 'http://a/bad', body: '${ .id }'}}
+      catch: {retry: {delay: PT1S, limit: {attempt: {count: 3}}}}
+",
+    );
+    world.start(json!({}));
+    world.answer_next(done(parcel(1)));
+    world.answer_next(done(parcel(2)));
+    world.answer_next(failed(400));
+    world.pass_to_next();
+    // nothing but what failed is called again, and it gets what was answered then
+    let request = world.request(0);
+    assert_eq!((&*request.url, request.body.is_some()), ("http://a/bad", true));
+    world.answer_next(done(json!("well")));
+    assert_eq!(world.output(), json!("well"));
 }

@@ -44,6 +44,8 @@ pub struct TestDesk {
     pub tokens: HashMap<[u8; 16], Arc<str>>,
     /// Attempts that this process has under way, when a case is recovered.
     pub under_way: HashSet<(TaskId, u32, u32)>,
+    /// The case's own events.
+    history: Arc<Vec<(Timestamp, Event)>>,
 }
 
 impl TestDesk {
@@ -99,6 +101,10 @@ impl DecisionContext for TestDesk {
         self.tokens.get(key).cloned()
     }
 
+    fn recorded(&mut self, version: u64) -> Option<Event> {
+        Some(self.history[version as usize - 1].1.clone())
+    }
+
     fn evaluate_apart(
         &mut self,
         expr: &Expr,
@@ -118,7 +124,7 @@ pub struct World {
     pub definition: Arc<Definition>,
     pub id: CaseId,
     pub state: Option<State>,
-    pub history: Vec<(Timestamp, Event)>,
+    pub history: Arc<Vec<(Timestamp, Event)>>,
     pub now: Timestamp,
     pub ctx: TestDesk,
     pub effects: VecDeque<Effect>,
@@ -149,7 +155,7 @@ impl World {
             definition,
             id: CaseId(Bits([7; 16])),
             state: None,
-            history: Vec::new(),
+            history: Arc::default(),
             now: START,
             ctx: TestDesk::default(),
             effects: VecDeque::new(),
@@ -197,8 +203,9 @@ impl World {
     pub fn tell_once(&mut self, command: &Command) -> Result<(), Rejection> {
         let facts = Facts { now: self.now, seed: 42, taken_over: START };
         let state = self.state.as_ref();
-        let decided =
-            decide(&self.definition, self.id, state, command, facts, &mut self.ctx.clone());
+        let mut ctx = TestDesk { history: self.history.clone(), ..self.ctx.clone() };
+        let decided = decide(&self.definition, self.id, state, command, facts, &mut ctx);
+        drop(ctx);
         match decided {
             Ok(decided) => self.commit(decided),
             Err(Halt::Rejected(rejection)) => return Err(rejection),
@@ -220,7 +227,8 @@ impl World {
         if !events.is_empty() {
             assert_eq!(folded.as_ref(), Some(&state), "replay differs from live");
         }
-        self.history.extend(events.into_iter().map(|event| (at, event)));
+        let told = events.into_iter().map(|event| (at, event));
+        Arc::make_mut(&mut self.history).extend(told);
         invariants::check(&self.definition, &state)
             .unwrap_or_else(|e| panic!("{e}\n{}{state:#?}", self.told()));
         self.state = Some(state);
@@ -242,8 +250,8 @@ impl World {
         for (at, event) in &self.history[..length] {
             let state = world.state.get_or_insert_with(|| first_blank(self.id, event, *at));
             evolve(&self.definition, state, event, *at).unwrap_or_else(|e| panic!("{e}"));
-            world.history.push((*at, event.clone()));
         }
+        world.history = Arc::new(self.history[..length].to_vec());
         world
     }
 

@@ -39,7 +39,7 @@ pub(super) fn output(place: usize) -> Json {
 fn held(world: &World, around: (TaskId, u32)) -> BTreeSet<(TaskId, u32)> {
     let (mut open, mut began) = (false, false);
     let (mut before, mut held) = (HashMap::<TaskId, u32>::new(), BTreeSet::new());
-    for (_, event) in &world.history {
+    for (_, event) in world.history.iter() {
         let Event::Task(event) = event else { continue };
         let place = (event.task, event.iteration);
         let entered = matches!(event.change, Change::Started { .. } | Change::Waiting { .. });

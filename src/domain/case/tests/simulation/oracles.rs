@@ -85,7 +85,7 @@ impl Run {
     /// Outside of loops a task is entered under one key, however often it is taken up again.
     fn entries_keep_their_keys(&self) {
         let definition = &self.world.definition;
-        for (_, event) in &self.world.history {
+        for (_, event) in self.world.history.iter() {
             let Event::Task(event) = event else { continue };
             let task = definition.task(event.task);
             let is_loop = |id: &TaskId| matches!(definition.task(*id).kind, Kind::For { .. });
@@ -101,7 +101,7 @@ impl Run {
         let mut sent: HashMap<(TaskId, u32), Timestamp> = HashMap::new();
         // what goes on beside the flow has no time of its own
         let mut beside = BTreeSet::new();
-        for (at, event) in &self.world.history {
+        for (at, event) in self.world.history.iter() {
             let Event::Task(event) = event else { continue };
             let (key, task) =
                 ((event.task, event.iteration), self.world.definition.task(event.task));
