@@ -11,8 +11,6 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use near::{AHEAD, KEPT};
-
 use super::cases::tell::Woken;
 use super::context::Context;
 use crate::domain::case::command::Command;
@@ -51,11 +49,11 @@ impl Actor for TimersActor {
         let timers = &context.timers;
         let now = context.clock.now();
         if timers.wants_more(now) {
-            let (views, until) = (context.views.clone(), now.plus(AHEAD));
-            timers.reads(until.plus(1));
-            let read = tokio::task::spawn_blocking(move || views.due(until, KEPT)).await?;
-            let instants = match read {
-                Ok(instants) => instants,
+            let (views, read) = (context.views.clone(), timers.reads(now));
+            let (until, most) = (read.until, read.most);
+            let found = tokio::task::spawn_blocking(move || views.due(until, most)).await?;
+            match found {
+                Ok(instants) => timers.refill(read, instants),
                 Err(error) => {
                     // the views are made anew
                     tracing::warn!(%error, "the index of instants cannot be read");
@@ -63,12 +61,7 @@ impl Actor for TimersActor {
                     myself.cast(TimersMsg::Look)?;
                     return Ok(());
                 }
-            };
-            let horizon = match instants.last() {
-                Some((at, _)) if instants.len() == KEPT => *at,
-                _ => until.plus(1),
-            };
-            timers.refill(instants, horizon);
+            }
         }
         if !context.wants.has_room() {
             tokio::time::sleep(AGAIN).await;

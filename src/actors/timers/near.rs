@@ -16,9 +16,18 @@ pub const KEPT: usize = 50_000;
 
 /// The instants that are near.
 pub struct Timers {
+    /// How many are kept at the most.
+    kept: usize,
     near: Mutex<Near>,
     /// The first instant has changed.
     pub sooner: Notify,
+}
+
+/// A read of the index: the instants up to one, the first ones only.
+#[derive(Clone, Copy)]
+pub struct Read {
+    pub until: Timestamp,
+    pub most: usize,
 }
 
 struct Near {
@@ -28,17 +37,24 @@ struct Near {
     /// Up to where the index is being read. What is noted meanwhile is kept here, since it may be missing
     /// there.
     reading: Timestamp,
+    /// The first of those that found no room since that began.
+    left_out: Option<Timestamp>,
 }
 
 impl Default for Timers {
     fn default() -> Self {
-        let (horizon, reading) = (Timestamp(0), Timestamp(0));
-        let near = Near { instants: BTreeSet::new(), horizon, reading };
-        Self { near: Mutex::new(near), sooner: Notify::new() }
+        Self::with_room(KEPT)
     }
 }
 
 impl Timers {
+    /// None are known, and so many are kept at the most.
+    fn with_room(kept: usize) -> Self {
+        let (horizon, reading) = (Timestamp(0), Timestamp(0));
+        let near = Near { instants: BTreeSet::new(), horizon, reading, left_out: None };
+        Self { kept, near: Mutex::new(near), sooner: Notify::new() }
+    }
+
     /// A case has to be woken at this instant. Those beyond the horizon are left to the index.
     pub fn note(&self, due: Timestamp, case: CaseId) {
         let mut near = self.lock();
@@ -47,7 +63,7 @@ impl Timers {
         }
         let first = near.instants.first().copied();
         near.instants.insert((due, case));
-        near.keep_bound();
+        near.keep_bound(self.kept);
         drop(near);
         if first.is_none_or(|(at, _)| due < at) {
             self.sooner.notify_one();
@@ -72,7 +88,7 @@ impl Timers {
         let near = self.lock();
         let refill = near.horizon.plus(-AHEAD / 2);
         match near.instants.first() {
-            Some((at, _)) if near.is_rather_full() => *at,
+            Some((at, _)) if near.is_rather_full(self.kept) => *at,
             Some((at, _)) => (*at).min(refill),
             None => refill,
         }
@@ -81,20 +97,29 @@ impl Timers {
     /// Whether the index has to be read.
     pub fn wants_more(&self, now: Timestamp) -> bool {
         let near = self.lock();
-        near.horizon <= now.plus(AHEAD / 2) && !near.is_rather_full()
+        near.horizon <= now.plus(AHEAD / 2) && !near.is_rather_full(self.kept)
     }
 
-    /// The index is about to be read up to there.
-    pub fn reads(&self, until: Timestamp) {
-        self.lock().reading = until;
-    }
-
-    /// What the index holds up to the new horizon.
-    pub fn refill(&self, instants: Vec<(Timestamp, CaseId)>, horizon: Timestamp) {
+    /// The index is about to be read, as far as this says.
+    pub fn reads(&self, now: Timestamp) -> Read {
+        let until = now.plus(AHEAD);
         let mut near = self.lock();
-        (near.horizon, near.reading) = (horizon, Timestamp(0));
+        (near.reading, near.left_out) = (until.plus(1), None);
+        Read { until, most: self.kept }
+    }
+
+    /// What the index holds, in order.
+    pub fn refill(&self, read: Read, instants: Vec<(Timestamp, CaseId)>) {
+        let mut near = self.lock();
+        let horizon = match instants.last() {
+            // there may be more of this one
+            Some((at, _)) if instants.len() == read.most => *at,
+            _ => read.until.plus(1),
+        };
+        near.horizon = near.left_out.map_or(horizon, |left_out| left_out.min(horizon));
+        near.reading = Timestamp(0);
         near.instants.extend(instants);
-        near.keep_bound();
+        near.keep_bound(self.kept);
     }
 
     fn lock(&self) -> MutexGuard<'_, Near> {
@@ -104,21 +129,24 @@ impl Timers {
 
 impl Near {
     /// Enough is here: the index is read again when half of it is gone.
-    fn is_rather_full(&self) -> bool {
-        self.instants.len() > KEPT / 2
+    fn is_rather_full(&self, kept: usize) -> bool {
+        self.instants.len() > kept / 2
     }
 
-    fn keep_bound(&mut self) {
-        while self.instants.len() > KEPT
+    fn keep_bound(&mut self, kept: usize) {
+        while self.instants.len() > kept
             && let Some((at, _)) = self.instants.pop_last()
         {
             self.horizon = self.horizon.min(at);
+            self.left_out = Some(self.left_out.map_or(at, |left_out| left_out.min(at)));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::domain::ids::Bits;
 
@@ -126,41 +154,160 @@ mod tests {
         CaseId(Bits([n; 16]))
     }
 
+    fn read(timers: &Timers, now: i64, instants: &[(i64, u8)]) {
+        let read = timers.reads(Timestamp(now));
+        let instants = instants.iter().map(|(at, n)| (Timestamp(*at), case(*n))).collect();
+        timers.refill(read, instants);
+    }
+
     #[test]
     fn near_instants_are_kept_and_far_ones_left_to_the_index() {
         let timers = Timers::default();
         assert!(timers.wants_more(Timestamp(1000)));
-        timers.refill(vec![(Timestamp(2000), case(1))], Timestamp(61_000));
+        read(&timers, 1000, &[(2000, 1)]);
         timers.note(Timestamp(1500), case(2));
-        timers.note(Timestamp(61_000), case(3));
+        timers.note(Timestamp(61_001), case(3));
         assert_eq!(timers.next(), Timestamp(1500));
         assert_eq!(timers.take_due(Timestamp(1999), 10), [case(2)]);
         assert_eq!(timers.take_due(Timestamp(70_000), 10), [case(1)]);
-        assert!(timers.wants_more(Timestamp(31_000)));
+        assert!(timers.wants_more(Timestamp(31_001)));
     }
 
     #[test]
     fn what_is_left_to_the_index_while_it_is_read_is_not_lost() {
         let timers = Timers::default();
-        timers.reads(Timestamp(61_000));
+        let read = timers.reads(Timestamp(1000));
         timers.note(Timestamp(1500), case(1));
-        timers.note(Timestamp(61_000), case(2));
+        timers.note(Timestamp(61_001), case(2));
         // it is not among what was read
-        timers.refill(Vec::new(), Timestamp(61_000));
+        timers.refill(read, Vec::new());
         assert!(!timers.wants_more(Timestamp(1000)));
         assert_eq!(timers.take_due(Timestamp(1500), 10), [case(1)]);
     }
 
     #[test]
     fn the_horizon_comes_nearer_when_there_is_too_much() {
-        let timers = Timers::default();
-        timers.refill(Vec::new(), Timestamp(1_000_000));
-        for n in 0..KEPT as i64 + 10 {
+        let timers = Timers::with_room(10);
+        read(&timers, 0, &[]);
+        for n in 0..12 {
             timers.note(Timestamp(n), CaseId::default());
         }
-        assert_eq!(timers.lock().instants.len(), KEPT);
-        assert_eq!(timers.lock().horizon, Timestamp(KEPT as i64));
-        timers.note(Timestamp(KEPT as i64 + 5), case(1));
-        assert_eq!(timers.lock().instants.len(), KEPT);
+        assert_eq!(timers.lock().instants.len(), 10);
+        assert_eq!(timers.lock().horizon, Timestamp(10));
+        timers.note(Timestamp(11), case(1));
+        assert_eq!(timers.lock().instants.len(), 10);
+    }
+
+    /// What happens around the sleeper.
+    #[derive(Debug, Clone)]
+    enum Happening {
+        /// A case has to be woken after so many milliseconds, or at no instant any more. The index has it
+        /// first.
+        Moves(u8, Option<i64>),
+        /// The one that told of its row last time is told of late.
+        Told,
+        Passes(i64),
+        /// The sleeper looks; what the index held at the beginning, or in the end, of its read is found.
+        Looks {
+            early: bool,
+        },
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        prop_oneof![
+            4 => (0..12u8, prop::option::weighted(0.8, 0..150_000i64))
+                .prop_map(|(n, due)| Happening::Moves(n, due)),
+            2 => Just(Happening::Told),
+            2 => (0..40_000i64).prop_map(Happening::Passes),
+            3 => any::<bool>().prop_map(|early| Happening::Looks { early }),
+        ]
+    }
+
+    type Found = Vec<(Timestamp, CaseId)>;
+
+    /// The timers among an index that knows of every row before they do.
+    struct Run {
+        timers: Timers,
+        now: Timestamp,
+        index: BTreeSet<(Timestamp, CaseId)>,
+        /// Rows that are in the index, and nobody was told of yet.
+        untold: Vec<(Timestamp, CaseId)>,
+        /// A read that is under way, and what it has found if it has.
+        reading: Option<(Read, Option<Found>)>,
+    }
+
+    impl Run {
+        fn happen(&mut self, happening: &Happening) {
+            match happening {
+                Happening::Moves(n, due) => {
+                    self.index.retain(|(_, known)| *known != case(*n));
+                    if let Some(due) = due.map(|due| self.now.plus(due)) {
+                        self.index.insert((due, case(*n)));
+                        self.untold.push((due, case(*n)));
+                    }
+                }
+                Happening::Told => self.tell(),
+                Happening::Passes(millis) => self.now = self.now.plus(*millis),
+                Happening::Looks { early } => self.look(*early),
+            }
+        }
+
+        fn tell(&mut self) {
+            for (due, case) in std::mem::take(&mut self.untold) {
+                self.timers.note(due, case);
+            }
+        }
+
+        fn found(&self, read: Read) -> Found {
+            let near = self.index.iter().filter(|(at, _)| *at <= read.until);
+            near.take(read.most).copied().collect()
+        }
+
+        /// One step of the sleeper: a read begins, or ends and what is due is woken.
+        fn look(&mut self, early: bool) {
+            match self.reading.take() {
+                None if self.timers.wants_more(self.now) => {
+                    let read = self.timers.reads(self.now);
+                    let found = early.then(|| self.found(read));
+                    self.reading = Some((read, found));
+                    return;
+                }
+                None => {}
+                Some((read, found)) => {
+                    let found = found.unwrap_or_else(|| self.found(read));
+                    self.timers.refill(read, found);
+                }
+            }
+            for case in self.timers.take_due(self.now, 1000) {
+                // it moves on, unless it is told too early
+                self.index.retain(|(at, known)| *known != case || *at > self.now);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_forgotten(
+            room in 2..8usize,
+            happenings in prop::collection::vec(happening(), 0..80),
+        ) {
+            let (index, untold) = (BTreeSet::new(), Vec::new());
+            let timers = Timers::with_room(room);
+            let mut run = Run { timers, now: Timestamp(0), index, untold, reading: None };
+            for happening in &happenings {
+                run.happen(happening);
+                prop_assert!(run.timers.lock().instants.len() <= room);
+            }
+            run.tell();
+            for _ in 0..100 {
+                run.look(true);
+            }
+            let late: Vec<_> = run.index.iter().filter(|(at, _)| *at <= run.now).collect();
+            prop_assert!(late.is_empty(), "{late:?} at {:?}", run.now);
+            // and it wakes up in time for the next one
+            if let Some((first, _)) = run.index.first() {
+                prop_assert!(run.timers.next() <= *first);
+            }
+        }
     }
 }
