@@ -303,6 +303,8 @@ fn cut_off(
     match torn.reaches {
         Some(reaches) if reaches >= expected && !torn.more => torn.cut().map_err(io),
         Some(found) if found < expected => Err(OpenError::Short { folder, mark, found, expected }),
+        // it was the first of its file: whether the older ones keep the promise is seen once they are open
+        None if torn.whole == 0 && !torn.more => torn.cut().map_err(io),
         Some(_) | None => Err(damaged),
     }
 }

@@ -186,6 +186,35 @@ async fn a_commit_with_a_hole_that_nobody_was_told_of_is_dropped() {
 }
 
 #[tokio::test]
+async fn so_is_one_that_was_the_first_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, bytes, begins, mark) = with_a_commit_of_three(folder.path()).await;
+    let promised = std::fs::read(folder.path().join("mark")).unwrap();
+    let mut torn = bytes[begins..].to_vec();
+    torn[1500..2000].fill(0);
+    let number: u64 = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let next = path.with_file_name(format!("{}.jnl", number + 1));
+    for (mark, kept) in [(&promised, false), (&mark, true)] {
+        std::fs::write(folder.path().join("mark"), mark).unwrap();
+        std::fs::write(&path, &bytes[..begins]).unwrap();
+        std::fs::write(&next, &torn).unwrap();
+        if !kept {
+            for _ in 0..2 {
+                let text = refused(folder.path()).to_string();
+                assert!(text.contains("3 records are missing"), "{text}");
+            }
+            continue;
+        }
+        let journal = open(folder.path());
+        assert_eq!(end(&journal).await, 5);
+        let next = append(&journal, entity(1), 5).await;
+        assert!(matches!(journal.append(next).await, Appended::Committed(_)));
+        journal.close().await;
+    }
+    assert!(copied_aside(folder.path()) > 0);
+}
+
+#[tokio::test]
 async fn a_hole_in_what_was_promised_stops_every_start() {
     let folder = tempfile::tempdir().unwrap();
     let (path, bytes, begins, _) = with_a_commit_of_three(folder.path()).await;
