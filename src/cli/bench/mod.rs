@@ -66,10 +66,12 @@ pub enum Figure {
     Rebuild,
     /// kill -9 with cases in flight
     Kill,
+    /// Submissions while batches of 1,000 events come in
+    Batches,
 }
 
 impl Figure {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Order5,
         Self::Echo5,
         Self::Single,
@@ -77,6 +79,7 @@ impl Figure {
         Self::Parked,
         Self::Rebuild,
         Self::Kill,
+        Self::Batches,
     ];
 }
 
@@ -119,6 +122,7 @@ impl Bench {
                 Figure::Parked => runs::parked(&self, &mut world, &mut report).await?,
                 Figure::Rebuild => runs::rebuild(&self, &mut world, &mut report).await?,
                 Figure::Kill => runs::kill(&self, &mut world, &mut report).await?,
+                Figure::Batches => runs::batches(&self, &mut world, &mut report).await?,
             }
             world.close().await;
         }

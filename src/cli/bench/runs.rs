@@ -110,6 +110,21 @@ pub async fn parked(bench: &Bench, world: &mut World, report: &mut Report) -> Re
     report.at_most("own memory for each parked case", "B", &[own], 200.0);
     let resident = each(world.resident()?, before);
     report.note("with mapped pages of the views", "B", &[resident]);
+    let on_disk = world.views_on_disk()? / bench.parked as f64;
+    report.at_most("views on disk for each parked case", "B", &[on_disk], 1024.0);
+    for (name, path, most) in [
+        ("GET /v1/services p99", "/v1/services", 5.0),
+        ("a list that finds nothing p99", "/v1/cases?phase=faulted&workflow=bench/order5", 10.0),
+    ] {
+        let mut times = Vec::new();
+        for _ in 0..500 {
+            let begun = Instant::now();
+            get(world, path).await?;
+            times.push(begun.elapsed().as_secs_f64() * 1000.0);
+        }
+        times.sort_by(f64::total_cmp);
+        report.at_most(name, "ms", &[percentile(&times, 99.0)], most);
+    }
     world.stop().await?;
     let (mut ready, mut resident) = (Vec::new(), Vec::new());
     for _ in 0..bench.runs {
@@ -164,6 +179,37 @@ pub async fn kill(bench: &Bench, world: &mut World, report: &mut Report) -> Resu
     }
     let name = format!("kill -9 with {} in flight, start to all done", bench.killed);
     report.at_most(&name, "s", &times, 8.0);
+    Ok(())
+}
+
+/// Submissions, while somebody sends batches of events that nobody listens for.
+pub async fn batches(bench: &Bench, world: &mut World, report: &mut Report) -> Result<(), String> {
+    world.start().await?;
+    let (client, url) = (world.client.clone(), world.url("/v1/events"));
+    let sending = tokio::spawn(async move {
+        for batch in 0.. {
+            let event = |n| {
+                json!({"specversion": "1.0", "id": format!("{batch}-{n}"), "source": "bench",
+                       "type": "bench.tick", "subject": format!("s{n}"), "data": {"n": n}})
+            };
+            let events: Vec<_> = (0..1000).map(event).collect();
+            let request = client.post(&url);
+            let request = request.header("content-type", "application/cloudevents-batch+json");
+            if let Ok(answer) = request.json(&events).send().await
+                && !answer.status().is_success()
+            {
+                // the views lag behind
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    });
+    let mut p99 = Vec::new();
+    for _ in 0..bench.runs {
+        let loaded = submit(world, "parked", 5000, 8).await?;
+        p99.push(percentile(&loaded.acknowledged, 99.0));
+    }
+    sending.abort();
+    report.at_most("acknowledgement while batches of 1,000 events come p99", "ms", &p99, 25.0);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! A server and a service, each a process of its own, in a folder of their own.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -135,6 +136,24 @@ impl World {
     /// The views alone.
     pub fn forget_views(&self) -> Result<(), String> {
         remove(&self.data().join("views"))
+    }
+
+    /// Bytes that the views take on the disk.
+    pub fn views_on_disk(&self) -> Result<f64, String> {
+        let mut bytes = 0;
+        let mut folders = vec![self.data().join("views")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).map_err(|error| error.to_string())? {
+                let entry = entry.map_err(|error| error.to_string())?;
+                let known = entry.metadata().map_err(|error| error.to_string())?;
+                match known.is_dir() {
+                    true => folders.push(entry.path()),
+                    // a sparse file takes less than its length
+                    false => bytes += known.blocks() * 512,
+                }
+            }
+        }
+        Ok(bytes as f64)
     }
 
     fn data(&self) -> PathBuf {
