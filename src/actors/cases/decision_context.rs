@@ -21,6 +21,9 @@ use crate::domain::workflow::model::{DefinitionId, TaskId};
 use crate::store::journal::{Journal, ReadError};
 use crate::store::{EngineJournal, record, upcast};
 
+/// Records read in one go where an event is read back.
+const READ_AHEAD: usize = 32;
+
 /// A long evaluation that was made.
 struct Evaluated {
     expr: Arc<str>,
@@ -105,8 +108,8 @@ impl<'a> CaseDecisionContext<'a> {
                 self.evaluated.push(Evaluated { expr, input, bound, result });
             }
             Some(Wanted::Read(version)) => {
-                let event = event_at(&self.context.journal, self.case, version).await?;
-                self.read.insert(version, event);
+                let events = events_from(&self.context.journal, self.case, version).await?;
+                self.read.extend(events);
             }
             None => {}
         }
@@ -218,19 +221,34 @@ impl DecisionContext for CaseDecisionContext<'_> {
     }
 }
 
-/// A case's event of this version, as the journal has it.
-async fn event_at(journal: &EngineJournal, case: CaseId, version: u64) -> Result<Event, Missing> {
+/// A case's events from this version on, as the journal has them: those that say what an effect has left.
+/// Whoever reads back one often wants the next.
+async fn events_from(
+    journal: &EngineJournal,
+    case: CaseId,
+    version: u64,
+) -> Result<Vec<(u64, Event)>, Missing> {
     let broken = |detail: &dyn Display| {
         Missing::Broken(format!("the record that holds version {version} cannot be used: {detail}"))
     };
-    let record = match journal.holding(Entity::from(case), version).await {
-        Err(error) if error.damaged => return Err(broken(&error)),
-        read => read.map_err(Missing::Unreadable)?,
+    let unreadable = |error: ReadError| match error.damaged {
+        true => broken(&error),
+        false => Missing::Unreadable(error),
     };
-    let record = record.ok_or_else(|| broken(&"it is missing"))?;
-    let (header, events) = record::decode(&record).map_err(|bad| broken(&bad))?;
-    let events = upcast::events(&header, events).map_err(|bad| broken(&bad))?;
-    let place = version.checked_sub(header.version).map(|place| place as usize);
-    let event = place.and_then(|place| events.into_iter().nth(place));
-    event.ok_or_else(|| broken(&"it holds no such event"))
+    let first = journal.holding(Entity::from(case), version).await.map_err(unreadable)?;
+    let first = first.ok_or_else(|| broken(&"it is missing"))?;
+    let (header, _) = record::decode(&first).map_err(|bad| broken(&bad))?;
+    let page = journal.read(Entity::from(case), header.version, READ_AHEAD).await;
+    let mut found = Vec::new();
+    for bytes in page.map_err(unreadable)?.records {
+        let (header, events) = record::decode(&bytes).map_err(|bad| broken(&bad))?;
+        let events = upcast::events(&header, events).map_err(|bad| broken(&bad))?;
+        found.extend((header.version..).zip(events).filter(|(at, event)| {
+            *at >= version && matches!(event, Event::Task(task) if task.change.left().is_some())
+        }));
+    }
+    match found.first() {
+        Some((at, _)) if *at == version => Ok(found),
+        _ => Err(broken(&"it does not say what was done")),
+    }
 }

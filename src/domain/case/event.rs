@@ -279,6 +279,15 @@ impl Change {
         Self::Started { entry, attempt: 0, service: None, generation: 0, safe: false }
     }
 
+    /// What an effect has left, where this says it outright.
+    pub fn left(&self) -> Option<&Data> {
+        match self {
+            Self::Completed { output, .. } => output.as_ref(),
+            Self::Faulted { answer: Some(Answer::Kept(answer)), .. } => Some(answer),
+            _ => None,
+        }
+    }
+
     /// An error leaves the task, and nothing of it is in doubt.
     pub fn faulted(error: Problem) -> Self {
         Self::Faulted { error, doubt: None, answer: None, keep: false }

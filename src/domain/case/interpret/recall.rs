@@ -1,7 +1,7 @@
 //! A task that is entered again under its key: what the ledger knows decides whether it is called.
 
 use super::{Halt, Interpreter, Key};
-use crate::domain::case::event::{Answer, Change, Doubt, Event, TaskEvent, Wait, WaitKind};
+use crate::domain::case::event::{Change, Doubt, Event, TaskEvent, Wait, WaitKind};
 use crate::domain::case::evolve::CorruptHistory;
 use crate::domain::case::evolve::effects::{called_anew, items};
 use crate::domain::case::ledger::{Fate, Kept, Knowledge};
@@ -64,16 +64,14 @@ impl Interpreter<'_> {
             Some(place) => self.events.get(place as usize).cloned(),
             None => Some(self.ctx.recorded(version).ok_or(Halt::Evaluating)?),
         };
-        let change = match event {
-            Some(Event::Task(TaskEvent { change, .. })) => Some(change),
+        let left = match &event {
+            Some(Event::Task(TaskEvent { change, .. })) => change.left().cloned(),
             _ => None,
         };
-        match change {
-            Some(
-                Change::Completed { output: Some(data), .. }
-                | Change::Faulted { answer: Some(Answer::Kept(data)), .. },
-            ) => Ok(if raw { Kept::Answer(data) } else { Kept::Output(data) }),
-            _ => {
+        match left {
+            Some(data) if raw => Ok(Kept::Answer(data)),
+            Some(data) => Ok(Kept::Output(data)),
+            None => {
                 let detail = format!("the event {version} does not say what was done");
                 Err(Halt::Corrupt(CorruptHistory(detail)))
             }
