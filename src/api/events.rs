@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode;
 use serde_json::{Map, Value as Json_, json};
 
 use super::Api;
@@ -52,6 +53,10 @@ fn checked(event: Json_, pointer: &str) -> Result<CloudEvent, Problem> {
             ..violation
         }))
     })?;
+    let encoded = event.attributes.get("data_base64").and_then(Json_::as_str);
+    if encoded.is_some_and(|text| STANDARD.decode(text).is_err()) {
+        return Err(Problem::at(format!("{pointer}/data_base64"), "Base64 (RFC 4648, section 4)"));
+    }
     if !shallow_enough(&event.attributes) {
         return Err(Problem::at(pointer, "it is nested too deep"));
     }
@@ -67,8 +72,9 @@ fn binary(headers: &HeaderMap, media: &str, body: &[u8]) -> Result<Json_, Proble
     let mut event = Map::new();
     for (name, value) in headers {
         if let Some(attribute) = name.as_str().strip_prefix("ce-") {
-            let text = value.to_str().unwrap_or_default();
-            event.insert(attribute.to_owned(), Json_::from(text));
+            let text = percent_decode(value.as_bytes()).decode_utf8();
+            let wrong = || Problem::at(format!("/{attribute}"), "text in percent-encoded UTF-8");
+            event.insert(attribute.to_owned(), Json_::from(text.map_err(|_| wrong())?));
         }
     }
     if event.is_empty() {

@@ -53,6 +53,29 @@ async fn an_event_finds_its_case_whichever_comes_first() {
 }
 
 #[tokio::test]
+async fn headers_of_an_event_are_percent_encoded() {
+    let mut server = Server::new("");
+    server.start().await;
+    assert_eq!(server.define(&LISTENS.replace(".data.order", ".subject")).await.status, 201);
+    let id = server.submit("test/listens", &json!({"order": "Bücher 7"})).await;
+    let mut headers = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/x"),
+        ("ce-type", "test.paid"),
+        ("ce-subject", "B%C3%BCcher%207"),
+    ];
+    let body = || Some(("application/json", "{\"sum\": 5}".to_owned()));
+    let answer = server.send(Method::POST, "/v1/events", body(), &headers).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    assert_eq!(server.ended(&id).await["output"], json!([{"sum": 5}]));
+    headers[4].1 = "B%FCcher";
+    let answer = server.send(Method::POST, "/v1/events", body(), &headers).await;
+    let pointer = &answer.json["errors"][0]["pointer"];
+    assert_eq!((answer.status, pointer), (422, &json!("/subject")), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn events_are_checked() {
     let mut server = Server::new("");
     server.start().await;
@@ -64,6 +87,12 @@ async fn events_are_checked() {
         (answer.status, &answer.json["errors"][0]["pointer"]),
         (422, &json!("/specversion"))
     );
+    let mut bytes = paid("A", "1");
+    bytes["data_base64"] = json!("no base");
+    let body = Some(("application/cloudevents+json", bytes.to_string()));
+    let answer = server.send(Method::POST, "/v1/events", body, &[]).await;
+    let pointer = &answer.json["errors"][0]["pointer"];
+    assert_eq!((answer.status, pointer), (422, &json!("/data_base64")), "{}", answer.text);
     let headers =
         [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/x"), ("ce-type", "test.any")];
     let body = Some(("application/json", "{\"a\": 1}".to_owned()));
