@@ -35,8 +35,9 @@ use crate::actors::services::registry::Services;
 use crate::actors::timers::near::Timers;
 use crate::clock::Clock;
 use crate::domain::ids::Entity;
-use crate::domain::service::circuit::Circuit;
+use crate::domain::service::circuit::Standing;
 use crate::domain::service::settings::Settings;
+use crate::domain::time::Timestamp;
 use crate::effects::email::Post;
 use crate::effects::http::Http;
 use crate::store::EngineJournal;
@@ -93,7 +94,8 @@ impl Engine {
     /// Why it cannot start.
     pub async fn build(parts: Parts) -> Result<Self, String> {
         let Parts { clock, journal, views, snapshots, services, allow_unknown_hosts, .. } = parts;
-        let named = with_circuits(&journal, services).await.map_err(|e| e.to_string())?;
+        let named =
+            as_they_stood(&journal, services, clock.now()).await.map_err(|e| e.to_string())?;
         let lines = views.clone();
         let waits = move |name: &str| lines.line(name, 1).is_ok_and(|line| !line.is_empty());
         let (services, wanted) =
@@ -243,19 +245,20 @@ async fn close_files(context: &Context) -> Result<(), String> {
 }
 
 /// The services with their breakers in the states that the journal has of them.
-async fn with_circuits(
+async fn as_they_stood(
     journal: &EngineJournal,
     services: Vec<Settings>,
-) -> Result<Vec<(Settings, Circuit)>, ReadError> {
+    now: Timestamp,
+) -> Result<Vec<(Settings, Standing)>, ReadError> {
     let mut named = Vec::new();
     for settings in services {
-        let mut circuit = Circuit::Closed;
+        let mut standing = Standing::default();
         match journal.last(Entity::service(&settings.name)).await {
             Ok(Some(last)) => {
                 if let Ok((header, events)) = record::decode(&last.record)
                     && let Ok((_, transition)) = transitions::decode(events)
                 {
-                    circuit = circuit.after(&transition, header.at, &settings.breaker);
+                    standing = Standing::of(&transition, header.at, now, &settings.breaker);
                 } else {
                     tracing::error!(service = %settings.name, "its last transition cannot be read");
                 }
@@ -266,7 +269,7 @@ async fn with_circuits(
             }
             Err(error) => return Err(error),
         }
-        named.push((settings, circuit));
+        named.push((settings, standing));
     }
     Ok(named)
 }

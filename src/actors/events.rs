@@ -16,6 +16,12 @@ use crate::store::journal::{Append, Appended, Journal, ReadError};
 use crate::store::record::{self, By, Header};
 use crate::store::views::events::KEPT;
 
+/// Bytes of events that a case is told of in one go, but for the last of them.
+const TOLD_BYTES: usize = 1 << 20;
+
+/// Records looked at in one go where several events are wanted.
+const LOOKED_AT: usize = 256;
+
 /// Times that events are stored anew because somebody else stored one of them.
 const TRIES: usize = 5;
 
@@ -111,17 +117,35 @@ impl Context {
         Ok(found.and_then(|(_, record)| Some(event_in(record)?.1)))
     }
 
-    /// The event at a place, as cases take it.
+    /// The events at these places, in order, as a case takes them. Those that are gone or damaged are left
+    /// out, and those behind [`TOLD_BYTES`].
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub async fn incoming(
         &self,
-        place: EventCursor,
+        places: &[EventCursor],
         wanted_by: Listener,
-    ) -> Result<Option<Incoming>, ReadError> {
-        let event = self.event_at(place).await?;
-        Ok(event.map(|event| Incoming { event, position: place, wanted_by }))
+    ) -> Result<Vec<Incoming>, ReadError> {
+        let (mut found, mut bytes, mut wanted) = (Vec::new(), 0, places.iter().copied().peekable());
+        while let Some(first) = wanted.peek().copied()
+            && bytes < TOLD_BYTES
+        {
+            let tail = self.journal.events(first.before(), LOOKED_AT).await?;
+            let read = tail.next.max(first);
+            while let Some(place) = wanted.next_if(|place| *place <= read) {
+                let record = tail.records.iter().find(|(at, _)| *at == place);
+                let Some(event) = record.and_then(|(_, record)| Some(event_in(record)?.1)) else {
+                    continue;
+                };
+                bytes += record.map_or(0, |(_, record)| record.len());
+                found.push(Incoming { event, position: place, wanted_by });
+                if bytes >= TOLD_BYTES {
+                    break;
+                }
+            }
+        }
+        Ok(found)
     }
 }
 

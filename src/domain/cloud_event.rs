@@ -61,6 +61,9 @@ fn violations(attributes: &Map<String, Json>) -> Vec<Violation> {
             Some(_) => {}
         }
     }
+    if attributes.contains_key("data") && attributes.contains_key("data_base64") {
+        wrong("data_base64", "an event has data in one form alone");
+    }
     for (name, value) in attributes {
         if NEEDED.contains(&name.as_str()) || name == "data" {
             continue;

@@ -57,8 +57,6 @@ struct Rest {
     input: Option<Data>,
     #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "some")]
     work: Option<Data>,
-    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "some")]
-    undoes: Option<Data>,
     #[serde(skip_serializing_if = "Option::is_none")]
     turn: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,7 +199,7 @@ impl<'de> Deserialize<'de> for Wire {
     }
 }
 
-const TASK_WORDS: [&str; 13] = [
+const TASK_WORDS: [&str; 14] = [
     "start",
     "turn",
     "listen",
@@ -215,6 +213,7 @@ const TASK_WORDS: [&str; 13] = [
     "skip",
     "cancel",
     "take",
+    "back",
 ];
 
 fn to_wire(event: &Event) -> Wire {
@@ -300,13 +299,14 @@ fn change_to_wire(change: Change) -> (&'static str, Rest) {
         Change::Received { filter, event } => {
             ("take", Rest { filter: Some(filter), event: Some(*event), ..none() })
         }
+        Change::ReadBack { output } => ("back", Rest { output: Some(output), ..none() }),
     }
 }
 
 fn entry_to_wire(entry: Option<Box<Entry>>) -> Rest {
-    let Entry { input, work, turn, deadline, attempt_deadline, undoes } =
+    let Entry { input, work, turn, deadline, attempt_deadline } =
         entry.map(|entry| *entry).unwrap_or_default();
-    Rest { input, work, turn, deadline, attempt_deadline, undoes, ..Rest::default() }
+    Rest { input, work, turn, deadline, attempt_deadline, ..Rest::default() }
 }
 
 fn from_wire(wire: Wire) -> Result<Event, String> {
@@ -347,10 +347,10 @@ fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
         (None, true) => Some(Answer::Gone),
         (None, false) => None,
     };
-    let Rest { input, work, turn, deadline, attempt_deadline, undoes, .. } = rest;
+    let Rest { input, work, turn, deadline, attempt_deadline, .. } = rest;
     let Rest { attempt, service, wait, found, doubt, unsettled, keep, safe, .. } = rest;
     let Rest { generation, outcome, recalled, .. } = rest;
-    let entry = Entry { input, work, turn, deadline, attempt_deadline, undoes };
+    let entry = Entry { input, work, turn, deadline, attempt_deadline };
     let entry = (entry != Entry::default()).then(|| Box::new(entry));
     Ok(match word {
         "start" => Change::Started {
@@ -392,6 +392,7 @@ fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
             recalled,
         },
         "cancel" => Change::Cancelled { unsettled, keep },
+        "back" => Change::ReadBack { output: rest.output.ok_or_else(|| lacks("an output"))? },
         _ => Change::Received {
             filter: rest.filter.unwrap_or(0),
             event: Box::new(rest.event.ok_or_else(|| lacks("an event"))?),

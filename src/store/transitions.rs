@@ -29,6 +29,7 @@ pub fn encode(service: &Arc<str>, transition: &Transition) -> Vec<u8> {
             ("isolated", Rest { reason: Some(reason), until: Some(until), ..Rest::default() })
         }
         Transition::Released => ("released", Rest::default()),
+        Transition::Paused { until } => ("paused", Rest { until: Some(until), ..Rest::default() }),
     };
     let event = (word, Rest { service, ..rest });
     serde_json::to_vec(&[event]).expect("transitions are plain JSON")
@@ -47,6 +48,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Arc<str>, Transition), String> {
         ("closed", ..) => Transition::Closed,
         ("isolated", _, Some(reason), Some(until)) => Transition::Isolated { reason, until },
         ("released", ..) => Transition::Released,
+        ("paused", _, _, Some(until)) => Transition::Paused { until },
         _ => return Err(format!("`{word}` is no transition of a breaker")),
     };
     Ok((service, transition))
@@ -65,6 +67,7 @@ mod tests {
             Transition::Closed,
             Transition::Isolated { reason: "maintenance".into(), until: at },
             Transition::Released,
+            Transition::Paused { until: at },
         ] {
             let bytes = encode(&"bobs-post".into(), &transition);
             assert_eq!(decode(&bytes), Ok(("bobs-post".into(), transition)));

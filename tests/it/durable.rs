@@ -1,5 +1,6 @@
 //! What was acknowledged is there, whatever happened to the process and its files.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use caseworker::sim::{FaultsChange, echo};
@@ -264,4 +265,45 @@ async fn what_was_done_is_undone_from_the_journal_where_a_case_keeps_no_more() {
     let undone: Vec<_> =
         history.iter().filter_map(|e| e["data"]["output"]["undone"].as_i64()).collect();
     assert_eq!(undone, [7, 6, 5, 4, 3, 2, 1, 0], "latest first, each once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_cannot_be_read_for_a_while_loses_no_answer() {
+    caseworker::prepare_process();
+    let port = free_port();
+    let _party = echo::open(port).await.unwrap();
+    let mut server = Server::new(&format!("[services.echo]\nurl = \"http://127.0.0.1:{port}\"\n"));
+    server.start().await;
+    // enough that the first of them are in files of their own
+    assert_eq!(server.define(&PARCELS.replace("range(8)", "range(100)")).await.status, 201);
+    let id = server.submit("test/parcels", &json!({})).await;
+    until("all are posted", || async {
+        (server.case(&id).await["wait"]["kind"] == "timer").then_some(())
+    })
+    .await;
+    server.kill().await;
+    server.start().await;
+    let tables = std::fs::read_dir(server.data().join("journal/fjall/keyspaces/1/tables")).unwrap();
+    let tables = tables.map(|entry| entry.unwrap().path());
+    let number = |path: &std::path::Path| path.file_name()?.to_str()?.parse::<u64>().ok();
+    let table = tables.min_by_key(|path| number(path)).unwrap();
+    let aside = server.data().join("aside");
+    std::fs::rename(&table, &aside).unwrap();
+    let path = format!("/v1/cases/{id}/cancel");
+    assert_eq!(server.post(&path, &json!({"reason": "changed my mind"})).await.status, 200);
+    let (known, looks) = (Cell::new(0), Cell::new(0));
+    until("it stands still", || async {
+        let row = &server.list("/v1/cases?workflow=test/parcels").await[0];
+        let revision = row["revision"].as_u64().unwrap();
+        looks.set(if known.replace(revision) == revision { looks.get() + 1 } else { 0 });
+        (looks.get() > 50).then_some(())
+    })
+    .await;
+    assert_ne!(server.list("/v1/cases?phase=running").await.len(), 0);
+    std::fs::rename(&aside, &table).unwrap();
+    let case = server.ended(&id).await;
+    assert_eq!(case["phase"], "cancelled", "{case:#}");
+    let history = server.history(&id).await;
+    let undone = history.iter().filter_map(|e| e["data"]["output"]["undone"].as_i64());
+    assert!(undone.eq((0..100).rev()), "latest first, each once");
 }

@@ -88,6 +88,7 @@ async fn events_are_checked() {
         (422, &json!("/specversion"))
     );
     let mut bytes = paid("A", "1");
+    bytes.as_object_mut().unwrap().remove("data");
     bytes["data_base64"] = json!("no base");
     let body = Some(("application/cloudevents+json", bytes.to_string()));
     let answer = server.send(Method::POST, "/v1/events", body, &[]).await;

@@ -142,6 +142,10 @@ impl CaseState {
     ) -> bool {
         let unwritten =
             matches!(told, Err(CommandError::Unavailable(_) | CommandError::Unknown(_)));
+        if unwritten {
+            // what came meanwhile is found again when it is loaded
+            self.case = None;
+        }
         if unwritten && !self.again {
             me.send_after(AGAIN, || CaseMsg::GoOn);
             self.again = true;

@@ -19,6 +19,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
 use crate::domain::workflow::model::{DefinitionId, TaskId};
 use crate::store::journal::{Journal, ReadError};
+use crate::store::record::BadRecord;
 use crate::store::{EngineJournal, record, upcast};
 
 /// Records read in one go where an event is read back.
@@ -169,7 +170,7 @@ impl DecisionContext for CaseDecisionContext<'_> {
     fn holds_back(&self, service: &str) -> Option<Wait> {
         let served = self.context.services.find(service)?;
         let ticket = QueueEntry::new(self.priority, self.now, self.case);
-        let held = served.gate().holds_back(ticket)?;
+        let held = served.gate().holds_back(ticket, self.now)?;
         Some(served.wait(held))
     }
 
@@ -238,17 +239,25 @@ async fn events_from(
     let first = journal.holding(Entity::from(case), version).await.map_err(unreadable)?;
     let first = first.ok_or_else(|| broken(&"it is missing"))?;
     let (header, _) = record::decode(&first).map_err(|bad| broken(&bad))?;
-    let page = journal.read(Entity::from(case), header.version, READ_AHEAD).await;
-    let mut found = Vec::new();
-    for bytes in page.map_err(unreadable)?.records {
-        let (header, events) = record::decode(&bytes).map_err(|bad| broken(&bad))?;
-        let events = upcast::events(&header, events).map_err(|bad| broken(&bad))?;
-        found.extend((header.version..).zip(events).filter(|(at, event)| {
-            *at >= version && matches!(event, Event::Task(task) if task.change.left().is_some())
-        }));
-    }
+    let mut found = lefts_in(&first, version).map_err(|bad| broken(&bad))?;
     match found.first() {
-        Some((at, _)) if *at == version => Ok(found),
-        _ => Err(broken(&"it does not say what was done")),
+        Some((at, _)) if *at == version => {}
+        _ => return Err(broken(&"it does not say what was done")),
     }
+    let behind = header.version + header.count;
+    // what cannot be read of those behind is met by whoever wants it
+    if let Ok(page) = journal.read(Entity::from(case), behind, READ_AHEAD).await {
+        found.extend(page.records.iter().map_while(|r| lefts_in(r, version).ok()).flatten());
+    }
+    Ok(found)
+}
+
+/// The events of a record from a version on that say what an effect has left.
+fn lefts_in(bytes: &[u8], from: u64) -> Result<Vec<(u64, Event)>, BadRecord> {
+    let (header, events) = record::decode(bytes)?;
+    let events = (header.version..).zip(upcast::events(&header, events)?);
+    let left = events.filter(|(at, event)| {
+        *at >= from && matches!(event, Event::Task(task) if task.change.left().is_some())
+    });
+    Ok(left.collect())
 }

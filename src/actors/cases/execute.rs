@@ -72,7 +72,7 @@ impl CaseState {
         for _ in 0..CONFLICTS {
             self.ensure_loaded(me).await?;
             let tried = self.attempt(me, command, meta).await;
-            self.decline(command);
+            self.give_back(command, tried.is_ok());
             match tried? {
                 Tried::CaseReply(told) => return Ok(told),
                 Tried::Conflict => self.case = None,
@@ -81,12 +81,16 @@ impl CaseState {
         Err(CommandError::Unavailable("the case is being written by somebody else".to_owned()))
     }
 
-    /// A place that a service kept for the case is free again, if the case has not taken it.
-    fn decline(&self, command: &Command) {
+    /// A place that a service kept for the case is free again, if the case has not taken it. Where it could
+    /// not be asked, its turn comes again.
+    fn give_back(&self, command: &Command, asked: bool) {
         if let Command::Admit { service } = command
             && let Some(served) = self.context.services.find(service)
         {
-            served.decline(self.id);
+            match asked {
+                true => served.decline(self.id),
+                false => served.put_back(self.id),
+            }
         }
     }
 
@@ -113,16 +117,21 @@ impl CaseState {
             let outcome = Box::new(outcome);
             let _ = me.cast(CaseMsg::Result { task, iteration, attempt, outcome });
         }
-        if owes {
-            // attempts of a process that is gone are lost, and whatever it was about to do is not done
-            if let Tried::Conflict =
-                self.attempt(me, &Command::Recover, &CommandMeta::engine()).await?
-            {
-                let detail = "the case is being written by somebody else".to_owned();
-                return Err(CommandError::Unavailable(detail));
-            }
+        if !owes {
+            return Ok(());
         }
-        Ok(())
+        // attempts of a process that is gone are lost, and whatever it was about to do is not done
+        let recovered = match self.attempt(me, &Command::Recover, &CommandMeta::engine()).await {
+            Ok(Tried::CaseReply(_)) => return Ok(()),
+            Ok(Tried::Conflict) => {
+                let detail = "the case is being written by somebody else".to_owned();
+                CommandError::Unavailable(detail)
+            }
+            Err(error) => error,
+        };
+        // whoever loads it next makes up for it
+        self.case = None;
+        Err(recovered)
     }
 
     async fn attempt(
@@ -154,12 +163,18 @@ impl CaseState {
                 return Err(CommandError::Unavailable(detail));
             }
         };
-        if made.decided.events.is_empty() {
+        let heard = made.decided.heard;
+        let tried = if made.decided.events.is_empty() {
             // what was committed long ago and is owed still, as a child to be cancelled
             self.dispatch(me, made.decided.effects, made.permits, Instant::now());
-            return Ok(Tried::CaseReply(self.told(false)?));
-        }
-        self.commit(me, made, meta).await
+            Tried::CaseReply(self.told(false)?)
+        } else {
+            self.commit(me, made, meta).await?
+        };
+        Ok(match tried {
+            Tried::CaseReply(told) => Tried::CaseReply(CaseReply { heard, ..told }),
+            Tried::Conflict => Tried::Conflict,
+        })
     }
 
     /// A submission that finds its case there: the same one again, or another under its key.
@@ -177,6 +192,7 @@ impl CaseState {
             phase: state.phase,
             status: state.status.clone(),
             replayed,
+            heard: 0,
         })
     }
 
@@ -335,7 +351,7 @@ pub async fn commit(
         remember(&mut decided.state, command);
     }
     let (record, hash) = compose(&decided, before.map_or([0; 16], |case| case.hash), at, meta);
-    let Decided { state, events, effects, more } = decided;
+    let Decided { state, events, effects, more, heard: _ } = decided;
     let fence = before.and_then(|case| case.fence);
     let before = before.map(|case| &case.state);
     let count = events.len() as u64;

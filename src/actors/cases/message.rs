@@ -62,6 +62,8 @@ pub struct CaseReply {
     pub status: Option<Arc<str>>,
     /// The command was carried out before; nothing was done now.
     pub replayed: bool,
+    /// Of the events that it was told of: how many it need not be told of again.
+    pub heard: usize,
 }
 
 /// Why a command was not carried out.

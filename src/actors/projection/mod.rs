@@ -39,6 +39,9 @@ use shapes::Shapes;
 /// How often the projector looks whether somebody has met damage.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Changes after which a batch is written although more has come.
+const BATCH_MAX: usize = 100_000;
+
 /// Old events forgotten in one go, beside twice as many as a batch brought.
 const FORGOTTEN: usize = 200;
 
@@ -234,6 +237,11 @@ fn project(
     let mut rows = Rows::new(context, views, handle, &mut shapes);
     // what was read from the journal meanwhile is there already
     for item in items.into_iter().filter(|item| item.at > position) {
+        if views.batched() > BATCH_MAX {
+            // as one event may that very many listen for
+            rows.finish(RecordCursor(item.at.0 - 1), None)?;
+            rows = Rows::new(context, views, handle, &mut shapes);
+        }
         match item.content {
             Content::Note(note) => rows.case(item.at, note)?,
             Content::Record(record) if item.entity.kind != EntityKind::Case => {

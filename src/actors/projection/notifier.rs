@@ -13,7 +13,7 @@ use crate::actors::cases::message::CommandError;
 use crate::actors::context::Context;
 use crate::actors::projection::side_by_side::SideBySide;
 use crate::domain::case::command::{Command, Listener, Rejection};
-use crate::domain::ids::CaseId;
+use crate::domain::ids::{CaseId, EventCursor};
 use crate::store::views::events::shape_of;
 use crate::store::views::wakes::{News, Wake};
 use crate::store::views::{TableError, Views};
@@ -32,6 +32,9 @@ const RELISTENS: Duration = Duration::from_millis(100);
 
 /// Cases that are gone through with every batch of the projector.
 const NOTED_FEW: usize = 1000;
+
+/// Events that a case is told of in one go.
+const TOLD_AT_A_TIME: usize = 200;
 
 /// Cases told at the same time.
 const TOLD_AT_ONCE: usize = 1000;
@@ -193,32 +196,70 @@ fn forget_what_nobody_wants(views: &Views, case: CaseId) -> Result<(), TableErro
     }
 }
 
-/// Tells a case its news in order.
+/// Tells a case its news in order: events for the same listener together, as far as they go in one go.
 async fn tell_each(context: &Arc<Context>, news: &[Wanted]) -> Told {
-    for (wake, listener) in news {
-        let done = match command(context, wake.news, *listener).await {
-            Ok(Some(command)) => match context.wake(wake.case, command).await.err() {
-                Some(CommandError::Rejected(Rejection::NotListening)) => {
-                    return Told::NotListening;
-                }
-                error => was_told(error),
-            },
-            Ok(None) => true,
-            Err(error) => {
-                tracing::error!(case.id = %wake.case, %error, "what a case is to be told");
-                false
+    let mut rest = news;
+    while let Some((wake, listener)) = rest.first() {
+        let (command, run) = match (wake.news, listener) {
+            (News::Child(child), _) => (child_ended(context, child).await, 1),
+            (News::Event { .. }, None) => (Ok(None), 1),
+            (News::Event { .. }, Some(listener)) => {
+                let run = rest.iter().take_while(|(_, other)| *other == Some(*listener));
+                let places = run.take(TOLD_AT_A_TIME).filter_map(|(wake, _)| place_of(wake));
+                let places: Vec<EventCursor> = places.collect();
+                (delivery(context, &places, *listener).await, places.len())
             }
         };
-        if !done {
-            return Told::Failed;
+        let command = match command {
+            Ok(command) => command,
+            Err(error) => {
+                tracing::error!(case.id = %wake.case, %error, "what a case is to be told");
+                return Told::Failed;
+            }
+        };
+        let mut dealt_with = run;
+        if let Some(command) = command {
+            let events = match &command {
+                Command::Deliver(events) => Some(events.clone()),
+                _ => None,
+            };
+            match context.wake(wake.case, command).await {
+                Ok(told) => {
+                    if let Some(events) = events {
+                        let heard = told.heard.clamp(1, events.len());
+                        let last = events[heard - 1].position;
+                        let heard = rest[..run].iter().take_while(|(wake, _)| {
+                            place_of(wake).is_some_and(|place| place <= last)
+                        });
+                        dealt_with = heard.count();
+                    }
+                }
+                Err(CommandError::Rejected(Rejection::NotListening)) => {
+                    return Told::NotListening;
+                }
+                Err(error) => {
+                    if !was_told(Some(error)) {
+                        return Told::Failed;
+                    }
+                }
+            }
         }
-        if let Err(error) = context.views.remove_wake(wake) {
+        let (told, later) = rest.split_at(dealt_with);
+        if let Err(error) = context.views.remove_wakes(told.iter().map(|(wake, _)| wake)) {
             // told again it changes nothing, but not at once
             tracing::error!(case.id = %wake.case, %error, "a wake cannot be removed");
             return Told::Failed;
         }
+        rest = later;
     }
     Told::All
+}
+
+fn place_of(wake: &Wake) -> Option<EventCursor> {
+    match wake.news {
+        News::Event { place, .. } => Some(place),
+        News::Child(_) => None,
+    }
 }
 
 /// What the views hold; none: they are damaged, and are made anew.
@@ -226,22 +267,18 @@ pub fn readable<T>(read: Result<T, TableError>) -> Option<T> {
     read.inspect_err(|error| tracing::warn!(%error, "who is to be woken cannot be read")).ok()
 }
 
-async fn command(
+async fn delivery(
     context: &Arc<Context>,
-    news: News,
-    listener: Option<Listener>,
+    places: &[EventCursor],
+    listener: Listener,
 ) -> Result<Option<Command>, LoadError> {
-    match news {
-        News::Event { place, .. } => {
-            let Some(listener) = listener else { return Ok(None) };
-            let incoming = context.incoming(place, listener).await?;
-            Ok(incoming.map(|incoming| Command::Deliver(Arc::new(incoming))))
-        }
-        News::Child(child) => {
-            let outcome = context.child_outcome(child).await?;
-            Ok(outcome.map(|outcome| Command::ChildEnded { child, outcome }))
-        }
-    }
+    let events = context.incoming(places, listener).await?;
+    Ok((!events.is_empty()).then(|| Command::Deliver(Arc::new(events))))
+}
+
+async fn child_ended(context: &Arc<Context>, child: CaseId) -> Result<Option<Command>, LoadError> {
+    let outcome = context.child_outcome(child).await?;
+    Ok(outcome.map(|outcome| Command::ChildEnded { child, outcome }))
 }
 
 /// Whether there is nothing left to tell: the case has heard it, or does not want to. One that is

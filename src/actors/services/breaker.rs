@@ -104,7 +104,9 @@ impl Actor for BreakerActor {
             }
             BreakerMsg::Probe { reply } => {
                 let now = live.context.clock.now();
-                let _ = reply.send(live.served.gate().probe_now(now));
+                let (done, ended) = live.served.gate().probe_now(now);
+                ended.into_iter().for_each(|ended| live.served.moved(ended, now));
+                let _ = reply.send(done);
             }
         }
         live.look(&myself).await;
@@ -190,7 +192,7 @@ impl BreakerState {
                     tracing::warn!(service = %name, status = cause.status, "breaker opened");
                 }
                 Transition::Closed => tracing::info!(service = %name, "breaker closed"),
-                Transition::Isolated { .. } | Transition::Released => {}
+                Transition::Isolated { .. } | Transition::Released | Transition::Paused { .. } => {}
             }
             if let Err(error) = self.note(&transition, at, By::engine()).await {
                 tracing::error!(service = %name, error, "a transition was not noted");

@@ -10,7 +10,7 @@ use super::message::BreakerMsg;
 use crate::clock::Clock;
 use crate::domain::case::event::{Wait, WaitKind};
 use crate::domain::ids::CaseId;
-use crate::domain::service::circuit::{Circuit, Transition};
+use crate::domain::service::circuit::{Circuit, Standing, Transition};
 use crate::domain::service::gate::Gate;
 use crate::domain::service::line::QueueEntry;
 use crate::domain::service::permit::{Denied, Reply};
@@ -40,12 +40,13 @@ impl ServiceHandle {
     /// A service behind a gate that is in this state; `waits`: cases wait from before.
     pub fn new(
         settings: Settings,
-        circuit: Circuit,
+        standing: Standing,
         clock: Clock,
         closed: Arc<AtomicBool>,
         waits: bool,
     ) -> Self {
-        let mut gate = Gate::new(settings.clone(), circuit);
+        let mut gate = Gate::new(settings.clone(), standing.circuit);
+        gate.pauses_still(standing.paused_until);
         if waits {
             gate.expect_line();
         }
@@ -89,6 +90,12 @@ impl ServiceHandle {
     /// A case was told that its place is free, and has used it or not.
     pub fn decline(&self, case: CaseId) {
         self.gate().decline(case);
+        self.poke();
+    }
+
+    /// A case could not be told that its place is free: its turn comes again.
+    pub fn put_back(&self, case: CaseId) {
+        self.gate().put_back(case);
         self.poke();
     }
 
@@ -169,7 +176,7 @@ impl CallPermit {
         let (transition, waits) = {
             let mut gate = self.served.gate();
             let transition = gate.settle(self.case, reply, now);
-            (transition, gate.has_line())
+            (transition, gate.has_line() || gate.has_to_note(now))
         };
         if let Some(transition) = transition {
             self.served.moved(transition, now);

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::handle::ServiceHandle;
 use crate::clock::Clock;
 use crate::domain::case::decision_context;
-use crate::domain::service::circuit::Circuit;
+use crate::domain::service::circuit::Standing;
 use crate::domain::service::settings::Settings;
 
 /// Hosts that no service names, of which a gate is kept at the most.
@@ -40,7 +40,7 @@ impl Services {
     /// The named services, their breakers in the states that the journal has of them. The second
     /// part names every service that wants a breaker actor, now and later.
     pub fn new(
-        named: Vec<(Settings, Circuit)>,
+        named: Vec<(Settings, Standing)>,
         allow_unknown: bool,
         clock: Clock,
         waits: Waits,
@@ -50,7 +50,7 @@ impl Services {
         let mut hosts = HashMap::new();
         let mut addresses = HashSet::new();
         let mut all = HashMap::new();
-        for (settings, circuit) in named {
+        for (settings, standing) in named {
             let name = settings.name.clone();
             for host in &settings.hosts {
                 hosts.insert(host.to_ascii_lowercase(), name.clone());
@@ -63,7 +63,7 @@ impl Services {
             let waits = waits(&name);
             let served = Arc::new(ServiceHandle::new(
                 settings,
-                circuit,
+                standing,
                 clock.clone(),
                 closed.clone(),
                 waits,
@@ -163,7 +163,7 @@ impl Services {
             let (clock, waits) = (self.clock.clone(), (self.waits)(name));
             let closed = self.closed.clone();
             let served =
-                Arc::new(ServiceHandle::new(settings, Circuit::Closed, clock, closed, waits));
+                Arc::new(ServiceHandle::new(settings, Standing::default(), clock, closed, waits));
             // an error means that the process is ending
             let _ = self.added.send(served.clone());
             served

@@ -34,7 +34,7 @@ pub enum Command {
     /// An instant that the case waits for may have come.
     Timer,
     /// An event that may be one that the case listens to.
-    Deliver(Arc<Incoming>),
+    Deliver(Arc<Vec<Incoming>>),
     /// A child that the case waits for has ended.
     ChildEnded {
         child: CaseId,

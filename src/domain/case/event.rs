@@ -197,6 +197,8 @@ pub enum Change {
     },
     /// An event that a listening task took.
     Received { filter: u16, event: Box<Received> },
+    /// What the task has left is in the state again, from an earlier event: it is undone next.
+    ReadBack { output: Data },
 }
 
 /// Why it is not known whether a failed attempt was acted on.
@@ -242,8 +244,6 @@ pub struct Entry {
     pub deadline: Option<Timestamp>,
     /// When the first attempt of a try has to be done.
     pub attempt_deadline: Option<Timestamp>,
-    /// Of a compensation: what the task that it undoes has left, where only the history had it.
-    pub undoes: Option<Data>,
 }
 
 /// Why a task stands still. Since when is the time of its event.

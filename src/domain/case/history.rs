@@ -101,6 +101,7 @@ fn tell_task(definition: &Definition, before: Option<&State>, event: &TaskEvent)
             ("task.completed", Json::Object(data))
         }
         Change::Cancelled { .. } => ("task.cancelled", json!({})),
+        Change::ReadBack { .. } => ("task.recalled", json!({})),
         Change::Received { event, .. } => {
             ("event.received", json!({"source": event.source, "id": event.id, "type": event.kind}))
         }

@@ -214,6 +214,17 @@ impl Entry {
         }
     }
 
+    /// What the effect has left is here again, and stays.
+    pub fn read_back(&mut self, data: Data) {
+        if let Knowledge::Done(kept @ Kept::Recorded { .. }) = &mut self.knowledge {
+            *kept = match kept {
+                Kept::Recorded { raw: true, .. } => Kept::Answer(data),
+                _ => Kept::Output(data),
+            };
+            self.brought = None;
+        }
+    }
+
     /// Keeps of what the effect has left only where it stands.
     fn put_away(&mut self) {
         let Some(Brought { version, .. }) = self.brought else { return };
@@ -289,9 +300,18 @@ impl Ledger {
         self.entries.retain(|entry| needed(entry));
     }
 
-    /// Whether what the entries keep of what their effects have left stays within its bound.
+    /// Whether what the entries keep of what their effects have left stays within its bound, but for the one
+    /// that is undone next.
     pub fn is_bound(&self) -> bool {
-        self.spare_bytes() <= DATA_KEPT
+        let kept = |entry: &Entry| match &entry.knowledge {
+            Knowledge::Done(Kept::Output(data) | Kept::Answer(data)) => size_of(data),
+            Knowledge::Done(_) | Knowledge::NotDone | Knowledge::Unknown(_) => 0,
+        };
+        let undone = |entry: &&Entry| {
+            matches!(entry.fate, Fate::Due | Fate::Undoing | Fate::Undone)
+                && entry.brought.is_none()
+        };
+        self.iter().filter(|entry| !undone(entry)).map(kept).sum::<usize>() <= DATA_KEPT
     }
 
     fn spare_bytes(&self) -> usize {

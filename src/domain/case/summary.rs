@@ -144,6 +144,7 @@ impl Summary {
     /// Looks at a state.
     pub fn of(definition: &Definition, state: &State) -> Self {
         let waits = derive::waits(definition, state);
+        let held = derive::holds(state) && state.unwinding.is_none();
         let mut parked = Vec::new();
         let mut repeating = Vec::new();
         let mut listening = Vec::new();
@@ -195,11 +196,8 @@ impl Summary {
             due: derive::next_due(state),
             owes: derive::owes(state),
             // whoever is held stands in no line, and asks again when it goes on
-            parked: match derive::holds(state) && state.unwinding.is_none() {
-                true => Vec::new(),
-                false => each_once(parked),
-            },
-            repeating: each_once(repeating),
+            parked: if held { Vec::new() } else { each_once(parked) },
+            repeating: if held { Vec::new() } else { each_once(repeating) },
             listening,
             children,
             parent: state.parent.clone(),

@@ -68,6 +68,29 @@ pub enum Transition {
     },
     /// An isolation has ended, by an operator or by itself.
     Released,
+    /// Under a closed breaker it has asked for a pause, or a person has ended one.
+    Paused {
+        until: Timestamp,
+    },
+}
+
+/// How a service stood when the process ended, as the journal has it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Standing {
+    pub circuit: Circuit,
+    /// Until when it has asked for a pause.
+    pub paused_until: Timestamp,
+}
+
+impl Standing {
+    /// What the last transition has led to, seen from now: a pause takes at most its own length.
+    pub fn of(transition: &Transition, at: Timestamp, now: Timestamp, trip: &Trip) -> Self {
+        let paused_until = match transition {
+            Transition::Paused { until } => (*until).min(now.plus(until.since(at))),
+            _ => Timestamp::default(),
+        };
+        Self { circuit: Circuit::Closed.after(transition, at, trip), paused_until }
+    }
 }
 
 impl Outage {
@@ -110,7 +133,7 @@ impl Circuit {
             Transition::Opened { cause } => {
                 Self::Open(Outage::begins(at, Some(cause.clone()), trip))
             }
-            Transition::Closed => Self::Closed,
+            Transition::Closed | Transition::Paused { .. } => Self::Closed,
             Transition::Isolated { reason, until } => {
                 Self::Isolated { since: at, reason: reason.clone(), until: *until }
             }

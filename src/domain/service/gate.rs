@@ -26,6 +26,12 @@ const ADMITTED_LATELY: i64 = 5000;
 /// Milliseconds to pause for after a 429 without `Retry-After`.
 const PAUSE: i64 = 1000;
 
+/// Milliseconds by which a pause is longer than what the journal knows of it, before that hears of it.
+const NOTED_PAUSE: i64 = 2000;
+
+/// Why nothing goes out after a 429.
+const PAUSED: &str = "it asked for a pause";
+
 /// A gate.
 #[derive(Debug)]
 pub struct Gate {
@@ -35,6 +41,8 @@ pub struct Gate {
     ramp: Option<Ramp>,
     bucket: Option<Bucket>,
     paused_until: Timestamp,
+    /// The end of the pause that the journal knows of.
+    noted_pause: Timestamp,
     in_flight: u32,
     line: WaitQueue,
     /// Places kept for admitted cases, each counted as a call in flight.
@@ -55,12 +63,18 @@ impl Gate {
             ramp: None,
             bucket,
             paused_until: Timestamp(0),
+            noted_pause: Timestamp(0),
             in_flight: 0,
             line: WaitQueue::default(),
             kept: HashMap::new(),
             admitted: HashMap::new(),
             last_failure: None,
         }
+    }
+
+    /// It had asked for a pause before the process began.
+    pub fn pauses_still(&mut self, until: Timestamp) {
+        (self.paused_until, self.noted_pause) = (until, until);
     }
 
     /// Asks for a permit. Who is refused has joined the line.
@@ -100,6 +114,7 @@ impl Gate {
                 let others = !self.line.is_empty();
                 let again = outage.last == Some(case) && others;
                 let full = self.in_flight >= self.settings.max_concurrent;
+                let full = full || self.paused_until > now;
                 if probe.is_some() || again || full || self.settings.probe.is_some() {
                     return Err(Denied::Outage(detail_of(outage)));
                 }
@@ -120,7 +135,7 @@ impl Gate {
             return Err(Denied::Full("too many calls are under way"));
         }
         if self.paused_until > now {
-            return Err(Denied::Full("it asked for a pause"));
+            return Err(Denied::Full(PAUSED));
         }
         match &mut self.bucket {
             Some(bucket) => bucket.take(now).map_err(|_| Denied::Full("its rate is used up")),
@@ -134,9 +149,9 @@ impl Gate {
     }
 
     /// Why calls are held back altogether, if they are; then the case has joined the line.
-    pub fn holds_back(&mut self, ticket: QueueEntry) -> Option<Denied> {
+    pub fn holds_back(&mut self, ticket: QueueEntry, now: Timestamp) -> Option<Denied> {
         let held = match &self.circuit {
-            Circuit::Closed => None,
+            Circuit::Closed => self.paused_until(now).map(|_| Denied::Full(PAUSED)),
             Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
                 Some(Denied::Outage(detail_of(outage)))
             }
@@ -275,7 +290,13 @@ impl Gate {
         {
             self.circuit = Circuit::HalfOpen { outage: outage.clone(), probe: None };
         }
+        if self.has_to_note(now) {
+            self.noted_pause = self.paused_until;
+            acts.push(Act::Note(Transition::Paused { until: self.paused_until }));
+        }
         match &mut self.circuit {
+            // nor is it asked before the time that it has said
+            Circuit::HalfOpen { probe: None, .. } if self.paused_until > now => {}
             Circuit::HalfOpen { outage, probe: probe @ None } => {
                 if self.settings.probe.is_some() {
                     *probe = Some(Probing::Health);
@@ -296,6 +317,12 @@ impl Gate {
             Circuit::Open(_) | Circuit::HalfOpen { .. } | Circuit::Isolated { .. } => {}
         }
         acts
+    }
+
+    /// Whether the journal has to hear of a pause, so that a restart heeds it.
+    pub fn has_to_note(&self, now: Timestamp) -> bool {
+        let longer = self.paused_until.since(self.noted_pause.max(now)) >= NOTED_PAUSE;
+        matches!(self.circuit, Circuit::Closed) && self.settings.known && longer
     }
 
     fn admit(&mut self, case: CaseId, now: Timestamp) -> Act {
@@ -320,7 +347,9 @@ impl Gate {
             Circuit::Closed if self.in_flight < self.limit() => {
                 Some(self.paused_until.max(now.plus(10)))
             }
-            Circuit::Closed | Circuit::HalfOpen { probe: None, .. } => Some(now.plus(1000)),
+            Circuit::Closed | Circuit::HalfOpen { probe: None, .. } => {
+                Some(self.paused_until.max(now.plus(1000)))
+            }
             Circuit::HalfOpen { .. } | Circuit::Open(_) | Circuit::Isolated { .. } => None,
         };
         let line = line.filter(|_| !self.line.is_empty());
@@ -384,21 +413,22 @@ impl Gate {
         Some(Transition::Released)
     }
 
-    /// An open breaker tries again at once, and a pause that the service asked for ends. False: there is
-    /// neither.
-    pub fn probe_now(&mut self, now: Timestamp) -> bool {
-        match &mut self.circuit {
-            Circuit::Open(outage) => {
-                outage.next_probe_at = now;
-                true
-            }
-            Circuit::HalfOpen { .. } => true,
-            Circuit::Closed if self.paused_until > now => {
-                self.paused_until = now;
-                true
-            }
-            Circuit::Closed | Circuit::Isolated { .. } => false,
+    /// An open breaker tries again at once, and a pause that the service asked for ends, which is to be noted.
+    /// False: there is neither.
+    pub fn probe_now(&mut self, now: Timestamp) -> (bool, Option<Transition>) {
+        if let Circuit::Isolated { .. } = self.circuit {
+            return (false, None);
         }
+        let paused = self.paused_until > now;
+        if paused {
+            (self.paused_until, self.noted_pause) = (now, now);
+        }
+        if let Circuit::Open(outage) = &mut self.circuit {
+            outage.next_probe_at = now;
+        }
+        let closed = matches!(self.circuit, Circuit::Closed);
+        let ended = (paused && closed).then_some(Transition::Paused { until: now });
+        (paused || !closed, ended)
     }
 
     /// Until when the service asked for a pause, if that is to come.

@@ -1,5 +1,7 @@
 //! The gate as its callers see it.
 
+mod pauses;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use proptest::prelude::*;
@@ -88,21 +90,6 @@ fn too_much_is_no_outage() {
         gate.decline(case(99));
     }
     assert_eq!(gate.circuit(), &Circuit::Closed);
-}
-
-#[test]
-fn a_person_ends_a_pause() {
-    let mut gate = gate(Settings::named("x"));
-    gate.ask(ticket(1), START).unwrap();
-    gate.settle(case(1), &Reply::Throttled(Some(600_000)), START);
-    assert_eq!(gate.paused_until(START), Some(START.plus(600_000)));
-    assert!(gate.ask(ticket(2), START).is_err());
-    let now = START.plus(1000);
-    assert_eq!(gate.due(now), []);
-    assert!(gate.probe_now(now));
-    assert_eq!(gate.paused_until(now), None);
-    assert_eq!(admitted(&gate.due(now)), [case(2)]);
-    assert!(!gate.probe_now(now), "there is nothing to end");
 }
 
 #[test]
@@ -432,7 +419,7 @@ proptest! {
                 Move::Pass(millis) => now = now.plus(millis),
                 Move::Isolate => { gate.isolate("x".into(), now.plus(5000), now); }
                 Move::Release => { gate.release(now); }
-                Move::HoldBack(n) => if !out.contains(&case(n)) && gate.holds_back(QueueEntry::new(5, START, case(n))).is_some() && waiting.insert(case(n)) {
+                Move::HoldBack(n) => if !out.contains(&case(n)) && gate.holds_back(QueueEntry::new(5, START, case(n)), now).is_some() && waiting.insert(case(n)) {
                     uncommitted.push_back((case(n), true));
                 },
                 Move::Commit => commit(&mut gate, &mut index, &mut uncommitted),

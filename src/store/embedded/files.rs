@@ -1,6 +1,6 @@
 //! fjall's files: opened so that nothing that was promised is missing, and read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
@@ -42,21 +42,32 @@ impl Files {
         let mark_path = folder.join("mark");
         let (mark, promised) = Mark::open(&mark_path).map_err(io)?;
         let fjall = folder.join("fjall");
-        let files = match Self::start(&fjall) {
-            Ok(files) => files,
+        let (files, cut) = match Self::start(&fjall) {
+            Ok(files) => (files, None),
             Err(OpenError::Damaged { torn: true, folder, error }) => {
                 let damaged = OpenError::Damaged { torn: true, folder, error };
-                let aside = cut_off(&fjall, promised.as_ref(), &mark_path, damaged)?;
-                tracing::warn!(
-                    aside = %aside.display(),
-                    "the journal's last batch was torn; it was promised to nobody, is copied aside \
-                     and dropped"
-                );
-                Self::start(&fjall)?
+                let cut = cut_off(&fjall, promised.as_ref(), &mark_path, damaged)?;
+                (Self::start(&fjall)?, Some(cut))
             }
             Err(error) => return Err(error),
         };
-        let end = files.keeps(promised.as_ref(), folder, &mark_path)?;
+        let end = match (files.keeps(promised.as_ref(), folder, &mark_path), cut) {
+            (Ok(end), None) => end,
+            (Ok(end), Some(cut)) => {
+                tracing::warn!(
+                    aside = %cut.aside.display(),
+                    "the journal's last batch was torn; it was promised to nobody, is copied aside \
+                     and dropped"
+                );
+                end
+            }
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(cut)) => {
+                drop(files);
+                cut.undo().map_err(io)?;
+                return Err(error);
+            }
+        };
         if promised.is_none() && end > 0 {
             tracing::warn!(
                 mark = %mark_path.display(), end,
@@ -293,7 +304,7 @@ fn cut_off(
     promised: Option<&Promised>,
     mark: &Path,
     damaged: OpenError,
-) -> Result<PathBuf, OpenError> {
+) -> Result<torn::Cut, OpenError> {
     let io = |error| OpenError::Io { folder: fjall.to_owned(), error };
     let (Some(torn), Some(promised)) = (torn::find(fjall).map_err(io)?, promised) else {
         // without a mark nobody knows what was promised

@@ -202,6 +202,8 @@ async fn so_is_one_that_was_the_first_of_its_file() {
             for _ in 0..2 {
                 let text = refused(folder.path()).to_string();
                 assert!(text.contains("3 records are missing"), "{text}");
+                assert_eq!(written(&next), torn, "it is left as it was");
+                assert_eq!(copied_aside(folder.path()), 0);
             }
             continue;
         }

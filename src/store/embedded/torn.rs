@@ -38,6 +38,13 @@ pub struct Torn {
     pub more: bool,
 }
 
+/// A file that was cut off.
+pub struct Cut {
+    path: PathBuf,
+    /// Its copy.
+    pub aside: PathBuf,
+}
+
 /// Looks where the newest file stops being whole. None: there is no such file, or it is whole up to the
 /// zeros that it was made of.
 ///
@@ -66,7 +73,7 @@ impl Torn {
     ///
     /// # Errors
     /// When it cannot be copied or cut.
-    pub fn cut(&self) -> io::Result<PathBuf> {
+    pub fn cut(self) -> io::Result<Cut> {
         let name = format!("{}-{}.torn", stem(&self.path), self.whole);
         // not among fjall's own files
         let folder = self.path.parent().and_then(Path::parent).unwrap_or(Path::new("."));
@@ -77,7 +84,19 @@ impl Torn {
         let file = File::options().write(true).open(&self.path)?;
         file.set_len(self.whole)?;
         file.sync_all()?;
-        Ok(aside)
+        Ok(Cut { path: self.path, aside })
+    }
+}
+
+impl Cut {
+    /// Brings the file back as it was: what was cut off had been promised.
+    ///
+    /// # Errors
+    /// When it cannot be copied; the copy is left then.
+    pub fn undo(self) -> io::Result<()> {
+        std::fs::copy(&self.aside, &self.path)?;
+        File::open(&self.path)?.sync_all()?;
+        std::fs::remove_file(&self.aside)
     }
 }
 

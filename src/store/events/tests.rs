@@ -53,7 +53,6 @@ pub fn one_of_each() -> Vec<(&'static str, Event)> {
         turn: Some(2),
         deadline: Some(Timestamp(1_732_183_200_000)),
         attempt_deadline: None,
-        undoes: None,
     }));
     let wait = Wait {
         kind: WaitKind::Service,
@@ -224,10 +223,10 @@ fn one_of_each_since_v2() -> Vec<(&'static str, Event)> {
 #[test]
 fn golden_files_are_read_and_written_as_they_are() {
     let turned = vec![("task-turn", task(Change::Turned { turn: 17 }))];
-    let entry = Entry { undoes: Some(Data::from(json!({"id": "s1"}))), ..Entry::default() };
-    let undoes = vec![("task-start-undo", task(Change::entered(Some(Box::new(entry)))))];
+    let back = task(Change::ReadBack { output: Data::from(json!({"id": "s1"})) });
+    let back = vec![("task-back", back)];
     for (version, events) in
-        [("v1", one_of_each()), ("v2", one_of_each_since_v2()), ("v3", turned), ("v4", undoes)]
+        [("v1", one_of_each()), ("v2", one_of_each_since_v2()), ("v3", turned), ("v4", back)]
     {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = folder.join("tests/golden").join(version);

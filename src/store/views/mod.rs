@@ -124,6 +124,11 @@ impl Views {
         Ok(Self { table: self.table.batching(), ..self.clone() })
     }
 
+    /// Changes that the batch of the one who writes holds.
+    pub fn batched(&self) -> usize {
+        self.table.batched()
+    }
+
     /// Empty views take the place of these, for everybody.
     ///
     /// # Errors

@@ -168,6 +168,25 @@ impl Table {
         self.change(key, None)
     }
 
+    /// Removes keys, all of them or none.
+    pub fn remove_all(&self, keys: Vec<Vec<u8>>) -> Result<(), TableError> {
+        match self.batch() {
+            Some(mut batch) => {
+                batch.extend(keys.into_iter().map(|key| (key, None)));
+                Ok(())
+            }
+            None => {
+                let written = self.engine().write(keys.iter().map(|key| (&key[..], None)));
+                written.map_err(|error| self.damaged(error))
+            }
+        }
+    }
+
+    /// Changes in the batch.
+    pub fn batched(&self) -> usize {
+        self.batch().map_or(0, |batch| batch.len())
+    }
+
     fn change(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), TableError> {
         if key.len() > KEY_MAX || value.is_some_and(|value| value.len() + SEAL > VALUE_MAX) {
             // making the views anew would lead here again

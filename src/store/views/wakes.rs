@@ -57,9 +57,12 @@ impl Views {
         self.table.put(&wake.key(), &[])
     }
 
-    /// It was told.
-    pub fn remove_wake(&self, wake: &Wake) -> Result<(), TableError> {
-        self.table.remove(&wake.key())
+    /// It was told of these.
+    pub fn remove_wakes<'a>(
+        &self,
+        wakes: impl Iterator<Item = &'a Wake>,
+    ) -> Result<(), TableError> {
+        self.table.remove_all(wakes.map(Wake::key).collect())
     }
 
     /// Cases that have to be told something, at most so many, from one on.

@@ -74,7 +74,7 @@ pub fn waiting(
     let call = open_call(definition, state, key)?;
     let (was_under_way, asking) = (matches!(call.stage, Stage::InFlight { .. }), call.asking);
     call.service.clone_from(&wait.on);
-    if wait.kind == WaitKind::Service {
+    if wait.kind == WaitKind::Service || outcome.is_some() {
         call.missing_since.get_or_insert(at);
     }
     call.stage = match (wait.kind, &wait.on) {

@@ -298,7 +298,10 @@ fn push_detached(definition: &Definition, state: &mut State, key: Key, fate: Fat
     let mut call = Call::new(asking, entry.attempts);
     call.service.clone_from(&entry.service);
     let pinned = entry.pinned.clone();
-    if pinned.is_none() {
+    let safe = entry.safe || safe_by_definition(definition.task(key.0));
+    let counts_as_not_done = entry.knowledge == Knowledge::Unknown(Doubt::Answered) && !safe;
+    let answer_is_gone = entry.is_done() && !asking;
+    if answer_is_gone || (pinned.is_none() && !counts_as_not_done) {
         call.stage = Stage::Person { since: now };
     }
     let pinned = pinned.unwrap_or_else(|| Pinned {
@@ -365,14 +368,13 @@ fn settle_unknown(definition: &Definition, state: &mut State, key: Key) {
 }
 
 /// What is to be undone was done, but its answer, which its compensation is made of, cannot be used: its
-/// receiver is asked for it.
+/// receiver is asked for it, else a person.
 fn ask_for_answer(definition: &Definition, state: &mut State, key: Key) {
-    let asks = definition.task(key.0).metadata.reconcile.is_some();
+    let undoes = definition.task(key.0).metadata.compensate.is_some();
     let gone = state.ledger.get(key).is_some_and(|entry| {
-        let gone = entry.knowledge == Knowledge::Done(Kept::Gone) && entry.pinned.is_some();
-        gone && entry.fate == Fate::Due
+        entry.knowledge == Knowledge::Done(Kept::Gone) && entry.fate == Fate::Due
     });
-    if asks && gone && state.detached_place(key).is_none() {
+    if undoes && gone && state.detached_place(key).is_none() {
         push_detached(definition, state, key, Fate::Due);
     }
 }

@@ -128,14 +128,19 @@ fn make_room(
     at: Timestamp,
 ) -> Result<(Data, Counts), CorruptHistory> {
     if task.is_undo() {
-        let undone = task.parent().and_then(|id| state.ledger.get_mut((id, iteration)));
+        let key = task.parent().map(|id| (id, iteration));
+        // a person was to say what it had answered, in histories that undid it all the same
+        if let Some(place) = key.and_then(|key| state.detached_place(key)) {
+            state.detached.remove(place);
+        }
+        let undone = key.and_then(|key| state.ledger.get_mut(key));
         let Some(undone) = undone.filter(|undone| undone.is_done()) else {
             return corrupt("it undoes what was not done");
         };
         undone.fate = Fate::Undoing;
-        return match entry.undoes.clone().or_else(|| undone.undo_input()) {
+        return match undone.undo_input() {
             Some(input) => Ok((input, Vec::new())),
-            None => corrupt("it is not said what is undone"),
+            None => corrupt("what is undone was not read back"),
         };
     }
     let saved = state.entered_again(definition, task, entry.turn).map(<[_]>::to_vec);

@@ -40,29 +40,28 @@ pub fn prune(definition: &Definition, state: &mut State) {
     state.ledger = ledger;
 }
 
-/// Bytes of what silent calls that nobody waits for were made of; beyond it the oldest are forgotten, and
-/// such a call is a person's.
-const SILENT_KEPT: usize = 256 * 1024;
+/// Bytes of what unknown calls that nobody waits for were made of; beyond it the oldest are forgotten, and
+/// such a call is a person's, unless its answer counts as not done.
+const UNKNOWN_KEPT: usize = 256 * 1024;
 
 /// Forgets what entries were made of, where hardly anybody can need it.
 fn drop_spare_data(outlook: &Outlook<'_>, ledger: &mut Ledger) {
-    let silent = |entry: &Entry| {
+    let unknown = |entry: &Entry| {
         let task = outlook.definition.task(entry.task);
-        entry.knowledge == Knowledge::Unknown(Doubt::Silent)
-            && task.metadata.reconcile.is_none()
-            && !safe_by_definition(task)
-            && !entry.safe
-            && !outlook.is_open(entry)
+        let Knowledge::Unknown(doubt) = entry.knowledge else { return false };
+        let persons = doubt == Doubt::Silent && !safe_by_definition(task) && !entry.safe;
+        let again = outlook.of_task(entry).is_some_and(|task| task.may_be_entered(entry));
+        task.metadata.reconcile.is_none() && !outlook.is_open(entry) && (persons || !again)
     };
     let size = |entry: &Entry| entry.pinned.as_ref().map_or(0, Pinned::size);
-    let silent_bytes: usize = ledger.iter().filter(|e| silent(e)).map(size).sum();
-    let mut spare = silent_bytes.saturating_sub(SILENT_KEPT);
+    let bytes: usize = ledger.iter().filter(|e| unknown(e)).map(size).sum();
+    let mut spare = bytes.saturating_sub(UNKNOWN_KEPT);
     let is_spare = |entry: &Entry| {
         if entry.pinned.is_none() {
             return false;
         }
         let left_behind = entry.cut && entry.knowledge == Knowledge::NotDone;
-        let too_much = spare > 0 && silent(entry);
+        let too_much = spare > 0 && unknown(entry);
         if too_much {
             spare = spare.saturating_sub(size(entry));
         }

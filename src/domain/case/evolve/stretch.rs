@@ -1,7 +1,7 @@
 //! The stretch of a case: what it did since something from outside last moved it. Folded, so that the
 //! brake survives a crash.
 
-use crate::domain::case::event::{Change, Event, TaskEvent, WaitKind};
+use crate::domain::case::event::{Answer, Change, Event, TaskEvent, WaitKind};
 use crate::domain::case::state::{Body, Stage, State, Stretch};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::json::size_of;
@@ -55,6 +55,7 @@ fn ends(definition: &Definition, state: &State, event: &Event, at: Timestamp) ->
             Change::Started { .. }
             | Change::Preparing { .. }
             | Change::Turned { .. }
+            | Change::ReadBack { .. }
             | Change::Listening { .. }
             | Change::Cancelled { .. } => false,
         },
@@ -83,8 +84,12 @@ fn weight(event: &Event) -> u64 {
         Event::Task(TaskEvent { change, .. }) => match change {
             Change::Completed { output, context, .. } => size(output) + size(context),
             Change::Started { entry: Some(entry), .. } => size(&entry.input) + size(&entry.work),
+            Change::Faulted { answer: Some(Answer::Kept(answer)), .. } => size_of(answer),
+            Change::Received { event, .. } => size_of(&event.value),
+            Change::ReadBack { output } => size_of(output),
             _ => 0,
         },
+        Event::Status { status } => status.len(),
         _ => 0,
     };
     data as u64 + 100

@@ -40,6 +40,7 @@ pub fn apply(
         Change::Started { .. }
         | Change::Preparing { .. }
         | Change::Turned { .. }
+        | Change::ReadBack { .. }
         | Change::Waiting { .. }
         | Change::Listening { .. }
         | Change::Unknown { .. }
@@ -96,6 +97,13 @@ fn change(
                 _ => corrupt("a task listens that cannot"),
             }
         }
+        Change::ReadBack { output } => match state.ledger.get_mut(key) {
+            Some(entry) => {
+                entry.read_back(output.clone());
+                Ok(())
+            }
+            None => corrupt("something is read back that was not done"),
+        },
         Change::Unknown { error } => unknown(definition, state, key, error, at),
         Change::Reconciled { found } => reconciled(definition, state, key, *found),
         Change::Retried { error, at: until, deadline, outcome, until: waits_until } => {

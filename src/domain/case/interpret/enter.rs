@@ -9,10 +9,13 @@ use crate::domain::case::event::{Change, Entry, Event, Wait, WaitKind};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::{Body, Seq, TryStage};
 use crate::domain::data::Data;
-use crate::domain::workflow::model::{Kind, RaisedError, Task, TaskId, Then};
+use crate::domain::workflow::model::{Kind, RaisedError, Task, TaskId, Template, Then};
 
 /// Bytes of one text of a raised error.
 const ERROR_MAX: usize = 16 * 1024;
+
+/// Bytes of a business status.
+const STATUS_MAX: usize = 1024;
 
 /// Where a task is about to be entered.
 struct EntryPoint {
@@ -23,23 +26,12 @@ struct EntryPoint {
     locals: Vec<(Arc<str>, Data)>,
     /// The loop's turn that begins with it.
     turn: Option<u32>,
-    /// Of a compensation: `raw` itself, where the state does not have it.
-    undoes: Option<Data>,
-}
-
-fn boxed(entry: Entry) -> Option<Box<Entry>> {
-    (entry != Entry::default()).then(|| Box::new(entry))
 }
 
 impl EntryPoint {
     /// A place where nothing is known but what goes in.
     fn of(raw: Data, around: Option<TaskId>) -> Self {
-        Self { raw, around, locals: Vec::new(), turn: None, undoes: None }
-    }
-
-    /// What is fixed whatever becomes of the task's input.
-    fn fixed(&self) -> Entry {
-        Entry { turn: self.turn, undoes: self.undoes.clone(), ..Entry::default() }
+        Self { raw, around, locals: Vec::new(), turn: None }
     }
 }
 
@@ -93,7 +85,7 @@ impl Interpreter<'_> {
                 }
                 Err(Trouble::Halt(halt)) => return Err(halt),
                 Err(Trouble::Problem(problem)) => {
-                    self.enter_failed(task, gate.fixed(), problem, None)?;
+                    self.enter_failed(task, gate.turn, problem, None)?;
                     return Ok(true);
                 }
             }
@@ -185,41 +177,35 @@ impl Interpreter<'_> {
         self.enter_from(catch.body.as_deref().unwrap_or_default(), 0, gate)
     }
 
-    /// A compensation, for an entry of the task that it undoes. `undoes`: what that has left, where only the
-    /// history had it.
-    pub(super) fn enter_undo(
-        &mut self,
-        id: TaskId,
-        iteration: u32,
-        raw: Data,
-        undoes: Option<Data>,
-    ) -> Result<(), Halt> {
+    /// A compensation, for an entry of the task that it undoes.
+    pub(super) fn enter_undo(&mut self, id: TaskId, iteration: u32, raw: Data) -> Result<(), Halt> {
         let task = self.task(id);
-        let gate = EntryPoint { undoes, ..EntryPoint::of(raw, None) };
+        let gate = EntryPoint::of(raw, None);
         match self.condition(task, &gate) {
             Ok(true) => self.enter(task, gate, Some(iteration)),
             Ok(false) => {
-                self.emit_task((id, iteration), Change::entered(boxed(gate.fixed())))?;
+                self.emit_task((id, iteration), Change::entered(None))?;
                 self.emit_task((id, iteration), Change::passed())
             }
             Err(Trouble::Halt(halt)) => Err(halt),
             Err(Trouble::Problem(problem)) => {
-                self.enter_failed(task, gate.fixed(), problem, Some(iteration))
+                self.enter_failed(task, None, problem, Some(iteration))
             }
         }
     }
 
     fn enter(&mut self, task: &Task, gate: EntryPoint, iteration: Option<u32>) -> Result<(), Halt> {
-        let (turn, fixed) = (gate.turn, gate.fixed());
+        let turn = gate.turn;
         let (entry, status) = match self.entry(task, gate) {
             Ok(entry) => entry,
             Err(Trouble::Halt(halt)) => return Err(halt),
             Err(Trouble::Problem(problem)) => {
-                return self.enter_failed(task, fixed, problem, iteration);
+                return self.enter_failed(task, turn, problem, iteration);
             }
         };
         let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task, turn)));
-        self.emit_task(key, Change::entered(boxed(entry)))?;
+        let entry = (entry != Entry::default()).then(|| Box::new(entry));
+        self.emit_task(key, Change::entered(entry))?;
         if let Some(status) = status {
             self.set_status(&status)?;
         }
@@ -230,12 +216,13 @@ impl Interpreter<'_> {
     fn enter_failed(
         &mut self,
         task: &Task,
-        fixed: Entry,
+        turn: Option<u32>,
         problem: Problem,
         iteration: Option<u32>,
     ) -> Result<(), Halt> {
-        let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task, fixed.turn)));
-        self.emit_task(key, Change::entered(boxed(fixed)))?;
+        let key = (task.id, iteration.unwrap_or_else(|| self.next_iteration(task, turn)));
+        let entry = turn.map(|_| Box::new(Entry { turn, ..Entry::default() }));
+        self.emit_task(key, Change::entered(entry))?;
         // what was under way beside the flow goes on there
         let keep = self.goes_on(key)?;
         let error = problem.at(&task.reference);
@@ -245,7 +232,7 @@ impl Interpreter<'_> {
     /// What is fixed when the task is entered, and the status that goes with it.
     fn entry(&mut self, task: &Task, gate: EntryPoint) -> Result<(Entry, Option<String>), Trouble> {
         self.check(task.input.schema.as_ref(), &gate.raw)?;
-        let mut entry = gate.fixed();
+        let mut entry = Entry { turn: gate.turn, ..Entry::default() };
         let mut place = self.place_before(task, gate.around, &gate.raw);
         place.locals = gate.locals;
         place.started_at = Some(self.now);
@@ -284,7 +271,7 @@ impl Interpreter<'_> {
             bounded(work, "what the task works on")?;
         }
         let status = match &task.metadata.status_on_start {
-            Some(status) => Some(self.render_text(status, &input, &place)?),
+            Some(status) => Some(self.render_status(status, &input, &place)?),
             None => None,
         };
         Ok((entry, status))
@@ -358,6 +345,21 @@ impl Interpreter<'_> {
             (text(&error.title)?, text(&error.detail)?, text(&error.instance)?);
         let kind = text(&Some(error.kind.clone()))?.unwrap_or_default();
         Ok(Problem { kind, status: error.status, title, detail, instance })
+    }
+
+    /// A business status. It is shown in lists.
+    pub(super) fn render_status(
+        &mut self,
+        template: &Template,
+        input: &Data,
+        place: &Place,
+    ) -> Result<String, Trouble> {
+        let status = self.render_text(template, input, place)?;
+        if status.len() > STATUS_MAX {
+            let detail = format!("the status is longer than {STATUS_MAX} bytes");
+            return Err(Problem::new(Standard::Expression, detail).into());
+        }
+        Ok(status)
     }
 
     /// Sets the business status, if it is another than before.

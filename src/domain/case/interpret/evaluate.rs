@@ -311,8 +311,7 @@ pub fn event_size(event: &Event) -> usize {
     const FRAME: usize = 40;
     let size = |data: &Option<Data>| data.as_ref().map_or(0, |data| size_of(data));
     let entry = |entry: &Option<Box<Entry>>| {
-        let data = |entry: &Entry| size(&entry.input) + size(&entry.work) + size(&entry.undoes);
-        entry.as_deref().map_or(0, data)
+        entry.as_ref().map_or(0, |entry| size(&entry.input) + size(&entry.work))
     };
     FRAME
         + match event {
@@ -326,8 +325,12 @@ pub fn event_size(event: &Event) -> usize {
                 | Change::Waiting { entry: e, .. }
                 | Change::Preparing { entry: e, .. } => entry(e),
                 Change::Completed { output, context, .. } => size(output) + size(context),
-                Change::Received { event, .. } => size_of(&event.value),
+                Change::Received { event, .. } => {
+                    let found = event.correlated.iter().map(|(_, value)| size_of(value));
+                    size_of(&event.value) + found.sum::<usize>()
+                }
                 Change::Turned { .. } => 0,
+                Change::ReadBack { output } => size_of(output),
                 Change::Listening { expected, .. } => size_of(expected),
                 Change::Faulted { error, answer, .. } => {
                     let kept = match answer {
@@ -339,13 +342,13 @@ pub fn event_size(event: &Event) -> usize {
                 Change::Unknown { error } | Change::Retried { error, .. } => error.size(),
                 Change::Reconciled { .. } | Change::Cancelled { .. } => 0,
             },
+            Event::Status { status } => status.len(),
             Event::Faulted { error } => error.size(),
             Event::Suspended { error, .. } | Event::UnwindingStarted { error, .. } => {
                 error.as_ref().map_or(0, Problem::size)
             }
             Event::Resumed { .. }
             | Event::Cancelled { .. }
-            | Event::Status { .. }
             | Event::Alerted { .. }
             | Event::UnwindingEnded => 0,
         }

@@ -251,8 +251,7 @@ impl Interpreter<'_> {
         }
         self.cancel_flow(Leaving::Unwinding)?;
         let reason = error.title.as_deref().unwrap_or("an error that nothing catches").to_owned();
-        self.emit(Event::UnwindingStarted { reason, error: Some(error) })?;
-        self.ask_for_permits(None)
+        self.emit(Event::UnwindingStarted { reason, error: Some(error) })
     }
 
     /// Drops everything that is open in the flow.

@@ -39,10 +39,11 @@ impl Interpreter<'_> {
     ) -> Result<(), Halt> {
         if self.is_detached(key) {
             // nobody waits for an output: what was answered is recorded as it is
+            let input = self.open(key)?.input.clone();
             return self.emit_task(
                 key,
                 Change::Completed {
-                    output: raw,
+                    output: Some(raw.unwrap_or(input)),
                     context: None,
                     then: None,
                     skipped: false,
@@ -76,7 +77,7 @@ impl Interpreter<'_> {
     fn left(&mut self, key: Key, raw: Option<Data>) -> Result<Left, Trouble> {
         let task = self.task(key.0);
         let activation = self.open(key)?;
-        let unchanged = what_it_left(activation);
+        let (unchanged, is_call) = (what_it_left(activation), activation.call().is_some());
         let mut place = self.place(key)?;
         let raw_output = raw.clone().unwrap_or_else(|| unchanged.clone());
         place.raw_output = Some(raw_output.clone());
@@ -84,6 +85,10 @@ impl Interpreter<'_> {
         let mut output = raw;
         if let Some(transform) = &task.output.transform {
             output = Some(self.render(transform, &raw_output, &place)?);
+        }
+        if is_call || task.metadata.compensate.is_some() {
+            // the ledger may have to read it back
+            output.get_or_insert_with(|| unchanged.clone());
         }
         let value = output.clone().unwrap_or(unchanged);
         bounded(&value, "the output")?;
@@ -102,7 +107,7 @@ impl Interpreter<'_> {
             self.check(export.schema.as_ref(), &now)?;
         }
         let status = match &task.metadata.status {
-            Some(status) => Some(self.render_text(status, &value, &place)?),
+            Some(status) => Some(self.render_status(status, &value, &place)?),
             None => None,
         };
         Ok(Left { output, context, status })

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::{Halt, Interpreter, Key, Trouble};
+use super::{Halt, Interpreter, Key, SPENT_MAX, Trouble};
 use crate::domain::case::command::{Incoming, Listener, Rejection};
 use crate::domain::case::event::{Change, Received};
+use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::Body;
 use crate::domain::case::summary::{Listened, listened};
 use crate::domain::data::Data;
+use crate::domain::workflow::expr::json::{SIZE_MAX, size_of};
 use crate::domain::workflow::expr::truthy;
 use crate::domain::workflow::model::{EventFilter, Kind, Listen, Matcher, ReadAs};
 
@@ -17,10 +19,28 @@ use crate::domain::workflow::model::{EventFilter, Kind, Listen, Matcher, ReadAs}
 type Found = Vec<(Arc<str>, Data)>;
 
 impl Interpreter<'_> {
+    /// Hears of events in order, up to the first one that is taken: what comes behind it meets another
+    /// state. Those that nobody takes change nothing, so many of them are one decision.
+    pub(super) fn deliver(&mut self, all: &[Incoming]) -> Result<(), Halt> {
+        for incoming in all {
+            let taken = match self.hear(incoming) {
+                Ok(taken) => taken,
+                // those before it were heard
+                Err(Halt::Rejected(_)) if self.heard > 0 => return Ok(()),
+                Err(halt) => return Err(halt),
+            };
+            self.heard += 1;
+            if taken || self.spent >= SPENT_MAX {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Hands an event to the first listening task that takes it. Each event is taken once.
-    pub(super) fn deliver(&mut self, incoming: &Incoming) -> Result<(), Halt> {
+    fn hear(&mut self, incoming: &Incoming) -> Result<bool, Halt> {
         if self.state.taken.contains(incoming.position) {
-            return Ok(());
+            return Ok(false);
         }
         let mut listening = Vec::new();
         self.state.walk(&mut |activation| {
@@ -33,10 +53,11 @@ impl Interpreter<'_> {
             stands |= self.stands(key, &incoming.wanted_by)?;
             if let Some((filter, received)) = self.taken_by(key, incoming)? {
                 let event = Box::new(received);
-                return self.emit_task(key, Change::Received { filter: filter as u16, event });
+                self.emit_task(key, Change::Received { filter: filter as u16, event })?;
+                return Ok(true);
             }
         }
-        if stands { Ok(()) } else { Err(Rejection::NotListening.into()) }
+        if stands { Ok(false) } else { Err(Rejection::NotListening.into()) }
     }
 
     /// Whether a listening task is the one that an event was found for, and still looks for it.
@@ -120,6 +141,11 @@ impl Interpreter<'_> {
                 return Ok(None);
             }
             found.push((correlation.name.clone(), Data::from(value)));
+        }
+        let size: usize = found.iter().map(|(_, value)| size_of(value)).sum();
+        if size > SIZE_MAX {
+            let detail = "the correlations find too much";
+            return Err(Problem::new(Standard::Runtime, detail).into());
         }
         Ok(Some(found))
     }

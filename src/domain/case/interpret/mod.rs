@@ -32,14 +32,15 @@ use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, Task, TaskId};
 
 pub use brake::{EVENTS_BRAKED, is_braked};
-pub use evaluate::runtime_argument;
+pub use evaluate::{event_size, runtime_argument};
 pub use settle::SEND_WITHIN;
 
 /// Steps after which a decision ends, commits, and goes on by a command of its own.
 const STEPS_MAX: u32 = 500;
 
-/// Bytes of data after which it does.
-const BYTES_MAX: usize = 256 * 1024;
+/// Bytes of data after which it does. A step may add two values of the largest size, and all of it is one
+/// record.
+const BYTES_MAX: usize = 128 * 1024;
 
 /// Operations of expressions after which it does: a decision holds up whoever shares its thread.
 const SPENT_MAX: u64 = 300_000;
@@ -106,6 +107,8 @@ pub struct Interpreter<'a> {
     bytes: usize,
     /// Operations of expressions.
     spent: u64,
+    /// Events from outside that were dealt with.
+    heard: usize,
 }
 
 /// What a decision came to.
@@ -116,6 +119,8 @@ pub struct Decided {
     pub effects: Vec<Effect>,
     /// It was cut off: a `Continue` has to follow.
     pub more: bool,
+    /// Of the events that came: how many need not come again.
+    pub heard: usize,
 }
 
 impl<'a> Interpreter<'a> {
@@ -140,6 +145,7 @@ impl<'a> Interpreter<'a> {
             steps: 0,
             bytes: 0,
             spent: 0,
+            heard: 0,
         }
     }
 
@@ -156,14 +162,21 @@ impl<'a> Interpreter<'a> {
 
     /// Carries out a command and everything that follows from it.
     pub fn carry_out(mut self, command: &Command) -> Result<Decided, Halt> {
+        let held = self.is_held();
         self.command(command)?;
-        self.advance()
+        self.advance(held)
     }
 
-    /// Goes on until nothing more can be done now.
-    pub fn advance(mut self) -> Result<Decided, Halt> {
+    /// Goes on until nothing more can be done now. `held`: a person or a fault held the case before.
+    fn advance(mut self, mut held: bool) -> Result<Decided, Halt> {
         let mut more = false;
-        while let Some(step) = self.next_step() {
+        loop {
+            if held && !self.is_held() {
+                held = false;
+                // what was let in meanwhile has not asked, and stands in no line
+                self.ask_for_permits(None)?;
+            }
+            let Some(step) = self.next_step() else { break };
             let long = self.steps >= STEPS_MAX || self.spent >= SPENT_MAX;
             if long || self.bytes >= BYTES_MAX {
                 more = true;
@@ -173,8 +186,8 @@ impl<'a> Interpreter<'a> {
             self.perform(step)?;
             self.brake()?;
         }
-        let Self { state, events, effects, .. } = self;
-        Ok(Decided { state, events, effects, more })
+        let Self { state, events, effects, heard, .. } = self;
+        Ok(Decided { state, events, effects, more, heard })
     }
 
     fn command(&mut self, command: &Command) -> Result<(), Halt> {

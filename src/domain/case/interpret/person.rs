@@ -55,8 +55,7 @@ impl Interpreter<'_> {
         if self.state.hold.is_none() {
             return Err(self.conflict("resumed").into());
         }
-        self.emit(Event::Resumed { reason: reason.to_owned(), retried: false })?;
-        self.ask_for_permits(None)
+        self.emit(Event::Resumed { reason: reason.to_owned(), retried: false })
     }
 
     /// Takes up what waits for a person: a failed task again, an unknown outcome as the person
@@ -105,7 +104,7 @@ impl Interpreter<'_> {
                 (None, _) => self.emit_task(key, Change::Reconciled { found: false })?,
             }
         }
-        self.ask_for_permits(None)
+        Ok(())
     }
 
     /// A failed task is taken up again where it stands.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::evaluate::Place;
+use super::finish::bounded;
 use super::{Interpreter, Key, Trouble};
 use crate::domain::call::http::{self, Parts};
 use crate::domain::call::{openapi, uri};
@@ -228,6 +229,8 @@ impl Interpreter<'_> {
             }
         }
         let event = Data::from(Json::Object(event));
+        // one that is larger could not be the task's output, nor be sent to us from outside
+        bounded(&event, "the event")?;
         Ok(Prepared::Ask { service: None, ask: Ask::Emit(event) })
     }
 

@@ -92,10 +92,12 @@ impl Interpreter<'_> {
         }
         if self.is_detached(key) {
             let undoes = self.task(key.0).metadata.compensate.is_some();
-            if safe && undoes {
+            let pinned = self.state.ledger.get(key).is_some_and(|entry| entry.pinned.is_some());
+            if safe && undoes && pinned {
                 return Ok(false);
             }
-            if safe || doubt == Doubt::Answered {
+            let counts_as_not_done = !safe && doubt == Doubt::Answered;
+            if counts_as_not_done || (safe && !undoes) {
                 self.emit_task(key, Change::dropped())?;
                 return Ok(true);
             }

@@ -90,7 +90,7 @@ impl Interpreter<'_> {
     fn initial_status(&mut self) -> Result<(), Halt> {
         let Some(status) = &self.definition.status else { return Ok(()) };
         let data = self.state.flow.seq.data.clone();
-        match self.render_text(status, &data, &Place::default()) {
+        match self.render_status(status, &data, &Place::default()) {
             Ok(status) => self.set_status(&status),
             Err(Trouble::Halt(halt)) => Err(halt),
             Err(Trouble::Problem(problem)) => self.fail_workflow(problem),

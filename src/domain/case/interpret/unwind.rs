@@ -3,7 +3,7 @@
 use super::fail::Leaving;
 use super::{Halt, Interpreter};
 use crate::domain::case::command::Rejection;
-use crate::domain::case::event::{Doubt, Event};
+use crate::domain::case::event::{Change, Doubt, Event};
 use crate::domain::case::evolve::CorruptHistory;
 use crate::domain::case::evolve::effects::has_to_undo;
 use crate::domain::case::ledger::{Entry, Knowledge};
@@ -31,9 +31,7 @@ impl Interpreter<'_> {
             || self.state.ledger.iter().any(unknown)
             || has_to_undo(self.definition, &self.state);
         if owed {
-            self.emit(Event::UnwindingStarted { reason, error: None })?;
-            // what was let in while the case was held has not asked
-            return self.ask_for_permits(None);
+            return self.emit(Event::UnwindingStarted { reason, error: None });
         }
         self.emit(Event::Cancelled { reason })
     }
@@ -41,15 +39,16 @@ impl Interpreter<'_> {
     pub(super) fn undo_latest(&mut self) -> Result<(), Halt> {
         let Some(due) = self.state.undo_due() else { return Ok(()) };
         let (task, iteration) = (due.task, due.iteration);
-        let (input, undoes) = match (due.undo_input(), due.knowledge.clone()) {
+        let input = match (due.undo_input(), due.knowledge.clone()) {
             (None, Knowledge::Done(kept)) => {
-                let data = self.read_back(kept)?.into_data();
-                (data.clone(), Some(data))
+                // a step of its own, since it may be large
+                let output = self.read_back(kept)?.into_data();
+                return self.emit_task((task, iteration), Change::ReadBack { output });
             }
-            (input, _) => (input.unwrap_or_default(), None),
+            (input, _) => input.unwrap_or_default(),
         };
         match self.task(task).metadata.compensate {
-            Some(compensation) => self.enter_undo(compensation, iteration, input, undoes),
+            Some(compensation) => self.enter_undo(compensation, iteration, input),
             None => Err(Halt::Corrupt(CorruptHistory(
                 "something is to be undone that has no compensation".to_owned(),
             ))),

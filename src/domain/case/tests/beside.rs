@@ -6,6 +6,7 @@ use serde_json::json;
 use super::ledger::{cancel, started};
 use super::world::{World, done, failed, unknown};
 use crate::domain::case::command::{Command, Outcome, Verdict};
+use crate::domain::case::effect::HttpBody;
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
@@ -100,7 +101,7 @@ fn a_question_is_made_of_the_item_that_the_call_was_made_of() {
 #[test]
 fn an_undo_is_not_made_of_nothing() {
     let mut world = started(
-        "do: [{p: {call: http, with: {method: post, endpoint: 'http://a/'}, metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://a/{id}'}}}}}, {w: {wait: PT1H}}]\n",
+        "do: [{p: {call: http, with: {method: post, endpoint: 'http://a/'}, metadata: {compensate: {call: http, with: {method: post, endpoint: 'http://a/undo', body: '${ .id }'}}}}}, {w: {wait: PT1H}}]\n",
     );
     world
         .answer_next(Outcome::Unusable { error: Problem::new(Standard::Communication, "no JSON") });
@@ -108,7 +109,19 @@ fn an_undo_is_not_made_of_nothing() {
         let _ = world.try_tell(cancel());
     }
     assert!(world.effects.is_empty(), "{:#?}", world.effects);
-    assert_eq!(world.phase(), Phase::Suspended);
+    let wait = world.shown_wait().map(|wait| wait.kind);
+    assert_eq!((wait, world.state().alert.is_some()), (Some(WaitKind::Person), true));
+    world.tell(Command::Retry {
+        reason: "looked it up".to_owned(),
+        task: None,
+        outcome: Some(Verdict::Done),
+        output: Some(json!({"id": 7}).into()),
+    });
+    let request = world.request(0);
+    assert_eq!(request.url, "http://a/undo");
+    assert_eq!(request.body, Some(HttpBody::Json(json!(7).into())));
+    world.answer_next(done(json!(null)));
+    assert!(world.phase().ended() && world.state().ledger.is_empty());
 }
 
 #[test]

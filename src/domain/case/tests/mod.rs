@@ -3,6 +3,7 @@
 
 mod again;
 mod beside;
+mod bounds;
 mod calls;
 mod control;
 mod covers;

@@ -38,6 +38,22 @@ fn attempts(world: &World) -> usize {
 }
 
 #[test]
+fn a_call_that_was_told_to_pause_waits_in_line_and_its_patience_ends() {
+    let mut world = started(POST);
+    world.ctx.paused.insert("bob".into());
+    for _ in 0..2 {
+        world.answer_next(not_done());
+        let wait = world.shown_wait().unwrap();
+        assert_eq!((wait.kind, wait.on.as_deref()), (WaitKind::Rate, Some("bob")));
+        assert_eq!(derive::next_due(world.state()), None, "the line says when");
+        world.now = world.now.plus(15 * DAY);
+        world.tell(Command::Admit { service: "bob".into() });
+    }
+    world.answer_next(not_done());
+    assert_eq!(world.error().status, 503);
+}
+
+#[test]
 fn what_was_not_done_is_repeated_after_a_growing_delay() {
     let mut world = started(POST);
     world.answer_next(not_done());

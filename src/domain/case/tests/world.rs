@@ -13,7 +13,7 @@ use crate::domain::case::decision_context::{DecisionContext, PermitAnswer, Servi
 use crate::domain::case::effect::{Ask, Effect, HttpRequest};
 use crate::domain::case::event::{Change, Event, Submission, Wait, WaitKind};
 use crate::domain::case::evolve::{blank, evolve};
-use crate::domain::case::interpret::{Decided, Halt};
+use crate::domain::case::interpret::{Decided, Halt, event_size};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::State;
@@ -36,6 +36,8 @@ pub const START: Timestamp = Timestamp(1_700_000_000_000);
 pub struct TestDesk {
     pub open: HashSet<String>,
     pub full: HashSet<String>,
+    /// Services that have asked for a pause.
+    pub paused: HashSet<String>,
     pub honours_key: bool,
     /// Hosts that no service names.
     pub unknown: HashSet<String>,
@@ -86,7 +88,9 @@ impl DecisionContext for TestDesk {
     }
 
     fn holds_back(&self, service: &str) -> Option<Wait> {
-        self.open.contains(service).then(|| Self::wait(WaitKind::Service))
+        let held = [(&self.open, WaitKind::Service), (&self.paused, WaitKind::Rate)];
+        let held = held.into_iter().find(|(services, _)| services.contains(service));
+        held.map(|(_, kind)| Wait { on: Some(service.into()), ..Self::wait(kind) })
     }
 
     fn secret(&mut self, name: &str) -> Option<Arc<Json>> {
@@ -129,6 +133,8 @@ pub struct World {
     pub ctx: TestDesk,
     pub effects: VecDeque<Effect>,
     pub more: bool,
+    /// Events that the last decision has dealt with.
+    pub heard: usize,
 }
 
 /// A world around a definition of this body.
@@ -160,6 +166,7 @@ impl World {
             ctx: TestDesk::default(),
             effects: VecDeque::new(),
             more: false,
+            heard: 0,
         }
     }
 
@@ -217,7 +224,7 @@ impl World {
     /// Takes the decision over, once it is seen that its events lead to its state.
     #[track_caller]
     fn commit(&mut self, decided: Decided) {
-        let Decided { state, events, effects, more } = decided;
+        let Decided { state, events, effects, more, heard } = decided;
         let at = self.now.max(self.state.as_ref().map_or(self.now, |s| s.updated_at));
         let mut folded = self.state.clone();
         for event in &events {
@@ -227,6 +234,9 @@ impl World {
         if !events.is_empty() {
             assert_eq!(folded.as_ref(), Some(&state), "replay differs from live");
         }
+        // and there is room for what frames it
+        let size: usize = events.iter().map(event_size).sum();
+        assert!(size < 700 * 1024, "a decision of {size} bytes is no record");
         let told = events.into_iter().map(|event| (at, event));
         Arc::make_mut(&mut self.history).extend(told);
         invariants::check(&self.definition, &state)
@@ -234,6 +244,7 @@ impl World {
         self.state = Some(state);
         self.effects.extend(effects);
         self.more = more;
+        self.heard = heard;
     }
 
     /// The history, a line for each event.
@@ -317,7 +328,7 @@ impl World {
     }
 
     /// An event, as it comes for the first that listens for its type.
-    pub fn incoming(&self, position: u64, event: Json) -> Arc<Incoming> {
+    pub fn incoming(&self, position: u64, event: Json) -> Arc<Vec<Incoming>> {
         let nobody = Listener { task: TaskId(u32::MAX), filter: 0, expected: None };
         let summary = Summary::of(&self.definition, self.state());
         let kind = event["type"].as_str();
@@ -328,7 +339,7 @@ impl World {
         });
         let wanted_by = wanted_by.unwrap_or(nobody);
         let position = EventCursor(position);
-        Arc::new(Incoming { event: event.into(), position, wanted_by })
+        Arc::new(vec![Incoming { event: event.into(), position, wanted_by }])
     }
 
     /// Answers the oldest effect in flight.

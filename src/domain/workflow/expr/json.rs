@@ -1,5 +1,6 @@
 //! JSON to jq's values and back, with the size and depth that a result may have.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use jaq_json::{Map, Num, Val};
@@ -144,7 +145,7 @@ pub fn size_of_text(text: &str) -> usize {
 pub fn size_of(json: &Json) -> usize {
     match json {
         Json::Null | Json::Bool(_) => 5,
-        Json::Number(_) => 8,
+        Json::Number(number) => size_of_number(number),
         Json::String(text) => size_of_text(text),
         Json::Array(items) => 2 + items.iter().map(|item| size_of(item) + 1).sum::<usize>(),
         Json::Object(fields) => {
@@ -153,6 +154,28 @@ pub fn size_of(json: &Json) -> usize {
                 .map(|(key, value)| size_of_text(key) + 1 + size_of(value))
                 .sum::<usize>()
         }
+    }
+}
+
+fn size_of_number(number: &Number) -> usize {
+    if number.is_f64() {
+        let mut width = Width(0);
+        // it cannot fail
+        let _ = write!(width, "{number}");
+        return width.0;
+    }
+    let negative = usize::from(number.as_i64().is_some_and(i64::is_negative));
+    let absolute = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+    negative + absolute.unwrap_or(0).checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+/// Counts what is written.
+struct Width(usize);
+
+impl Write for Width {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0 += text.len();
+        Ok(())
     }
 }
 
@@ -192,6 +215,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn sizes_are_those_of_the_text(json in any_json(), float in any::<f64>(), int in any::<i64>()) {
+            for json in [json, Json::from(float), Json::from(int), json!([int as u64, float])] {
+                let (size, text) = (size_of(&json), json.to_string().len());
+                prop_assert!((text..=2 * text + 8).contains(&size), "{} for {}", size, json);
+            }
+        }
+
         #[test]
         fn there_and_back(json in any_json()) {
             prop_assert_eq!(to_json(&to_jq(&json)).unwrap(), json);
