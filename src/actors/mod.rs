@@ -18,13 +18,14 @@
 //! | intake → new case | places, `[cases] live_max` | accepted, pending |
 //! | intake → pending | `[cases] pending_max` | 429 with Retry-After |
 //! | timers, breaker, recovery → case | places; in a careful start one at a time | a want, 10,000 of them; then their rows are read again |
-//! | notifier → case | 1,000 cases told at a time | it waits |
+//! | notifier → case | 1,000 cases told at a time, each of 200 events or 1 MiB in one go | it waits |
 //! | starter → case | 64 cases that wait for a place | it waits |
 //! | anybody → case without an actor | its slot's queue: clients as above, each wake once | |
 //! | dispatcher → case | one result for each attempt in flight | permits of the services |
 //! | case → dispatcher | a pool for each kind of effect | an effect that leaves too late is not sent |
 //! | case → committer | one append for each live case | the case waits |
 //! | committer → projector | notes of 50,000 entities, 64 MiB | they are dropped; the projector reads the journal |
+//! | projector → views | a batch of 100,000 changes | it is written, and another begins |
 //! | events from outside → committer | views that lag 5 s | 503 |
 //! | projector → feed | a ring of 4,096 changes | followers are told to start over |
 //! | case → evaluator | 64 jobs | the case waits |

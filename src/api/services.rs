@@ -13,7 +13,7 @@ use crate::actors::handles::ServiceHandle;
 use crate::domain::service::circuit::{Cause, Circuit};
 use crate::domain::time::Timestamp;
 
-/// Why calls wait behind a closed breaker that answered 429.
+/// Why calls wait behind a service that answered 429.
 const PAUSED: &str = "it asked for a pause; `probe` ends it";
 
 /// Lists the services that are configured.
@@ -71,15 +71,15 @@ async fn show(api: &Api, served: &ServiceHandle) -> Result<Json_, Problem> {
         "calls": {"answered": calls.answered, "failed": calls.failed, "unknown": calls.unknown,
                   "repeating": repeating},
     });
+    if let Some(until) = paused {
+        shown["until"] = json!(until.to_string());
+        shown["reason"] = json!(PAUSED);
+    }
     match circuit {
         Circuit::Closed => {
             // not enough to open the breaker, and yet somebody waits for it
             let last = last.filter(|_| repeating > 0);
             shown["cause"] = json!(last.as_ref().map(cause));
-            if let Some(until) = paused {
-                shown["until"] = json!(until.to_string());
-                shown["reason"] = json!(PAUSED);
-            }
         }
         Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
             shown["since"] = json!(outage.since.to_string());

@@ -140,8 +140,8 @@ impl ServiceHandle {
         let gate = self.gate();
         match gate.circuit() {
             Circuit::Isolated { until, .. } => Some(*until),
-            Circuit::Closed => gate.paused_until(self.clock.now()),
-            Circuit::Open(_) | Circuit::HalfOpen { .. } => None,
+            Circuit::Closed | Circuit::HalfOpen { .. } => gate.paused_until(self.clock.now()),
+            Circuit::Open(_) => None,
         }
     }
 
