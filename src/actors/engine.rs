@@ -44,7 +44,7 @@ use crate::store::EngineJournal;
 use crate::store::journal::{Journal, ReadError, RecordCursor};
 use crate::store::record;
 use crate::store::snapshots::Snapshots;
-use crate::store::transitions;
+use crate::store::transitions::{self, Stored};
 use crate::store::views::Views;
 
 /// How long calls under way may take to end when the process does.
@@ -256,9 +256,10 @@ async fn as_they_stood(
         match journal.last(Entity::service(&settings.name)).await {
             Ok(Some(last)) => {
                 if let Ok((header, events)) = record::decode(&last.record)
-                    && let Ok((_, transition)) = transitions::decode(events)
+                    && let Ok(Stored { transition, paused_until, .. }) = transitions::decode(events)
                 {
-                    standing = Standing::of(&transition, header.at, now, &settings.breaker);
+                    let times = (header.at, now);
+                    standing = Standing::of(&transition, paused_until, times, &settings.breaker);
                 } else {
                     tracing::error!(service = %settings.name, "its last transition cannot be read");
                 }

@@ -19,8 +19,8 @@ use crate::store::views::events::KEPT;
 /// Bytes of events that a case is told of in one go, but for the last of them.
 const TOLD_BYTES: usize = 1 << 20;
 
-/// Records looked at in one go where several events are wanted.
-const LOOKED_AT: usize = 256;
+/// Records looked at in one go where several events are wanted that stand close together.
+const LOOKED_AT: u64 = 16;
 
 /// Times that events are stored anew because somebody else stored one of them.
 const TRIES: usize = 5;
@@ -131,7 +131,11 @@ impl Context {
         while let Some(first) = wanted.peek().copied()
             && bytes < TOLD_BYTES
         {
-            let tail = self.journal.events(first.before(), LOOKED_AT).await?;
+            // those that stand close together are read in one go
+            let close = places.iter().map(|place| place.0).filter(|place| *place >= first.0);
+            let close = close.take_while(|place| place - first.0 < LOOKED_AT);
+            let most = close.last().map_or(1, |last| last - first.0 + 1);
+            let tail = self.journal.events(first.before(), most as usize).await?;
             let read = tail.next.max(first);
             while let Some(place) = wanted.next_if(|place| *place <= read) {
                 let record = tail.records.iter().find(|(at, _)| *at == place);

@@ -250,6 +250,7 @@ fn to_wire(event: &Event) -> Wire {
             plain("unwinding", Rest { reason: Some(reason), error, ..Rest::default() })
         }
         Event::UnwindingEnded => plain("unwound", Rest::default()),
+        Event::Trimmed => plain("trimmed", Rest::default()),
         Event::Task(TaskEvent { task, iteration, change }) => {
             let (word, rest) = change_to_wire(change);
             Wire { word: word.to_owned(), key: Some((task.0, iteration)), rest }
@@ -335,6 +336,7 @@ fn from_wire(wire: Wire) -> Result<Event, String> {
         "alerted" => Event::Alerted { cause: rest.cause.unwrap_or_default() },
         "unwinding" => Event::UnwindingStarted { reason: reason(), error: rest.error },
         "unwound" => Event::UnwindingEnded,
+        "trimmed" => Event::Trimmed,
         _ => return Err(format!("the word `{word}` is not known")),
     })
 }

@@ -109,6 +109,8 @@ impl CaseState {
                 }
                 broken
             }
+            // another one could not be written: this one is found with it, when the case is loaded
+            CaseMsg::Result { .. } if self.again && self.case.is_none() => None,
             CaseMsg::Result { task, iteration, attempt, outcome } => {
                 // what was fetched first is no attempt; the one that follows has the same number
                 let fetched = matches!(*outcome, Outcome::Fetched(_));

@@ -167,10 +167,10 @@ impl DecisionContext for CaseDecisionContext<'_> {
         self.context.attempts.has((self.case, task, iteration, attempt))
     }
 
-    fn holds_back(&self, service: &str) -> Option<Wait> {
+    fn holds_back(&self, service: &str, pause: (Timestamp, Timestamp)) -> Option<Wait> {
         let served = self.context.services.find(service)?;
         let ticket = QueueEntry::new(self.priority, self.now, self.case);
-        let held = served.gate().holds_back(ticket, self.now)?;
+        let held = served.gate().holds_back(ticket, pause)?;
         Some(served.wait(held))
     }
 

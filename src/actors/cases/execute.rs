@@ -112,26 +112,24 @@ impl CaseState {
         let owes = derive::owes(&loaded.state);
         self.snapshot = loaded.state.version;
         self.case = Some(loaded);
-        // what came for an actor that is gone
+        if owes {
+            // attempts of a process that is gone are lost, and whatever it was about to do is not done
+            let recovered = self.attempt(me, &Command::Recover, &CommandMeta::engine()).await;
+            if !matches!(recovered, Ok(Tried::CaseReply(_))) {
+                // whoever loads it next makes up for it
+                self.case = None;
+            }
+            if let Tried::Conflict = recovered? {
+                let detail = "the case is being written by somebody else".to_owned();
+                return Err(CommandError::Unavailable(detail));
+            }
+        }
+        // what came for an actor that is gone, or could not be written
         for ((task, iteration, attempt), outcome) in context.attempts.results(self.id) {
             let outcome = Box::new(outcome);
             let _ = me.cast(CaseMsg::Result { task, iteration, attempt, outcome });
         }
-        if !owes {
-            return Ok(());
-        }
-        // attempts of a process that is gone are lost, and whatever it was about to do is not done
-        let recovered = match self.attempt(me, &Command::Recover, &CommandMeta::engine()).await {
-            Ok(Tried::CaseReply(_)) => return Ok(()),
-            Ok(Tried::Conflict) => {
-                let detail = "the case is being written by somebody else".to_owned();
-                CommandError::Unavailable(detail)
-            }
-            Err(error) => error,
-        };
-        // whoever loads it next makes up for it
-        self.case = None;
-        Err(recovered)
+        Ok(())
     }
 
     async fn attempt(

@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::store::commit_note::CommitNote;
 use crate::store::journal::RecordCursor;
 use crate::store::record::{self, Hash};
-use crate::store::transitions;
+use crate::store::transitions::{self, Stored};
 use crate::store::views::dead_letters::{DeadRow, DeadState, group};
 use crate::store::views::services::Calls;
 use crate::store::views::wakes::{News, Wake};
@@ -112,7 +112,7 @@ impl<'a> Rows<'a> {
                 }
             }
             EntityKind::Service => {
-                if let Ok((name, _)) = transitions::decode(events)
+                if let Ok(Stored { service: name, .. }) = transitions::decode(events)
                     && let Some(served) = self.context.services.find(&name)
                 {
                     let state = served.gate().circuit().name();

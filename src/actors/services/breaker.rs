@@ -29,7 +29,7 @@ use crate::effects::http::{Sent, Way};
 use crate::store::EngineFence;
 use crate::store::journal::{Append, Journal, LEFT_OPEN, Last, Settled, append_until_known};
 use crate::store::record::{self, By, Header, SCHEMA};
-use crate::store::transitions;
+use crate::store::transitions::{self, Stored};
 
 /// Milliseconds after which it is looked again whether more cases can be woken.
 const NO_ROOM: i64 = 100;
@@ -187,6 +187,11 @@ impl BreakerState {
     async fn note_moved(&mut self) {
         for (transition, at) in self.served.take_moved() {
             let name = self.served.settings.name.clone();
+            let closed = self.served.gate().circuit().name() == "closed";
+            if matches!(transition, Transition::Paused { .. }) && !closed {
+                // what came meanwhile says more, and that it pauses
+                continue;
+            }
             match &transition {
                 Transition::Opened { cause } => {
                     tracing::warn!(service = %name, status = cause.status, "breaker opened");
@@ -213,7 +218,10 @@ impl BreakerState {
             command: None,
             by,
         };
-        let record = record::encode(&header, &transitions::encode(name, transition));
+        let paused_until = self.served.gate().paused_until(at);
+        let (service, transition) = (name.clone(), transition.clone());
+        let stored = Stored { service, transition, paused_until };
+        let record = record::encode(&header, &transitions::encode(&stored));
         let hash = record::hash(&record);
         let (first, fence) = (header.version, self.last.fence);
         let append = Append { entity, fence, first, record: record.into(), note: None };

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::event::{Event, Wait};
 use crate::domain::data::Data;
+use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
 use crate::domain::workflow::model::TaskId;
 
@@ -25,7 +26,8 @@ pub trait DecisionContext {
     fn has_under_way(&self, task: TaskId, iteration: u32, attempt: u32) -> bool;
 
     /// Whether the service's breaker holds calls back, so that nothing is repeated meanwhile.
-    fn holds_back(&self, service: &str) -> Option<Wait>;
+    /// A pause that it has asked for holds back where it ends between these instants.
+    fn holds_back(&self, service: &str, pause: (Timestamp, Timestamp)) -> Option<Wait>;
 
     /// A secret's content.
     fn secret(&mut self, name: &str) -> Option<Arc<Json>>;

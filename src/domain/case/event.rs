@@ -56,6 +56,8 @@ pub enum Event {
         error: Option<Problem>,
     },
     UnwindingEnded,
+    /// What the oldest effects have left is kept by the history alone from here on.
+    Trimmed,
 }
 
 /// What is submitted: it becomes a case.

@@ -318,8 +318,13 @@ impl Ledger {
         self.iter().map(Entry::spare_bytes).sum()
     }
 
-    /// Where the entries keep too much of what their effects have left, the history has that of the oldest.
-    pub fn keep_bound(&mut self) {
+    /// Whether the entries keep more of what their effects have left than they should.
+    pub fn has_too_much(&self) -> bool {
+        self.spare_bytes() > DATA_KEPT
+    }
+
+    /// Of what the oldest effects have left the history alone has as much as is too much.
+    pub fn trim(&mut self) {
         let mut spare = self.spare_bytes().saturating_sub(DATA_KEPT);
         for entry in &mut self.entries {
             if spare == 0 {

@@ -84,11 +84,18 @@ pub struct Standing {
 
 impl Standing {
     /// What the last transition has led to, seen from now: a pause takes at most its own length.
-    pub fn of(transition: &Transition, at: Timestamp, now: Timestamp, trip: &Trip) -> Self {
+    pub fn of(
+        transition: &Transition,
+        paused_until: Option<Timestamp>,
+        (at, now): (Timestamp, Timestamp),
+        trip: &Trip,
+    ) -> Self {
         let paused_until = match transition {
-            Transition::Paused { until } => (*until).min(now.plus(until.since(at))),
-            _ => Timestamp::default(),
+            Transition::Paused { until } => Some(*until),
+            _ => paused_until,
         };
+        let no_longer = |until: Timestamp| until.min(now.plus(until.since(at)));
+        let paused_until = paused_until.map(no_longer).unwrap_or_default();
         Self { circuit: Circuit::Closed.after(transition, at, trip), paused_until }
     }
 }

@@ -149,9 +149,16 @@ impl Gate {
     }
 
     /// Why calls are held back altogether, if they are; then the case has joined the line.
-    pub fn holds_back(&mut self, ticket: QueueEntry, now: Timestamp) -> Option<Denied> {
+    /// A pause counts where it ends between these instants.
+    pub fn holds_back(
+        &mut self,
+        ticket: QueueEntry,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Option<Denied> {
         let held = match &self.circuit {
-            Circuit::Closed => self.paused_until(now).map(|_| Denied::Full(PAUSED)),
+            Circuit::Closed => {
+                (from..to).contains(&self.paused_until).then_some(Denied::Full(PAUSED))
+            }
             Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
                 Some(Denied::Outage(detail_of(outage)))
             }

@@ -419,7 +419,7 @@ proptest! {
                 Move::Pass(millis) => now = now.plus(millis),
                 Move::Isolate => { gate.isolate("x".into(), now.plus(5000), now); }
                 Move::Release => { gate.release(now); }
-                Move::HoldBack(n) => if !out.contains(&case(n)) && gate.holds_back(QueueEntry::new(5, START, case(n)), now).is_some() && waiting.insert(case(n)) {
+                Move::HoldBack(n) => if !out.contains(&case(n)) && gate.holds_back(QueueEntry::new(5, START, case(n)), (now, now.plus(1000))).is_some() && waiting.insert(case(n)) {
                     uncommitted.push_back((case(n), true));
                 },
                 Move::Commit => commit(&mut gate, &mut index, &mut uncommitted),

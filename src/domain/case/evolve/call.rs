@@ -77,6 +77,10 @@ pub fn waiting(
     if wait.kind == WaitKind::Service || outcome.is_some() {
         call.missing_since.get_or_insert(at);
     }
+    if wait.kind == WaitKind::Rate && outcome.is_some() {
+        // the attempt that it follows was told to pause
+        call.misses += 1;
+    }
     call.stage = match (wait.kind, &wait.on) {
         (WaitKind::Case, Some(case)) => match case.parse() {
             Ok(case) => Stage::Child { case, since: at },

@@ -159,6 +159,7 @@ pub fn evolve(
             effects::unwind(definition, state);
         }
         Event::UnwindingEnded => state.compensated = true,
+        Event::Trimmed => state.ledger.trim(),
         Event::Completed { output } => {
             let left = || state.flow.ending.clone().unwrap_or_else(|| state.flow.seq.data.clone());
             state.output = Some(output.clone().unwrap_or_else(left));

@@ -36,7 +36,6 @@ pub fn prune(definition: &Definition, state: &mut State) {
             !drop
         });
     }
-    ledger.keep_bound();
     state.ledger = ledger;
 }
 

@@ -68,7 +68,8 @@ fn ends(definition: &Definition, state: &State, event: &Event, at: Timestamp) ->
         | Event::Status { .. }
         | Event::Alerted { .. }
         | Event::UnwindingStarted { .. }
-        | Event::UnwindingEnded => false,
+        | Event::UnwindingEnded
+        | Event::Trimmed => false,
     }
 }
 

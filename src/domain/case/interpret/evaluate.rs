@@ -350,6 +350,7 @@ pub fn event_size(event: &Event) -> usize {
             Event::Resumed { .. }
             | Event::Cancelled { .. }
             | Event::Alerted { .. }
-            | Event::UnwindingEnded => 0,
+            | Event::UnwindingEnded
+            | Event::Trimmed => 0,
         }
 }

@@ -25,8 +25,8 @@ impl Interpreter<'_> {
         for incoming in all {
             let taken = match self.hear(incoming) {
                 Ok(taken) => taken,
-                // those before it were heard
-                Err(Halt::Rejected(_)) if self.heard > 0 => return Ok(()),
+                // those before it were heard; what takes long does not hold up who comes in between
+                Err(Halt::Rejected(_) | Halt::Evaluating) if self.heard > 0 => return Ok(()),
                 Err(halt) => return Err(halt),
             };
             self.heard += 1;

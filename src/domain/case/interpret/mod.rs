@@ -167,7 +167,7 @@ impl<'a> Interpreter<'a> {
         self.advance(held)
     }
 
-    /// Goes on until nothing more can be done now. `held`: a person or a fault held the case before.
+    /// Goes on until nothing more can be done now. `held`: a person or a fault has held the case.
     fn advance(mut self, mut held: bool) -> Result<Decided, Halt> {
         let mut more = false;
         loop {
@@ -185,6 +185,10 @@ impl<'a> Interpreter<'a> {
             self.steps += 1;
             self.perform(step)?;
             self.brake()?;
+            held |= self.is_held();
+        }
+        if self.state.ledger.has_too_much() {
+            self.emit(Event::Trimmed)?;
         }
         let Self { state, events, effects, heard, .. } = self;
         Ok(Decided { state, events, effects, more, heard })

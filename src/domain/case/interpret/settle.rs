@@ -234,10 +234,13 @@ impl Interpreter<'_> {
             let doubt = (came == Came::Unknown).then_some(Doubt::Silent);
             return self.fault_with(key, error.clone(), doubt);
         }
-        if let Some(wait) = self.ctx.holds_back(&name) {
+        let backoff = outage_delay(call.misses, self.random());
+        // a pause is waited for in the line where it is longer than that, and ends before patience does
+        let pause = (self.now.plus(backoff), until);
+        if let Some(wait) = self.ctx.holds_back(&name, pause) {
             return self.park(key, &service, wait, outcome);
         }
-        let delay = outage_delay(call.misses, self.random()).max(retry_after.unwrap_or(0));
+        let delay = backoff.max(retry_after.unwrap_or(0));
         let at = self.now.plus(delay).min(until);
         let until = (!to_be_known).then_some(until);
         let error = error.clone();

@@ -1,5 +1,7 @@
 //! Listening: one, any, all, correlation, and events that are taken once.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
 use super::world;
@@ -136,4 +138,24 @@ fn an_event_ends_a_race_against_a_timer() {
     world.start(json!({}));
     deliver(&mut world, 1, event("a", "", json!(1)));
     assert_eq!(world.output(), json!({"by": "event"}));
+}
+
+#[test]
+fn many_events_are_heard_in_one_go_up_to_the_first_that_is_taken() {
+    let mut world = world(
+        "do: [{one: {listen: {to: {one: {with: {type: t, data: '${ .n >= 3 }'}}}}}}, {two: {listen: {to: {one: {with: {type: u}}}}}}]\n",
+    );
+    world.start(json!({}));
+    let events = |world: &World, from: u64, to: u64| {
+        let event = |n| world::event("t", "", json!({"n": n}));
+        let all = (from..=to).flat_map(|n| (*world.incoming(n, event(n))).clone());
+        Command::Deliver(Arc::new(all.collect()))
+    };
+    let told = events(&world, 1, 2);
+    world.tell_once(&told).unwrap();
+    assert_eq!((world.heard, world.state().version), (2, 3), "nobody wants them");
+    let told = events(&world, 1, 5);
+    world.tell_once(&told).unwrap();
+    assert_eq!(world.heard, 3, "what comes behind it meets another state");
+    assert_eq!(world.try_tell(told), Err(Rejection::NotListening));
 }

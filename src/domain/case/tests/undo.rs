@@ -1,11 +1,14 @@
 //! Undoing: what was done is undone once, latest first, after every attempt is settled.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::world;
 use super::world::{World, done, failed, unknown};
 use crate::domain::case::command::Command;
 use crate::domain::case::effect::Ask;
+use crate::domain::case::event::{Change, Event};
 use crate::domain::case::ledger::{Entry, Kept, Knowledge};
 use crate::domain::case::phase::Phase;
 
@@ -314,4 +317,31 @@ fn what_a_ledger_does_not_keep_is_read_back_to_recall_it() {
     assert_eq!((&*request.url, request.body.is_some()), ("http://a/bad", true));
     world.answer_next(done(json!("well")));
     assert_eq!(world.output(), json!("well"));
+}
+
+#[test]
+fn histories_that_undid_without_saying_what_are_folded() {
+    let mut world = world(MANY);
+    world.start(json!({}));
+    for n in 0..12 {
+        world.answer_next(done(parcel(n)));
+    }
+    world.tell(cancel());
+    for _ in 0..12 {
+        world.answer_next(done(json!(null)));
+    }
+    // as they were written before a ledger was bounded
+    let history = Arc::make_mut(&mut world.history);
+    let all = history.len();
+    history.retain(|(_, event)| match event {
+        Event::Trimmed => false,
+        Event::Task(task) => !matches!(task.change, Change::ReadBack { .. }),
+        _ => true,
+    });
+    let length = history.len();
+    assert!(length < all);
+    for length in [length / 2, length - 3, length] {
+        let old = world.replayed(length);
+        assert!(length < world.history.len() || old.phase() == Phase::Cancelled);
+    }
 }

@@ -87,7 +87,7 @@ impl DecisionContext for TestDesk {
         self.under_way.contains(&(task, iteration, attempt))
     }
 
-    fn holds_back(&self, service: &str) -> Option<Wait> {
+    fn holds_back(&self, service: &str, _: (Timestamp, Timestamp)) -> Option<Wait> {
         let held = [(&self.open, WaitKind::Service), (&self.paused, WaitKind::Rate)];
         let held = held.into_iter().find(|(services, _)| services.contains(service));
         held.map(|(_, kind)| Wait { on: Some(service.into()), ..Self::wait(kind) })

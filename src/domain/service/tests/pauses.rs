@@ -11,12 +11,18 @@ fn a_person_ends_a_pause() {
     assert_eq!(gate.paused_until(START), Some(START.plus(600_000)));
     assert!(gate.ask(ticket(2), START).is_err());
     // and so does whoever met it, or misses otherwise meanwhile
-    assert_eq!(gate.holds_back(ticket(1), START), Some(Denied::Full("it asked for a pause")));
+    assert_eq!(
+        gate.holds_back(ticket(1), (START, START.plus(600_001))),
+        Some(Denied::Full("it asked for a pause"))
+    );
+    // unless it would wait longer by itself, or loses its patience before
+    assert_eq!(gate.holds_back(ticket(3), (START.plus(600_001), START.plus(900_000))), None);
+    assert_eq!(gate.holds_back(ticket(3), (START, START.plus(600_000))), None);
     let now = START.plus(1000);
     // a restart has to know of it
     let noted = Transition::Paused { until: START.plus(600_000) };
     assert_eq!(gate.due(now), [Act::Note(noted.clone())]);
-    let standing = Standing::of(&noted, START, now.plus(-5000), &gate.settings().breaker);
+    let standing = Standing::of(&noted, None, (START, now.plus(-5000)), &gate.settings().breaker);
     assert_eq!(standing.paused_until, now.plus(-5000 + 600_000), "no longer than it was");
     assert_eq!(gate.due(now), []);
     assert_eq!(gate.probe_now(now), (true, Some(Transition::Paused { until: now })));
