@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::bucket::Bucket;
 use super::circuit::{Cause, Circuit, Outage, Probing, Transition};
 use super::line::{IndexRead, QueueEntry, WaitQueue};
+use super::pause::Pause;
 use super::permit::{Act, Denied, Reply};
 use super::ramp::Ramp;
 use super::settings::Settings;
@@ -26,9 +27,6 @@ const ADMITTED_LATELY: i64 = 5000;
 /// Milliseconds to pause for after a 429 without `Retry-After`.
 const PAUSE: i64 = 1000;
 
-/// Milliseconds by which a pause is longer than what the journal knows of it, before that hears of it.
-const NOTED_PAUSE: i64 = 2000;
-
 /// Why nothing goes out after a 429.
 const PAUSED: &str = "it asked for a pause";
 
@@ -40,9 +38,7 @@ pub struct Gate {
     window: Window,
     ramp: Option<Ramp>,
     bucket: Option<Bucket>,
-    paused_until: Timestamp,
-    /// The end of the pause that the journal knows of.
-    noted_pause: Timestamp,
+    pause: Pause,
     in_flight: u32,
     line: WaitQueue,
     /// Places kept for admitted cases, each counted as a call in flight.
@@ -62,8 +58,7 @@ impl Gate {
             window: Window::default(),
             ramp: None,
             bucket,
-            paused_until: Timestamp(0),
-            noted_pause: Timestamp(0),
+            pause: Pause::default(),
             in_flight: 0,
             line: WaitQueue::default(),
             kept: HashMap::new(),
@@ -74,7 +69,7 @@ impl Gate {
 
     /// It had asked for a pause before the process began.
     pub fn pauses_still(&mut self, until: Timestamp) {
-        (self.paused_until, self.noted_pause) = (until, until);
+        self.pause = Pause::noted(until);
     }
 
     /// Asks for a permit. Who is refused has joined the line.
@@ -114,7 +109,7 @@ impl Gate {
                 let others = !self.line.is_empty();
                 let again = outage.last == Some(case) && others;
                 let full = self.in_flight >= self.settings.max_concurrent;
-                let full = full || self.paused_until > now;
+                let full = full || self.pause.until(now).is_some();
                 if probe.is_some() || again || full || self.settings.probe.is_some() {
                     return Err(Denied::Outage(detail_of(outage)));
                 }
@@ -134,7 +129,7 @@ impl Gate {
         if self.in_flight >= self.limit() {
             return Err(Denied::Full("too many calls are under way"));
         }
-        if self.paused_until > now {
+        if self.pause.until(now).is_some() {
             return Err(Denied::Full(PAUSED));
         }
         match &mut self.bucket {
@@ -157,7 +152,8 @@ impl Gate {
     ) -> Option<Denied> {
         let held = match &self.circuit {
             Circuit::Closed => {
-                (from..to).contains(&self.paused_until).then_some(Denied::Full(PAUSED))
+                let until = self.pause.until(from.plus(-1));
+                until.filter(|until| *until < to).map(|_| Denied::Full(PAUSED))
             }
             Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
                 Some(Denied::Outage(detail_of(outage)))
@@ -199,7 +195,7 @@ impl Gate {
 
     fn throttled(&mut self, after: Option<i64>, now: Timestamp) {
         let pause = after.unwrap_or(PAUSE).clamp(0, RETRY_AFTER_MAX);
-        self.paused_until = self.paused_until.max(now.plus(pause));
+        self.pause.asked(now.plus(pause));
         match (&mut self.bucket, &mut self.ramp) {
             (Some(bucket), _) => bucket.cut(),
             (None, Some(ramp)) => ramp.failed(),
@@ -298,12 +294,11 @@ impl Gate {
             self.circuit = Circuit::HalfOpen { outage: outage.clone(), probe: None };
         }
         if self.has_to_note(now) {
-            self.noted_pause = self.paused_until;
-            acts.push(Act::Note(Transition::Paused { until: self.paused_until }));
+            acts.push(Act::Note(self.pause.note()));
         }
         match &mut self.circuit {
             // nor is it asked before the time that it has said
-            Circuit::HalfOpen { probe: None, .. } if self.paused_until > now => {}
+            Circuit::HalfOpen { probe: None, .. } if self.pause.until(now).is_some() => {}
             Circuit::HalfOpen { outage, probe: probe @ None } => {
                 if self.settings.probe.is_some() {
                     *probe = Some(Probing::Health);
@@ -328,8 +323,8 @@ impl Gate {
 
     /// Whether the journal has to hear of a pause, so that a restart heeds it.
     pub fn has_to_note(&self, now: Timestamp) -> bool {
-        let longer = self.paused_until.since(self.noted_pause.max(now)) >= NOTED_PAUSE;
-        matches!(self.circuit, Circuit::Closed) && self.settings.known && longer
+        let known = matches!(self.circuit, Circuit::Closed) && self.settings.known;
+        known && self.pause.has_to_be_noted(now)
     }
 
     fn admit(&mut self, case: CaseId, now: Timestamp) -> Act {
@@ -352,10 +347,10 @@ impl Gate {
         // a line that could move now waits for tokens or for the end of a pause: look again soon
         let line = match &self.circuit {
             Circuit::Closed if self.in_flight < self.limit() => {
-                Some(self.paused_until.max(now.plus(10)))
+                Some(self.pause.until(now).unwrap_or(now).max(now.plus(10)))
             }
             Circuit::Closed | Circuit::HalfOpen { probe: None, .. } => {
-                Some(self.paused_until.max(now.plus(1000)))
+                Some(self.pause.until(now).unwrap_or(now).max(now.plus(1000)))
             }
             Circuit::HalfOpen { .. } | Circuit::Open(_) | Circuit::Isolated { .. } => None,
         };
@@ -426,10 +421,7 @@ impl Gate {
         if let Circuit::Isolated { .. } = self.circuit {
             return (false, None);
         }
-        let paused = self.paused_until > now;
-        if paused {
-            (self.paused_until, self.noted_pause) = (now, now);
-        }
+        let paused = self.pause.end(now);
         if let Circuit::Open(outage) = &mut self.circuit {
             outage.next_probe_at = now;
         }
@@ -440,7 +432,7 @@ impl Gate {
 
     /// Until when the service asked for a pause, if that is to come.
     pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
-        Some(self.paused_until).filter(|until| *until > now)
+        self.pause.until(now)
     }
 
     /// Whether other cases' calls are answered, so that this one's failures are its own.

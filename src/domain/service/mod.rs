@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod circuit;
 pub mod gate;
 pub mod line;
+pub mod pause;
 pub mod permit;
 pub mod ramp;
 pub mod settings;
