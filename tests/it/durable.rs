@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use caseworker::sim::{FaultsChange, echo};
+use caseworker::sim::{FaultsChange, Party, echo};
 use serde_json::json;
 
 use crate::server::{Server, free_port, until};
@@ -242,14 +242,15 @@ do:
   - rest: { wait: P30D }
 ";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_done_is_undone_from_the_journal_where_a_case_keeps_no_more() {
+/// A case that has posted so many parcels, in a server that was killed and started since.
+async fn posted(parcels: usize) -> (Server, Party, String) {
     caseworker::prepare_process();
     let port = free_port();
-    let _party = echo::open(port).await.unwrap();
+    let party = echo::open(port).await.unwrap();
     let mut server = Server::new(&format!("[services.echo]\nurl = \"http://127.0.0.1:{port}\"\n"));
     server.start().await;
-    assert_eq!(server.define(PARCELS).await.status, 201);
+    let yaml = PARCELS.replace("range(8)", &format!("range({parcels})"));
+    assert_eq!(server.define(&yaml).await.status, 201);
     let id = server.submit("test/parcels", &json!({})).await;
     until("all are posted", || async {
         (server.case(&id).await["wait"]["kind"] == "timer").then_some(())
@@ -257,8 +258,18 @@ async fn what_was_done_is_undone_from_the_journal_where_a_case_keeps_no_more() {
     .await;
     server.kill().await;
     server.start().await;
+    (server, party, id)
+}
+
+async fn cancel(server: &Server, id: &str) {
     let path = format!("/v1/cases/{id}/cancel");
     assert_eq!(server.post(&path, &json!({"reason": "changed my mind"})).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_done_is_undone_from_the_journal_where_a_case_keeps_no_more() {
+    let (server, _party, id) = posted(8).await;
+    cancel(&server, &id).await;
     let case = server.ended(&id).await;
     assert_eq!(case["phase"], "cancelled", "{case:#}");
     let history = server.history(&id).await;
@@ -269,28 +280,15 @@ async fn what_was_done_is_undone_from_the_journal_where_a_case_keeps_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_that_cannot_be_read_for_a_while_loses_no_answer() {
-    caseworker::prepare_process();
-    let port = free_port();
-    let _party = echo::open(port).await.unwrap();
-    let mut server = Server::new(&format!("[services.echo]\nurl = \"http://127.0.0.1:{port}\"\n"));
-    server.start().await;
     // enough that the first of them are in files of their own
-    assert_eq!(server.define(&PARCELS.replace("range(8)", "range(100)")).await.status, 201);
-    let id = server.submit("test/parcels", &json!({})).await;
-    until("all are posted", || async {
-        (server.case(&id).await["wait"]["kind"] == "timer").then_some(())
-    })
-    .await;
-    server.kill().await;
-    server.start().await;
+    let (server, _party, id) = posted(100).await;
     let tables = std::fs::read_dir(server.data().join("journal/fjall/keyspaces/1/tables")).unwrap();
     let tables = tables.map(|entry| entry.unwrap().path());
     let number = |path: &std::path::Path| path.file_name()?.to_str()?.parse::<u64>().ok();
     let table = tables.min_by_key(|path| number(path)).unwrap();
     let aside = server.data().join("aside");
     std::fs::rename(&table, &aside).unwrap();
-    let path = format!("/v1/cases/{id}/cancel");
-    assert_eq!(server.post(&path, &json!({"reason": "changed my mind"})).await.status, 200);
+    cancel(&server, &id).await;
     let (known, looks) = (Cell::new(0), Cell::new(0));
     until("it stands still", || async {
         let row = &server.list("/v1/cases?workflow=test/parcels").await[0];

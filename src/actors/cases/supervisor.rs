@@ -2,7 +2,7 @@
 //! [`super::registry`]); it hears of crashes, and has the case begin again after a while, or takes it
 //! out of service when it crashed too often. Whoever comes meanwhile queues.
 //!
-//! Parent: the root. Its mailbox holds one message for each crash.
+//! Parent: the root. Its mailbox holds one message for each actor that has ended.
 
 use std::collections::HashMap;
 use std::sync::Arc;

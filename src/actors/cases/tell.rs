@@ -68,12 +68,10 @@ impl Context {
         command: Command,
     ) -> Result<CaseReply, CommandError> {
         // one that is live has its place, and waits for nobody who needs one
-        let (mut place, mut _turn) = (None, None);
-        if !self.cases.has_owner(case) {
-            // whoever waits for its turn takes no place from those who begin
-            _turn = self.careful_start.turn().await;
-            place = self.cases.place().await;
-        }
+        let live = self.cases.has_owner(case);
+        // whoever waits for its turn takes no place from those who begin
+        let _turn = if live { None } else { self.careful_start.turn().await };
+        let place = if live { None } else { self.cases.place().await };
         let Some(noted) = self.careful_start.note(case).await else {
             return self.tell_at(case, command, CommandMeta::engine(), place).await;
         };
