@@ -53,15 +53,12 @@ pub struct App {
 }
 
 impl App {
-    /// Starts: the journal, the door, which says how far the start is, the views, definitions and
-    /// actors; then everybody is let in. None: it was told to stop before.
+    /// Starts: the journal, the door, which says that it starts, definitions and actors; then everybody
+    /// is let in, while the views are filled from the journal.
     ///
     /// # Errors
     /// Why it cannot start.
-    pub async fn start(
-        options: Options,
-        stop: impl Future<Output = ()>,
-    ) -> Result<Option<Self>, String> {
+    pub async fn start(options: Options) -> Result<Self, String> {
         let Options { config, services, workflows, clock } = options;
         // what may be wrong is looked at before any file is opened
         let hands = hands(&config)?;
@@ -73,16 +70,15 @@ impl App {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let (told, fatal) = mpsc::unbounded_channel();
         let engine = Engine::build(parts(&config, services, clock, hands, told).await?).await?;
-        match Self::open(config, workflows, listener, &engine, stop).await {
-            Ok(Some(door)) => {
+        match Self::open(config, workflows, listener, &engine).await {
+            Ok(door) => {
+                let handle = engine.handle();
                 let running = engine.start().await?;
-                tracing::info!(%address, "ready");
-                Ok(Some(Self { running, address, door, fatal }))
-            }
-            Ok(None) => {
-                tracing::info!("told to stop before it was ready");
-                engine.give_up().await;
-                Ok(None)
+                tokio::spawn(async move {
+                    handle.views_filled().await;
+                    tracing::info!(%address, "ready");
+                });
+                Ok(Self { running, address, door, fatal })
             }
             Err(wrong) => {
                 engine.give_up().await;
@@ -91,14 +87,13 @@ impl App {
         }
     }
 
-    /// The door, open, once the views and the definitions are there; none: told to stop before.
+    /// The door, open, once the definitions are there.
     async fn open(
         config: Config,
         workflows: Option<PathBuf>,
         listener: std::net::TcpListener,
         engine: &Engine,
-        stop: impl Future<Output = ()>,
-    ) -> Result<Option<Door>, String> {
+    ) -> Result<Door, String> {
         let (handle, listen) = (engine.handle(), config.server.listen.0);
         let keys = config.api.keys.into_iter();
         let settings = api::Settings {
@@ -111,13 +106,10 @@ impl App {
         let connections = config.server.max_connections.0.min(descriptors() / 2);
         let api = Api::new(handle.clone(), settings, telemetry::count());
         let door = Door::open(listener, api, connections)?;
-        if !engine.fill(stop).await? {
-            return Ok(None);
-        }
         if let Some(folder) = &workflows {
             register(&handle, folder).await?;
         }
-        Ok(Some(door))
+        Ok(door)
     }
 
     /// Where it listens.

@@ -57,7 +57,7 @@ pub struct Context {
     pub disk: (PathBuf, u64),
     /// Since when this process has its cases.
     pub begun: Timestamp,
-    /// Set once the views are filled and the actors run; until then nobody is let in.
+    /// Set once the actors run; until then nobody is let in.
     pub started: AtomicBool,
     /// The process is about to end: what takes long is left as it stands.
     pub stopping: AtomicBool,
@@ -67,11 +67,23 @@ pub struct Context {
     pub seeds: AtomicU64,
 }
 
+/// Between two seeds. The golden ratio: consecutive ones differ in all their bits after one mixing step.
+pub const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl Context {
     /// A number that no decision had before.
     pub fn seed(&self) -> u64 {
-        // the golden ratio: consecutive seeds differ in all their bits after one mixing step
-        self.seeds.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+        self.seeds.fetch_add(SEED_STEP, Ordering::Relaxed)
+    }
+
+    /// Waits until the views hold all that the journal held when they were last begun. Until then
+    /// nothing is concluded from them.
+    pub async fn views_filled(&self) {
+        let mut projected = self.projected.subscribe();
+        while self.views.progress().is_some() {
+            // an error means that the process is ending
+            let _ = projected.changed().await;
+        }
     }
 
     /// A case's snapshot, if a readable one is there.

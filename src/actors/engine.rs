@@ -25,7 +25,6 @@ use crate::actors::effects::dispatcher::Dispatcher;
 use crate::actors::effects::evaluator::Evaluator;
 use crate::actors::handles::Handle;
 use crate::actors::housekeeper::HousekeeperArgs;
-use crate::actors::projection;
 use crate::actors::projection::feed::Feed;
 use crate::actors::recovery::careful_start::CarefulStart;
 use crate::actors::recovery::run_file::{RunFile, Start};
@@ -149,38 +148,9 @@ impl Engine {
         let (folder, min_free, fatal) = (parts.folder, parts.min_free, parts.fatal);
         let free = free_bytes(&folder).map_err(|e| e.to_string())?;
         context.intake.set_disk_full(free < min_free);
+        context.load_quarantines().await.map_err(|e| e.to_string())?;
         let parts = HousekeeperArgs { context: context.clone(), folder, min_free };
         Ok(Self { context, parts, wanted, fatal })
-    }
-
-    /// Brings the views up to the journal's end, however long that takes, unless it is told to stop
-    /// before: false then.
-    ///
-    /// # Errors
-    /// When the journal cannot be read or the views cannot be made.
-    pub async fn fill(&self, stop: impl Future<Output = ()>) -> Result<bool, String> {
-        let context = &self.context;
-        context.load_quarantines().await.map_err(|e| e.to_string())?;
-        let mut catching_up = {
-            let (context, handle) = (context.clone(), tokio::runtime::Handle::current());
-            tokio::task::spawn_blocking(move || projection::bring_up(&context, &handle))
-        };
-        let caught_up = tokio::select! {
-            caught_up = &mut catching_up => caught_up,
-            () = stop => {
-                // what is there is complete up to its place, and the next start goes on from it
-                context.stopping.store(true, Ordering::Release);
-                let _ = catching_up.await;
-                return Ok(false);
-            }
-        };
-        caught_up.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-        // also before services that are not configured any more, or never were
-        for service in context.views.lines().map_err(|e| e.to_string())? {
-            context.services.served(&service);
-        }
-        context.services.expect_lines();
-        Ok(true)
     }
 
     /// What the API may use.

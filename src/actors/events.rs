@@ -131,11 +131,7 @@ impl Context {
         while let Some(first) = wanted.peek().copied()
             && bytes < TOLD_BYTES
         {
-            // those that stand close together are read in one go
-            let close = places.iter().map(|place| place.0).filter(|place| *place >= first.0);
-            let close = close.take_while(|place| place - first.0 < LOOKED_AT);
-            let most = close.last().map_or(1, |last| last - first.0 + 1);
-            let tail = self.journal.events(first.before(), most as usize).await?;
+            let tail = self.journal.events(first.before(), span(places, first)).await?;
             let read = tail.next.max(first);
             while let Some(place) = wanted.next_if(|place| *place <= read) {
                 let record = tail.records.iter().find(|(at, _)| *at == place);
@@ -153,9 +149,35 @@ impl Context {
     }
 }
 
+/// Records to be read for the event at `first`, and for those of the places in order that stand close
+/// behind it.
+fn span(places: &[EventCursor], first: EventCursor) -> usize {
+    let behind = places.iter().filter_map(|place| place.0.checked_sub(first.0));
+    let last = behind.take_while(|ahead| *ahead < LOOKED_AT).last();
+    last.map_or(1, |ahead| ahead as usize + 1)
+}
+
 /// The header and the event of a record.
 pub fn event_in(record: &[u8]) -> Option<(Header, Data)> {
     let (header, events) = record::decode(record).ok()?;
     let [(word, event)]: [(String, Data); 1] = serde_json::from_slice(events).ok()?;
     (word == "event").then_some((header, event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sparse_events_are_read_singly_and_dense_ones_together() {
+        let span = |places: &[u64], first: u64| {
+            let places: Vec<_> = places.iter().copied().map(EventCursor).collect();
+            span(&places, EventCursor(first))
+        };
+        assert_eq!(span(&[7], 7), 1);
+        assert_eq!(span(&[7, 1000, 2000], 7), 1, "what stands between is not read");
+        assert_eq!(span(&[7, 1000, 2000], 1000), 1);
+        assert_eq!(span(&[3, 7, 8, 12, 40], 7), 6, "up to the last that is close");
+        assert_eq!(span(&[1, 16, 17], 1), 16, "no more than that in one go");
+    }
 }

@@ -118,15 +118,19 @@ impl Handle {
         &self.context.feed
     }
 
-    /// How far the start has come, while it goes on: records taken into the views, and all of them.
-    pub fn starting(&self) -> Option<(u64, u64)> {
-        let starting = !self.context.started.load(Ordering::Acquire);
-        starting.then(|| self.context.views.progress().unwrap_or_default())
+    /// Whether the start goes on.
+    pub fn is_starting(&self) -> bool {
+        !self.context.started.load(Ordering::Acquire)
     }
 
-    /// Whether the views are being made anew, and how far they are.
-    pub fn rebuilding(&self) -> Option<(u64, u64)> {
+    /// How far the views are filled, while they are: records taken into them, and all of them.
+    pub fn filling(&self) -> Option<(u64, u64)> {
         self.context.views.progress()
+    }
+
+    /// Waits until the views are filled.
+    pub async fn views_filled(&self) {
+        self.context.views_filled().await;
     }
 
     /// How far the wall clock is ahead of the engine's, in milliseconds; steps of the wall show.

@@ -78,6 +78,8 @@ pub struct RootState {
     crashes: HashMap<String, Crashes>,
     /// Serves the wants.
     wants: Option<JoinHandle<()>>,
+    /// Wakes what is owed from before the start.
+    recovering: Option<JoinHandle<()>>,
 }
 
 impl Actor for RootActor {
@@ -93,8 +95,9 @@ impl Actor for RootActor {
         let RootArgs { housekeeper, mut wanted, fatal } = args;
         let context = housekeeper.context.clone();
         let (running, crashes) = (HashMap::new(), HashMap::new());
-        let wants = None;
-        let mut live = RootState { context, housekeeper, fatal, running, crashes, wants };
+        let (wants, recovering) = (None, None);
+        let mut live =
+            RootState { context, housekeeper, fatal, running, crashes, wants, recovering };
         for shared in [
             SharedActor::Projector,
             SharedActor::CaseSupervisor,
@@ -140,6 +143,7 @@ impl Actor for RootActor {
         live: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
         live.wants.take().iter().for_each(JoinHandle::abort);
+        live.recovering.take().iter().for_each(JoinHandle::abort);
         Ok(())
     }
 
@@ -175,7 +179,8 @@ impl RootState {
             SharedActor::CaseSupervisor => {
                 let id = spawn(CaseSupervisor, context.clone(), over).await?;
                 // cases that were live under another supervisor are gone; what they owe is not
-                tokio::spawn(recovery::recover(context));
+                let recovering = tokio::spawn(recovery::recover(context));
+                self.recovering.replace(recovering).iter().for_each(JoinHandle::abort);
                 id
             }
             SharedActor::Projector => spawn(ProjectorActor, context, over).await?,

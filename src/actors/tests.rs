@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::cases::message::{CaseMsg, CommandError};
+use super::context::SEED_STEP;
 use super::engine::{Engine, Parts, Running};
 use super::handles::{By, CaseError, CommandMeta, Handle, Submitted};
 use super::recovery::run_file::RunFile;
@@ -67,9 +68,7 @@ async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
         pending_max: 100,
         fatal: told,
     });
-    let engine = engine.await.expect("an engine");
-    assert!(engine.fill(std::future::pending()).await.expect("views"));
-    (engine, fatal)
+    (engine.await.expect("an engine"), fatal)
 }
 
 async fn world(folder: &Path) -> World {
@@ -78,6 +77,7 @@ async fn world(folder: &Path) -> World {
     let registered = handle.register(PARKED.to_owned(), Format::Yaml, By::engine()).await;
     registered.expect("a definition");
     let running = engine.start().await.expect("actors");
+    handle.views_filled().await;
     World { running, handle, _fatal: fatal }
 }
 
@@ -307,5 +307,111 @@ async fn in_a_careful_start_nobody_waits_for_the_place_of_another() {
     assert_eq!(told.phase, Phase::Running);
     drop(places);
     waits.await.expect("there is a place now");
+    world.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::await_holding_lock, reason = "others have to wait for it")]
+async fn the_door_is_open_while_the_views_are_filled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = world(folder.path()).await;
+    let before = submit(&first.handle).await;
+    first.running.stop().await;
+    drop(first.handle);
+    std::fs::remove_dir_all(folder.path().join("views")).expect("they were there");
+    let (engine, _fatal) = engine(folder.path()).await;
+    let handle = engine.handle();
+    let soon = PARKED.replace("parked", "soon").replace("P30D", "PT0.001S");
+    handle.register(soon, Format::Yaml, By::engine()).await.expect("a definition");
+    let views = handle.views().clone();
+    let held = views.hold();
+    let running = engine.start().await.expect("actors");
+    assert!(!handle.is_starting() && handle.filling().is_some());
+    let asked = Command::Suspend { reason: "a look".to_owned() };
+    let told = handle.command(before, asked, CommandMeta::engine()).await.expect("it is served");
+    assert_eq!(told.phase, Phase::Suspended);
+    let meanwhile = submit_to(&handle, "soon").await;
+    assert_eq!(handle.case(meanwhile).await.expect("a case").state.phase, Phase::Waiting);
+    drop(held);
+    handle.views_filled().await;
+    until("what came meanwhile goes on", || {
+        let row = views.case(meanwhile).expect("views");
+        row.is_some_and(|row| row.phase == Phase::Completed)
+    })
+    .await;
+    let row = views.case(before).expect("views").expect("a row");
+    assert_eq!(row.phase, Phase::Suspended);
+    running.stop().await;
+    let meta = std::fs::read_to_string(folder.path().join("views/meta.json")).expect("it is there");
+    assert!(meta.contains(r#""clean":true"#), "{meta}");
+    assert!(views.remove_wakes([].iter()).is_err(), "nothing is written behind that");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::await_holding_lock, reason = "others have to wait for it")]
+async fn views_that_are_not_filled_when_it_ends_are_filled_from_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = world(folder.path()).await;
+    let case = submit(&first.handle).await;
+    first.running.stop().await;
+    drop(first.handle);
+    std::fs::remove_dir_all(folder.path().join("views")).expect("they were there");
+    let (engine, _fatal) = engine(folder.path()).await;
+    let handle = engine.handle();
+    let views = handle.views().clone();
+    let held = views.hold();
+    let running = engine.start().await.expect("actors");
+    let ending = tokio::spawn(running.stop());
+    until("it is told to stop", || handle.not_ready().is_some()).await;
+    drop(held);
+    ending.await.expect("it ends");
+    let context = Arc::downgrade(handle.context());
+    drop((handle, views));
+    until("nobody goes on with it", || context.strong_count() == 0).await;
+    let again = world(folder.path()).await;
+    assert!(again.handle.views().case(case).expect("views").is_some());
+    again.running.stop().await;
+}
+
+const THREE: &str = "
+document: { dsl: '1.0.3', namespace: test, name: three, version: '1.0.0' }
+do:
+  - calls:
+      fork:
+        branches:
+          - a: { call: http, with: { method: get, endpoint: 'http://127.0.0.1:PORT/' } }
+          - b: { call: http, with: { method: get, endpoint: 'http://127.0.0.1:PORT/' } }
+          - c: { call: http, with: { method: get, endpoint: 'http://127.0.0.1:PORT/' } }
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_that_cannot_be_written_wait_for_their_turn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world(folder.path()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    let text = THREE.replace("PORT", &port);
+    world.handle.register(text, Format::Yaml, By::engine()).await.expect("a definition");
+    let case = submit_to(&world.handle, "three").await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(listener.accept().await.expect("a call").0);
+    }
+    let context = world.handle.context();
+    context.journal.close().await;
+    let before = context.seeds.load(Ordering::Relaxed);
+    for stream in &mut streams {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.expect("it listens");
+    }
+    until("all have answered", || context.attempts.results(case).len() == 3).await;
+    // so much else goes by that a case that takes each up again at once would decide thousands of times
+    for _ in 0..2000 {
+        context.load(case).await.expect("it can be read");
+    }
+    let now = context.seeds.load(Ordering::Relaxed);
+    let decisions = (0..10_000u64).find(|n| before.wrapping_add(SEED_STEP.wrapping_mul(*n)) == now);
+    assert!(decisions.is_some_and(|decisions| (1..50).contains(&decisions)), "{decisions:?}");
     world.running.stop().await;
 }

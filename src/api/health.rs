@@ -19,22 +19,22 @@ const CLOCK_OFF: i64 = 1000;
 
 /// It can accept, or why not; and how far the views are while they are filled.
 pub async fn readyz(State(api): State<Api>) -> Response {
-    let (starting, refused) = (api.handle.starting(), api.handle.not_ready());
+    let (starting, filling) = (api.handle.is_starting(), api.handle.filling());
+    let refused = api.handle.not_ready();
+    let ready = !starting && filling.is_none() && refused.is_none();
     let mut reasons = Vec::new();
-    if let Some((done, all)) = starting {
-        let detail = match all {
-            0 => "the process is starting".to_owned(),
-            _ => format!("the views are being filled: {done} of {all} records"),
-        };
-        reasons.push(json!({"name": "starting", "detail": detail}));
-    } else if let Some((done, all)) = api.handle.rebuilding() {
-        let detail = format!("the views are being made anew: {done} of {all} records");
+    if starting {
+        reasons.push(json!({"name": "starting", "detail": "the process is starting"}));
+    } else if let Some((done, all)) = filling {
+        let detail = format!(
+            "the views are being filled: {done} of {all} records; submissions, commands and single \
+             cases are served"
+        );
         reasons.push(json!({"name": "views", "detail": detail}));
     }
     if let Some(detail) = refused {
         reasons.push(json!({"name": "refusing", "detail": detail}));
     }
-    let ready = starting.is_none() && refused.is_none();
     let ahead = api.handle.wall_ahead();
     if ahead.abs() > CLOCK_OFF {
         let detail = format!(

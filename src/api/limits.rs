@@ -52,8 +52,8 @@ pub async fn shed(State(api): State<Api>, mut request: Request, next: Next) -> R
     if matches!(request.uri().path(), "/healthz" | "/readyz") {
         return next.run(request).await;
     }
-    if api.handle.starting().is_some() && request.uri().path() != "/metrics" {
-        let detail = "the process is starting; /readyz says how far it is";
+    if api.handle.is_starting() && request.uri().path() != "/metrics" {
+        let detail = "the process is starting";
         return Problem::unavailable(detail).into_response();
     }
     let Ok(permit) = api.limits.requests.clone().try_acquire_owned() else {

@@ -159,10 +159,10 @@ async fn count(request: Request, next: Next) -> Response {
 impl Api {
     /// The views, where they hold all that there is.
     fn views(&self) -> Result<Views, Problem> {
-        match self.handle.rebuilding() {
+        match self.handle.filling() {
             None => Ok(self.handle.views().clone()),
             Some((done, all)) => {
-                let detail = format!("the lists are being made anew: {done} of {all} records");
+                let detail = format!("the lists are being filled: {done} of {all} records");
                 Err(Problem::unavailable(detail).of_kind("views-rebuilding"))
             }
         }

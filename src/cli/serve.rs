@@ -59,11 +59,8 @@ impl Serve {
             }
         };
         let ended = runtime.block_on(async {
-            let mut stop = std::pin::pin!(told_to_stop());
-            match App::start(options, &mut stop).await? {
-                Some(app) => app.run(stop).await,
-                None => Ok(()),
-            }
+            let stop = told_to_stop();
+            App::start(options).await?.run(stop).await
         });
         match ended {
             Ok(()) => Exit::Ok,

@@ -16,6 +16,7 @@ mod side_by_side;
 pub mod starter;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -38,9 +39,6 @@ use shapes::Shapes;
 
 /// How often the projector looks whether somebody has met damage.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Changes after which a batch is written although more has come.
-const BATCH_MAX: usize = 100_000;
 
 /// Old events forgotten in one go, beside twice as many as a batch brought.
 const FORGOTTEN: usize = 200;
@@ -115,7 +113,6 @@ fn run(
 ) -> Result<(), ProjectError> {
     let notes = context.journal.notes();
     if context.views.progress().is_some() {
-        // they were being made anew when a predecessor broke off
         match bring_up(context, handle) {
             Err(ProjectError::Stopped) => return Ok(()),
             brought => brought?,
@@ -171,7 +168,7 @@ fn make_anew(context: &Arc<Context>, handle: &Handle) -> Result<Views, ProjectEr
 ///
 /// # Errors
 /// When the journal cannot be read or the views cannot be written even anew.
-pub fn bring_up(context: &Arc<Context>, handle: &Handle) -> Result<(), ProjectError> {
+fn bring_up(context: &Arc<Context>, handle: &Handle) -> Result<(), ProjectError> {
     for _ in 0..2 {
         context.views.fill_up_to(handle.block_on(context.journal.end())?);
         if !are_of_this_journal(context, handle)? {
@@ -180,10 +177,14 @@ pub fn bring_up(context: &Arc<Context>, handle: &Handle) -> Result<(), ProjectEr
         }
         let writer = context.views.writer()?;
         let (from, to) = context.views.progress().unwrap_or_default();
-        match catch_up(context, &writer, handle) {
+        let caught_up = catch_up(context, &writer, handle);
+        if context.stopping.load(Ordering::Acquire) {
+            // the files are being closed
+            return Err(ProjectError::Stopped);
+        }
+        match caught_up {
             Ok(()) if !context.views.are_damaged() => {
-                context.views.filled();
-                context.feed.start_over();
+                conclude(context)?;
                 if to > from {
                     tracing::info!(records = to - from, "the views were filled from the journal");
                 }
@@ -195,6 +196,20 @@ pub fn bring_up(context: &Arc<Context>, handle: &Handle) -> Result<(), ProjectEr
         context.views.begin_anew()?;
     }
     Err(TableError::new("they cannot be filled").into())
+}
+
+/// They are complete: whoever concludes from them begins with what they hold now.
+fn conclude(context: &Context) -> Result<(), TableError> {
+    context.views.filled();
+    // also before services that are not configured any more, or never were
+    for service in context.views.lines()? {
+        context.services.served(&service);
+    }
+    context.services.expect_lines();
+    context.timers.start_over();
+    context.feed.start_over();
+    context.projected.send_modify(|_| {});
+    Ok(())
 }
 
 /// Whether the record up to which the views go is the one that the journal has there: it may be an older
@@ -237,11 +252,6 @@ fn project(
     let mut rows = Rows::new(context, views, handle, &mut shapes);
     // what was read from the journal meanwhile is there already
     for item in items.into_iter().filter(|item| item.at > position) {
-        if views.batched() > BATCH_MAX {
-            // as one event may that very many listen for
-            rows.finish(RecordCursor(item.at.0 - 1), None)?;
-            rows = Rows::new(context, views, handle, &mut shapes);
-        }
         match item.content {
             Content::Note(note) => rows.case(item.at, note)?,
             Content::Record(record) if item.entity.kind != EntityKind::Case => {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::actors::cases::load::LoadError;
 use crate::actors::cases::message::CommandError;
 use crate::actors::context::Context;
 use crate::actors::projection::side_by_side::SideBySide;
@@ -73,6 +72,7 @@ impl Actor for NotifierActor {
         NotifierMsg::Look: NotifierMsg,
         state: &mut NotifierState,
     ) -> Result<(), ActorProcessingErr> {
+        state.context.views_filled().await;
         let mut projected = state.context.projected.subscribe();
         projected.mark_unchanged();
         match state.tell_all().await {
@@ -196,55 +196,21 @@ fn forget_what_nobody_wants(views: &Views, case: CaseId) -> Result<(), TableErro
     }
 }
 
-/// Tells a case its news in order: events for the same listener together, as far as they go in one go.
+/// Tells a case its news in order.
 async fn tell_each(context: &Arc<Context>, news: &[Wanted]) -> Told {
     let mut rest = news;
     while let Some((wake, listener)) = rest.first() {
-        let (command, run) = match (wake.news, listener) {
-            (News::Child(child), _) => (child_ended(context, child).await, 1),
-            (News::Event { .. }, None) => (Ok(None), 1),
+        let told = match (wake.news, listener) {
+            (News::Child(child), _) => tell_of_child(context, wake.case, child).await,
             (News::Event { .. }, Some(listener)) => {
-                let run = rest.iter().take_while(|(_, other)| *other == Some(*listener));
-                let places = run.take(TOLD_AT_A_TIME).filter_map(|(wake, _)| place_of(wake));
-                let places: Vec<EventCursor> = places.collect();
-                (delivery(context, &places, *listener).await, places.len())
+                tell_of_events(context, wake.case, rest, *listener).await
             }
+            (News::Event { .. }, None) => Ok(1),
         };
-        let command = match command {
-            Ok(command) => command,
-            Err(error) => {
-                tracing::error!(case.id = %wake.case, %error, "what a case is to be told");
-                return Told::Failed;
-            }
+        let (told, later) = match told {
+            Ok(dealt_with) => rest.split_at(dealt_with),
+            Err(why) => return why,
         };
-        let mut dealt_with = run;
-        if let Some(command) = command {
-            let events = match &command {
-                Command::Deliver(events) => Some(events.clone()),
-                _ => None,
-            };
-            match context.wake(wake.case, command).await {
-                Ok(told) => {
-                    if let Some(events) = events {
-                        let heard = told.heard.clamp(1, events.len());
-                        let last = events[heard - 1].position;
-                        let heard = rest[..run].iter().take_while(|(wake, _)| {
-                            place_of(wake).is_some_and(|place| place <= last)
-                        });
-                        dealt_with = heard.count();
-                    }
-                }
-                Err(CommandError::Rejected(Rejection::NotListening)) => {
-                    return Told::NotListening;
-                }
-                Err(error) => {
-                    if !was_told(Some(error)) {
-                        return Told::Failed;
-                    }
-                }
-            }
-        }
-        let (told, later) = rest.split_at(dealt_with);
         if let Err(error) = context.views.remove_wakes(told.iter().map(|(wake, _)| wake)) {
             // told again it changes nothing, but not at once
             tracing::error!(case.id = %wake.case, %error, "a wake cannot be removed");
@@ -253,6 +219,57 @@ async fn tell_each(context: &Arc<Context>, news: &[Wanted]) -> Told {
         rest = later;
     }
     Told::All
+}
+
+/// Tells a case that a child has ended. How much of the news is dealt with.
+async fn tell_of_child(context: &Arc<Context>, case: CaseId, child: CaseId) -> Result<usize, Told> {
+    let outcome = context.child_outcome(child).await.map_err(|error| unreadable(case, &error))?;
+    if let Some(outcome) = outcome {
+        let ended = Command::ChildEnded { child, outcome };
+        context.wake(case, ended).await.map(drop).or_else(refused)?;
+    }
+    Ok(1)
+}
+
+/// Tells a case of the first events, all those for the same listener, as far as they go in one go. How much
+/// of the news is dealt with: what the case has not heard of these is told again.
+async fn tell_of_events(
+    context: &Arc<Context>,
+    case: CaseId,
+    news: &[Wanted],
+    listener: Listener,
+) -> Result<usize, Told> {
+    let same = news.iter().take_while(|(_, other)| *other == Some(listener));
+    let places: Vec<EventCursor> =
+        same.take(TOLD_AT_A_TIME).filter_map(|(wake, _)| place_of(wake)).collect();
+    let events = context.incoming(&places, listener).await;
+    let events = Arc::new(events.map_err(|error| unreadable(case, &error))?);
+    if events.is_empty() {
+        return Ok(places.len());
+    }
+    let heard = match context.wake(case, Command::Deliver(events.clone())).await {
+        Ok(told) => told.heard.clamp(1, events.len()),
+        Err(error) => {
+            refused(error)?;
+            return Ok(places.len());
+        }
+    };
+    let last = events[heard - 1].position;
+    Ok(places.iter().take_while(|place| **place <= last).count())
+}
+
+fn unreadable(case: CaseId, error: &dyn std::error::Error) -> Told {
+    tracing::error!(case.id = %case, %error, "what a case is to be told cannot be read");
+    Told::Failed
+}
+
+/// What a "no" means: the case does not want to hear of it, unless it could not be told or listens later.
+fn refused(error: CommandError) -> Result<(), Told> {
+    match error {
+        CommandError::Rejected(Rejection::NotListening) => Err(Told::NotListening),
+        error if was_told(Some(&error)) => Ok(()),
+        _ => Err(Told::Failed),
+    }
 }
 
 fn place_of(wake: &Wake) -> Option<EventCursor> {
@@ -267,23 +284,9 @@ pub fn readable<T>(read: Result<T, TableError>) -> Option<T> {
     read.inspect_err(|error| tracing::warn!(%error, "who is to be woken cannot be read")).ok()
 }
 
-async fn delivery(
-    context: &Arc<Context>,
-    places: &[EventCursor],
-    listener: Listener,
-) -> Result<Option<Command>, LoadError> {
-    let events = context.incoming(places, listener).await?;
-    Ok((!events.is_empty()).then(|| Command::Deliver(Arc::new(events))))
-}
-
-async fn child_ended(context: &Arc<Context>, child: CaseId) -> Result<Option<Command>, LoadError> {
-    let outcome = context.child_outcome(child).await?;
-    Ok(outcome.map(|outcome| Command::ChildEnded { child, outcome }))
-}
-
 /// Whether there is nothing left to tell: the case has heard it, or does not want to. One that is
 /// out of service is told of everything when it comes back.
-pub fn was_told(error: Option<CommandError>) -> bool {
+pub fn was_told(error: Option<&CommandError>) -> bool {
     !matches!(
         error,
         Some(CommandError::Unavailable(_) | CommandError::Unknown(_) | CommandError::Busy(_))

@@ -24,6 +24,9 @@ use crate::store::views::services::Calls;
 use crate::store::views::wakes::{News, Wake};
 use crate::store::views::{TableError, Views};
 
+/// Changes after which a batch is written although there is more to come.
+const BATCH_MAX: usize = 100_000;
+
 /// Versions from which on a case may have left a snapshot.
 const SNAPSHOT_FROM: u64 = 16;
 
@@ -96,7 +99,7 @@ impl<'a> Rows<'a> {
             self.resting.push((summary.id, summary.version));
         }
         self.change(at, summary);
-        Ok(())
+        self.spill()
     }
 
     /// Anything but a case.
@@ -123,6 +126,15 @@ impl<'a> Rows<'a> {
             EntityKind::Quarantine => self.quarantine(at, &header, events)?,
             EntityKind::Case | EntityKind::Workflow => {}
         }
+        self.spill()
+    }
+
+    /// Writes what the batch has come to where that is very much, as one event may that very many listen
+    /// for. The place stays, so that a crash has all of it written again.
+    fn spill(&self) -> Result<(), ProjectError> {
+        if self.views.batched() > BATCH_MAX {
+            self.views.commit(self.views.position()?, self.views.hash()?)?;
+        }
         Ok(())
     }
 
@@ -133,22 +145,29 @@ impl<'a> Rows<'a> {
         }
         self.views.commit(through, hash)?;
         self.context.projected.send_replace(through);
+        for (case, version) in self.resting {
+            // most are not live any more
+            let _ = self.context.cases.tell_live(case, CaseMsg::Projected(version));
+        }
+        let now = self.context.clock.now();
+        let filling = self.views.progress().is_some();
         for (due, case) in self.due {
-            self.context.timers.note(due, case);
+            // what is filled in passes by what was: an instant that is over may long be dealt with
+            if !filling || due > now {
+                self.context.timers.note(due, case);
+            }
+        }
+        if filling {
+            // all else is looked for once they are complete
+            return Ok(());
         }
         for (service, case) in self.parked {
             if let Some(served) = self.context.services.find(&service) {
                 served.shown(case);
             }
         }
-        for (case, version) in self.resting {
-            // most are not live any more
-            let _ = self.context.cases.tell_live(case, CaseMsg::Projected(version));
-        }
-        if self.views.progress().is_none() {
-            self.changes.sort_by_key(|change| change.at);
-            self.context.feed.push(self.changes);
-        }
+        self.changes.sort_by_key(|change| change.at);
+        self.context.feed.push(self.changes);
         Ok(())
     }
 

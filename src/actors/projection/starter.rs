@@ -50,6 +50,7 @@ impl Actor for StarterActor {
         state: &mut StarterState,
     ) -> Result<(), ActorProcessingErr> {
         let context = &state.context;
+        context.views_filled().await;
         let mut projected = context.projected.subscribe();
         projected.mark_unchanged();
         let Some(pending) = readable(context.views.pending(PAGE)) else {
@@ -74,7 +75,8 @@ impl Actor for StarterActor {
 
 /// Starts a case as soon as there is a place for it.
 async fn start(context: Arc<Context>, case: CaseId) -> bool {
-    let started = was_told(context.wake(case, Command::Start(None)).await.err());
+    let told = context.wake(case, Command::Start(None)).await;
+    let started = was_told(told.as_ref().err());
     if !started {
         tokio::time::sleep(AGAIN).await;
     }

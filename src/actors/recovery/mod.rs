@@ -27,6 +27,7 @@ pub async fn recover(context: Arc<Context>) {
     let careful = context.careful_start.is_taken();
     let over = tokio::time::Instant::now() + Duration::from_millis(CLOSE.unsigned_abs());
     let woken = loop {
+        context.views_filled().await;
         match wake_all(&context).await {
             Ok(Some(woken)) => break woken,
             // they were made anew meanwhile, and had not all yet

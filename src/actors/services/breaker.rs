@@ -132,7 +132,7 @@ impl BreakerState {
             self.set_alarm(myself, Some(self.context.clock.now().plus(NO_ROOM)));
             return;
         }
-        if self.served.gate().wants_line() {
+        if self.served.gate().wants_line() && self.context.views.progress().is_none() {
             self.read_line().await;
         }
         let now = self.context.clock.now();

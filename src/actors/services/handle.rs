@@ -81,6 +81,12 @@ impl ServiceHandle {
         }
     }
 
+    /// The views are complete, and show that cases wait.
+    pub fn expect_line(&self) {
+        self.gate().expect_line();
+        self.poke();
+    }
+
     /// The views show that a case waits.
     pub fn shown(&self, case: CaseId) {
         self.gate().shown(case);

@@ -128,7 +128,7 @@ impl Services {
     pub fn expect_lines(&self) {
         for served in self.list() {
             if (self.waits)(&served.settings.name) {
-                served.gate().expect_line();
+                served.expect_line();
             }
         }
     }

@@ -48,7 +48,9 @@ impl Actor for TimersActor {
     ) -> Result<(), ActorProcessingErr> {
         let timers = &context.timers;
         let now = context.clock.now();
-        if timers.wants_more(now) {
+        // until the views are filled they hold instants that are long over, and not all
+        let filling = context.views.progress().is_some();
+        if timers.wants_more(now) && !filling {
             let (views, read) = (context.views.clone(), timers.reads(now));
             let (until, most) = (read.until, read.most);
             let found = tokio::task::spawn_blocking(move || views.due(until, most)).await?;
@@ -75,8 +77,9 @@ impl Actor for TimersActor {
             }
         }
         if due.is_empty() {
+            let next = if filling { timers.first() } else { Some(timers.next()) };
             tokio::select! {
-                () = context.clock.sleep_until(timers.next()) => {}
+                () = context.clock.sleep_until(next.unwrap_or_default()), if next.is_some() => {}
                 () = timers.sooner.notified() => {}
             }
         }

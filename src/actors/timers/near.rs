@@ -100,6 +100,20 @@ impl Timers {
         near.horizon <= now.plus(AHEAD / 2) && !near.is_rather_full(self.kept)
     }
 
+    /// The index holds what it did not: it is read anew, also where it is being read.
+    pub fn start_over(&self) {
+        let mut near = self.lock();
+        near.instants.clear();
+        (near.horizon, near.left_out) = (Timestamp(0), Some(Timestamp(0)));
+        drop(near);
+        self.sooner.notify_one();
+    }
+
+    /// The first instant that is near.
+    pub fn first(&self) -> Option<Timestamp> {
+        self.lock().instants.first().map(|(at, _)| *at)
+    }
+
     /// The index is about to be read, as far as this says.
     pub fn reads(&self, now: Timestamp) -> Read {
         let until = now.plus(AHEAD);

@@ -46,7 +46,7 @@ pub struct Views {
 
 struct Shared {
     place: Mutex<Place>,
-    /// They are being made anew, and hold only a part of what there is.
+    /// They are being filled, and hold only a part of what there is.
     filling: AtomicBool,
     /// Up to where they have to be filled.
     goal: AtomicU64,
@@ -59,8 +59,8 @@ impl Shared {
 }
 
 impl Views {
-    /// Opens the views in a folder. `boot` names this run of the machine. Views that claim to know
-    /// more than the journal, which ends at `last`, are not believed.
+    /// Opens the views in a folder, to be filled. `boot` names this run of the machine. Views that
+    /// claim to know more than the journal, which ends at `last`, are not believed.
     ///
     /// # Errors
     /// When not even new views can be made.
@@ -77,7 +77,7 @@ impl Views {
         let folder = place.folder();
         let shared = Arc::new(Shared {
             place: Mutex::new(place),
-            filling: AtomicBool::new(false),
+            filling: AtomicBool::new(true),
             goal: AtomicU64::new(last.0),
         });
         let opened = Table::open(&folder).and_then(|table| {
@@ -177,8 +177,14 @@ impl Views {
             return Ok(());
         }
         // also where they are not filled yet: they are whole up to their place
-        self.table.sync()?;
+        self.table.close()?;
         self.shared.place().close()
+    }
+
+    /// Whoever writes waits for as long as this lives.
+    #[cfg(test)]
+    pub fn hold(&self) -> std::sync::RwLockWriteGuard<'_, bool> {
+        self.table.hold()
     }
 
     /// A row's value. One that cannot be read is damage, not absence.

@@ -69,6 +69,8 @@ pub struct Table {
     engine: Arc<RwLock<Arc<Engine>>>,
     /// Something that cannot be was met.
     damage: Arc<AtomicBool>,
+    /// Nothing is written any more. Held while something is.
+    closed: Arc<RwLock<bool>>,
     batch: Option<Arc<Mutex<Changes>>>,
 }
 
@@ -79,7 +81,8 @@ impl Table {
     /// When it cannot be opened.
     pub fn open(folder: &Path) -> Result<Self, TableError> {
         let engine = Arc::new(RwLock::new(Arc::new(Engine::open(folder)?)));
-        Ok(Self { engine, damage: Arc::default(), batch: None })
+        let (damage, closed) = (Arc::default(), Arc::default());
+        Ok(Self { engine, damage, closed, batch: None })
     }
 
     /// Looks at every row, before anybody does where that is quick, else beside, and calls `looked`
@@ -175,10 +178,7 @@ impl Table {
                 batch.extend(keys.into_iter().map(|key| (key, None)));
                 Ok(())
             }
-            None => {
-                let written = self.engine().write(keys.iter().map(|key| (&key[..], None)));
-                written.map_err(|error| self.damaged(error))
-            }
+            None => self.write(keys.iter().map(|key| (&key[..], None))),
         }
     }
 
@@ -200,10 +200,7 @@ impl Table {
                 batch.insert(key.to_vec(), value);
                 Ok(())
             }
-            None => {
-                let written = self.engine().write(std::iter::once((key, value.as_deref())));
-                written.map_err(|error| self.damaged(error))
-            }
+            None => self.write(std::iter::once((key, value.as_deref()))),
         }
     }
 
@@ -215,9 +212,18 @@ impl Table {
         if changes.is_empty() {
             return Ok(());
         }
-        let written =
-            self.engine().write(changes.iter().map(|(key, value)| (&key[..], value.as_deref())));
-        written.map_err(|error| self.damaged(error))
+        self.write(changes.iter().map(|(key, value)| (&key[..], value.as_deref())))
+    }
+
+    fn write<'a>(
+        &self,
+        changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> Result<(), TableError> {
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        if *closed {
+            return Err(TableError::new("the views are closed"));
+        }
+        self.engine().write(changes).map_err(|error| self.damaged(error))
     }
 
     /// Keys and values that begin with a prefix, in order, from a bound on.
@@ -238,8 +244,16 @@ impl Table {
         Scan::new(self.clone(), prefix, Some(end), true)
     }
 
-    /// Has the disk take everything.
-    pub fn sync(&self) -> Result<(), TableError> {
+    /// Whoever writes waits for as long as this lives.
+    #[cfg(test)]
+    pub fn hold(&self) -> std::sync::RwLockWriteGuard<'_, bool> {
+        self.closed.write().unwrap()
+    }
+
+    /// Has the disk take everything; nothing is written after that.
+    pub fn close(&self) -> Result<(), TableError> {
+        let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
+        *closed = true;
         self.engine().sync()
     }
 

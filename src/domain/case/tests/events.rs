@@ -159,3 +159,15 @@ fn many_events_are_heard_in_one_go_up_to_the_first_that_is_taken() {
     assert_eq!(world.heard, 3, "what comes behind it meets another state");
     assert_eq!(world.try_tell(told), Err(Rejection::NotListening));
 }
+
+#[test]
+fn filters_that_run_apart_are_heard_one_at_a_time() {
+    let filter = "${ ([range(10)] | length) > 0 and .n >= 3 }";
+    let mut world = listening(&format!("{{one: {{with: {{type: t, data: '{filter}'}}}}}}"), "");
+    let event = |n| world::event("t", "", json!({"n": n}));
+    let all = (1..=3).flat_map(|n| (*world.incoming(n, event(n))).clone()).collect();
+    // the context has fetched one result, and has none of the second event's yet
+    world.ctx.known_apart = Some(1);
+    world.tell_once(&Command::Deliver(Arc::new(all))).unwrap();
+    assert_eq!(world.heard, 1, "others may come in between");
+}

@@ -46,6 +46,8 @@ pub struct TestDesk {
     pub tokens: HashMap<[u8; 16], Arc<str>>,
     /// Attempts that this process has under way, when a case is recovered.
     pub under_way: HashSet<(TaskId, u32, u32)>,
+    /// Expressions whose results are known in a decision where they run apart; none: all.
+    pub known_apart: Option<usize>,
     /// The case's own events.
     history: Arc<Vec<(Timestamp, Event)>>,
 }
@@ -118,6 +120,9 @@ impl DecisionContext for TestDesk {
         let bind = |wanted: &Used| {
             bound.iter().find(|(used, _)| used == wanted).map(|(_, v)| v.clone()).unwrap()
         };
+        if let Some(known) = &mut self.known_apart {
+            *known = known.checked_sub(1)?;
+        }
         let limits = Limits { fuel: 500_000, ..Limits::INLINE };
         Some(expr.evaluate(input, bind, limits))
     }
