@@ -17,6 +17,7 @@ use super::effects::attempts::Attempts;
 use super::effects::call_resources::CallResources;
 use super::effects::dispatcher::Dispatcher;
 use super::effects::evaluator::Evaluator;
+use super::events_in_hand::EventsInHand;
 use super::projection::feed::Feed;
 use super::recovery::careful_start::CarefulStart;
 use super::services::registry::Services;
@@ -51,6 +52,7 @@ pub struct Context {
     pub cases: Arc<CaseRegistry>,
     pub wants: Wants,
     pub cancelling: Cancelling,
+    pub events_in_hand: EventsInHand,
     pub attempts: Attempts,
     pub careful_start: CarefulStart,
     /// The data folder, and bytes that have to be free on its disk.

@@ -23,6 +23,7 @@ use crate::actors::effects::attempts::Attempts;
 use crate::actors::effects::call_resources::{self, CallResources};
 use crate::actors::effects::dispatcher::Dispatcher;
 use crate::actors::effects::evaluator::Evaluator;
+use crate::actors::events_in_hand::EventsInHand;
 use crate::actors::handles::Handle;
 use crate::actors::housekeeper::HousekeeperArgs;
 use crate::actors::projection::feed::Feed;
@@ -134,6 +135,7 @@ impl Engine {
             cases: Arc::new(CaseRegistry::new(parts.live_max)),
             wants: Wants::default(),
             cancelling: Cancelling::default(),
+            events_in_hand: EventsInHand::default(),
             attempts: Attempts::default(),
             careful_start: CarefulStart::default(),
             disk: (parts.folder.clone(), parts.min_free),

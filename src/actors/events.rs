@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::actors::cases::submit::LAGGING;
 use crate::actors::context::Context;
+use crate::actors::events_in_hand::InHand;
 use crate::domain::case::command::{Health, Incoming, Listener, Outcome};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::cloud_event::CloudEvent;
@@ -118,7 +119,7 @@ impl Context {
     }
 
     /// The events at these places, in order, as a case takes them. Those that are gone or damaged are left
-    /// out, and those behind [`TOLD_BYTES`].
+    /// out, and those behind [`TOLD_BYTES`]. Waits until there is room for them.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -126,26 +127,40 @@ impl Context {
         &self,
         places: &[EventCursor],
         wanted_by: Listener,
-    ) -> Result<Vec<Incoming>, ReadError> {
+    ) -> Result<InHand, ReadError> {
+        let reads = self.events_in_hand.read().await;
         let (mut found, mut bytes, mut wanted) = (Vec::new(), 0, places.iter().copied().peekable());
         while let Some(first) = wanted.peek().copied()
             && bytes < TOLD_BYTES
         {
+            let mut take = |position, (event, size): (Data, usize)| {
+                bytes += size;
+                found.push(Incoming { event, position, wanted_by });
+                bytes < TOLD_BYTES
+            };
+            if let Some(known) = self.events_in_hand.known(first) {
+                wanted.next();
+                take(first, known);
+                continue;
+            }
             let tail = self.journal.events(first.before(), span(places, first)).await?;
             let read = tail.next.max(first);
             while let Some(place) = wanted.next_if(|place| *place <= read) {
                 let record = tail.records.iter().find(|(at, _)| *at == place);
-                let Some(event) = record.and_then(|(_, record)| Some(event_in(record)?.1)) else {
+                let Some((event, size)) =
+                    record.and_then(|(_, record)| Some((event_in(record)?.1, record.len())))
+                else {
                     continue;
                 };
-                bytes += record.map_or(0, |(_, record)| record.len());
-                found.push(Incoming { event, position: place, wanted_by });
-                if bytes >= TOLD_BYTES {
+                self.events_in_hand.keep(place, (event.clone(), size));
+                if !take(place, (event, size)) {
                     break;
                 }
             }
         }
-        Ok(found)
+        let room = self.events_in_hand.room(bytes).await;
+        drop(reads);
+        Ok(InHand { events: found, _room: room })
     }
 }
 

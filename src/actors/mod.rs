@@ -19,6 +19,7 @@
 //! | intake → pending | `[cases] pending_max` | 429 with Retry-After |
 //! | timers, breaker, recovery → case | places; in a careful start one at a time | a want, 10,000 of them; then their rows are read again |
 //! | notifier → case | 1,000 cases told at a time, each of 200 events or 1 MiB in one go | it waits |
+//! | events read for cases | 16 MiB of records in hand, 4 read at a time | the notifier waits |
 //! | starter → case | 64 cases that wait for a place | it waits |
 //! | anybody → case without an actor | its slot's queue: clients as above, each wake once | |
 //! | dispatcher → case | one result for each attempt in flight | permits of the services |
@@ -42,6 +43,7 @@ pub mod disk;
 pub mod effects;
 pub mod engine;
 mod events;
+mod events_in_hand;
 pub mod handles;
 mod housekeeper;
 mod projection;

@@ -121,6 +121,8 @@ struct Rest {
     /// There was an answer, but nothing is left of it.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     gone: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<u64>,
     /// The task that an error of the whole case stands at.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<(TaskId, u32)>,
@@ -250,7 +252,7 @@ fn to_wire(event: &Event) -> Wire {
             plain("unwinding", Rest { reason: Some(reason), error, ..Rest::default() })
         }
         Event::UnwindingEnded => plain("unwound", Rest::default()),
-        Event::Trimmed => plain("trimmed", Rest::default()),
+        Event::Trimmed { through } => plain("trimmed", Rest { through, ..Rest::default() }),
         Event::Task(TaskEvent { task, iteration, change }) => {
             let (word, rest) = change_to_wire(change);
             Wire { word: word.to_owned(), key: Some((task.0, iteration)), rest }
@@ -336,7 +338,7 @@ fn from_wire(wire: Wire) -> Result<Event, String> {
         "alerted" => Event::Alerted { cause: rest.cause.unwrap_or_default() },
         "unwinding" => Event::UnwindingStarted { reason: reason(), error: rest.error },
         "unwound" => Event::UnwindingEnded,
-        "trimmed" => Event::Trimmed,
+        "trimmed" => Event::Trimmed { through: rest.through },
         _ => return Err(format!("the word `{word}` is not known")),
     })
 }

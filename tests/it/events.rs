@@ -282,3 +282,30 @@ do:
     assert_eq!(send(&server, &of("t.wanted", "urn:w", "w", None)).await, 202);
     assert_eq!(server.ended(&id).await["phase"], "completed");
 }
+
+const TURNS: &str = "
+document: { dsl: '1.0.3', namespace: test, name: turns, version: '1.0.0' }
+do:
+  - each:
+      for: { each: n, in: '${ [0, 1, 2] }' }
+      do:
+        - hear: { listen: { to: { one: { with: { type: test.turn, data: '${ .n == $n }' } } } } }
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_come_in_another_order_than_the_turns_are_all_heard() {
+    let mut server = Server::new("");
+    server.start().await;
+    assert_eq!(server.define(TURNS).await.status, 201);
+    let mut cases = Vec::new();
+    for _ in 0..10 {
+        cases.push(server.submit("test/turns", &json!({})).await);
+    }
+    let turn = |n: u64| json!({"specversion": "1.0", "id": n.to_string(), "source": "/x", "type": "test.turn", "data": {"n": n}});
+    let batch = json!([turn(2), turn(1), turn(0)]).to_string();
+    let batch = Some(("application/cloudevents-batch+json", batch));
+    assert_eq!(server.send(Method::POST, "/v1/events", batch, &[]).await.status, 202);
+    for case in cases {
+        assert_eq!(server.ended(&case).await["phase"], "completed");
+    }
+}

@@ -114,6 +114,13 @@ do:
     let unsaid = server.post(&path, &json!({})).await;
     assert_eq!(unsaid.status, 409, "{}", unsaid.text);
     assert_eq!(unsaid.json["allowed"], json!(["done", "repeat"]));
+    // one that could never be read again is stored nowhere
+    let deep =
+        format!("{{\"outcome\": \"done\", \"output\": {}1{}}}", "[".repeat(120), "]".repeat(120));
+    let deep = server.send(Method::POST, &path, Some(("application/json", deep)), &[]).await;
+    assert_eq!((deep.status, &deep.json["errors"][0]["pointer"]), (422, &json!("/output")));
+    let large = json!({"outcome": "done", "output": "x".repeat(300_000)});
+    assert_eq!(server.post(&path, &large).await.status, 413);
     let said = json!({"outcome": "done", "output": {"b": 2}, "reason": "seen there"});
     assert_eq!(server.post(&path, &said).await.status, 200);
     let case = server.ended(&id).await;

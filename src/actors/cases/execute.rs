@@ -70,7 +70,10 @@ impl CaseState {
         meta: &CommandMeta,
     ) -> Result<CaseReply, CommandError> {
         for _ in 0..CONFLICTS {
-            self.ensure_loaded(me).await?;
+            if let Err(error) = self.ensure_loaded(me).await {
+                self.give_back(command, false);
+                return Err(error);
+            }
             let tried = self.attempt(me, command, meta).await;
             self.give_back(command, tried.is_ok());
             match tried? {
@@ -82,14 +85,14 @@ impl CaseState {
     }
 
     /// A place that a service kept for the case is free again, if the case has not taken it. Where it could
-    /// not be asked, its turn comes again.
+    /// not be asked, its turn comes again after a while.
     fn give_back(&self, command: &Command, asked: bool) {
         if let Command::Admit { service } = command
             && let Some(served) = self.context.services.find(service)
         {
             match asked {
                 true => served.decline(self.id),
-                false => served.put_back(self.id),
+                false => served.put_off(self.id),
             }
         }
     }

@@ -42,7 +42,8 @@ impl Rows<'_> {
         let views = self.views;
         views.put_event(place, &row)?;
         for ListenerKey { case, shape, values, .. } in views.listeners_of(kind, &row)? {
-            views.put_wake(&Wake { case, news: News::Event { place, shape, values } })?;
+            let (news, noted) = (News::Event { place, shape, values }, RecordCursor(place.0));
+            views.put_wake(&Wake { case, news, noted })?;
         }
         // whom it is addressed to may take it whatever the correlations say
         let addressed = subject.map(|case| views.case(case)).transpose()?.flatten();
@@ -54,7 +55,8 @@ impl Rows<'_> {
                     let shape = keys_shape(&row.definition, listening.task, on.filter);
                     let values = on.expected.unwrap_or_default();
                     let news = News::Event { place, shape, values };
-                    views.put_wake(&Wake { case: row.id, news })?;
+                    let noted = RecordCursor(place.0);
+                    views.put_wake(&Wake { case: row.id, news, noted })?;
                 }
             }
         }
@@ -95,7 +97,7 @@ impl Rows<'_> {
             for place in views.events_for(listener, since, after, EARLIER)? {
                 let (shape, values) = (listener.shape, listener.values);
                 let news = News::Event { place, shape, values };
-                views.put_wake(&Wake { case: summary.id, news })?;
+                views.put_wake(&Wake { case: summary.id, news, noted: at })?;
             }
             if wants_the_same {
                 // what stands there is this case's own record, and every event before it is known

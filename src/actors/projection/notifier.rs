@@ -189,9 +189,11 @@ fn news_of(views: &Views, case: CaseId) -> Result<Vec<Wanted>, TableError> {
 
 /// A case that has ended, and listens for nothing to take back what it did, wants no events any more.
 fn forget_what_nobody_wants(views: &Views, case: CaseId) -> Result<(), TableError> {
+    // what is noted from here on is for a case that has begun to listen again
+    let news = views.news_of_all_events(case, PAGE)?;
     let row = views.case(case)?;
     match row.is_some_and(|row| row.phase.ended() && row.listening.is_empty()) {
-        true => views.forget_news_of_events(case),
+        true => views.remove_wakes(news.iter()),
         false => Ok(()),
     }
 }
@@ -201,38 +203,32 @@ async fn tell_each(context: &Arc<Context>, news: &[Wanted]) -> Told {
     let mut rest = news;
     while let Some((wake, listener)) = rest.first() {
         let told = match (wake.news, listener) {
-            (News::Child(child), _) => tell_of_child(context, wake.case, child).await,
+            (News::Child(child), _) => tell_of_child(context, wake, child).await,
             (News::Event { .. }, Some(listener)) => {
                 tell_of_events(context, wake.case, rest, *listener).await
             }
-            (News::Event { .. }, None) => Ok(1),
+            (News::Event { .. }, None) => forget(context, &rest[..1]),
         };
-        let (told, later) = match told {
-            Ok(dealt_with) => rest.split_at(dealt_with),
+        match told {
+            Ok(dealt_with) => rest = &rest[dealt_with..],
             Err(why) => return why,
-        };
-        if let Err(error) = context.views.remove_wakes(told.iter().map(|(wake, _)| wake)) {
-            // told again it changes nothing, but not at once
-            tracing::error!(case.id = %wake.case, %error, "a wake cannot be removed");
-            return Told::Failed;
         }
-        rest = later;
     }
     Told::All
 }
 
-/// Tells a case that a child has ended. How much of the news is dealt with.
-async fn tell_of_child(context: &Arc<Context>, case: CaseId, child: CaseId) -> Result<usize, Told> {
-    let outcome = context.child_outcome(child).await.map_err(|error| unreadable(case, &error))?;
-    if let Some(outcome) = outcome {
+/// Tells a case that a child has ended. How much of the news is dealt with; so below.
+async fn tell_of_child(context: &Arc<Context>, wake: &Wake, child: CaseId) -> Result<usize, Told> {
+    let outcome = context.child_outcome(child).await;
+    if let Some(outcome) = outcome.map_err(|error| unreadable(wake.case, &error))? {
         let ended = Command::ChildEnded { child, outcome };
-        context.wake(case, ended).await.map(drop).or_else(refused)?;
+        context.wake(wake.case, ended).await.map(drop).or_else(refused)?;
     }
-    Ok(1)
+    forget(context, &[(*wake, None)])
 }
 
-/// Tells a case of the first events, all those for the same listener, as far as they go in one go. How much
-/// of the news is dealt with: what the case has not heard of these is told again.
+/// Tells a case of the first events, all those for the same listener, as far as they go in one go. Whenever
+/// it has taken one, it is told of the others anew.
 async fn tell_of_events(
     context: &Arc<Context>,
     case: CaseId,
@@ -242,20 +238,35 @@ async fn tell_of_events(
     let same = news.iter().take_while(|(_, other)| *other == Some(listener));
     let places: Vec<EventCursor> =
         same.take(TOLD_AT_A_TIME).filter_map(|(wake, _)| place_of(wake)).collect();
-    let events = context.incoming(&places, listener).await;
-    let events = Arc::new(events.map_err(|error| unreadable(case, &error))?);
-    if events.is_empty() {
-        return Ok(places.len());
+    let in_hand = context.incoming(&places, listener).await;
+    let in_hand = in_hand.map_err(|error| unreadable(case, &error))?;
+    let mut rest = &in_hand.events[..];
+    if rest.is_empty() {
+        return forget(context, &news[..places.len()]);
     }
-    let heard = match context.wake(case, Command::Deliver(events.clone())).await {
-        Ok(told) => told.heard.clamp(1, events.len()),
-        Err(error) => {
-            refused(error)?;
-            return Ok(places.len());
-        }
-    };
-    let last = events[heard - 1].position;
-    Ok(places.iter().take_while(|place| **place <= last).count())
+    let mut dealt_with = 0;
+    while !rest.is_empty() {
+        let heard = match context.wake(case, Command::Deliver(Arc::new(rest.to_vec()))).await {
+            Ok(told) => told.heard.clamp(1, rest.len()),
+            Err(error) => {
+                refused(error)?;
+                rest.len()
+            }
+        };
+        let last = rest[heard - 1].position;
+        let through = places.iter().take_while(|place| **place <= last).count();
+        dealt_with += forget(context, &news[dealt_with..through])?;
+        rest = &rest[heard..];
+    }
+    Ok(dealt_with)
+}
+
+/// What a case was told of is not told again, unless it was noted again meanwhile.
+fn forget(context: &Arc<Context>, told: &[Wanted]) -> Result<usize, Told> {
+    let removed = context.views.remove_wakes(told.iter().map(|(wake, _)| wake));
+    // told again it changes nothing, but not at once
+    let removed = removed.inspect_err(|error| tracing::error!(%error, "a wake cannot be removed"));
+    removed.map(|()| told.len()).map_err(|_| Told::Failed)
 }
 
 fn unreadable(case: CaseId, error: &dyn std::error::Error) -> Told {

@@ -84,7 +84,7 @@ impl<'a> Rows<'a> {
         if summary.phase.ended() {
             views.forget_offered(summary.id)?;
         }
-        self.family(&summary, before)?;
+        self.family(at, &summary, before)?;
         for parked in &summary.parked {
             let known = before.is_some_and(|before| before.parked.contains(parked));
             if !known {
@@ -180,17 +180,22 @@ impl<'a> Rows<'a> {
     }
 
     /// Parents hear of children that have ended, whichever row came first.
-    fn family(&self, summary: &Summary, before: Option<&Summary>) -> Result<(), TableError> {
+    fn family(
+        &self,
+        noted: RecordCursor,
+        summary: &Summary,
+        before: Option<&Summary>,
+    ) -> Result<(), TableError> {
         let views = self.views;
         if summary.phase.ended() && !before.is_some_and(|b| b.phase.ended()) {
             for parent in views.parents_of(summary.id)? {
-                views.put_wake(&Wake { case: parent, news: News::Child(summary.id) })?;
+                views.put_wake(&Wake { case: parent, news: News::Child(summary.id), noted })?;
             }
         }
         for child in &summary.children {
             let known = before.is_some_and(|before| before.children.contains(child));
             if !known && views.case(*child)?.is_some_and(|child| child.phase.ended()) {
-                views.put_wake(&Wake { case: summary.id, news: News::Child(*child) })?;
+                views.put_wake(&Wake { case: summary.id, news: News::Child(*child), noted })?;
             }
         }
         Ok(())

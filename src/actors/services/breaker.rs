@@ -106,6 +106,7 @@ impl Actor for BreakerActor {
                 let now = live.context.clock.now();
                 let (done, ended) = live.served.gate().probe_now(now);
                 ended.into_iter().for_each(|ended| live.served.moved(ended, now));
+                live.note_moved().await;
                 let _ = reply.send(done);
             }
         }

@@ -99,9 +99,9 @@ impl ServiceHandle {
         self.poke();
     }
 
-    /// A case could not be told that its place is free: its turn comes again.
-    pub fn put_back(&self, case: CaseId) {
-        self.gate().put_back(case);
+    /// A case could not be asked whether it takes its place: its turn comes again after a while.
+    pub fn put_off(&self, case: CaseId) {
+        self.gate().put_off(case);
         self.poke();
     }
 

@@ -56,8 +56,11 @@ pub enum Event {
         error: Option<Problem>,
     },
     UnwindingEnded,
-    /// What the oldest effects have left is kept by the history alone from here on.
-    Trimmed,
+    /// What effects have left, as far as events up to this version brought it, is kept by the history alone
+    /// from here on. Without a version: of the oldest as much as is too much.
+    Trimmed {
+        through: Option<u64>,
+    },
 }
 
 /// What is submitted: it becomes a case.

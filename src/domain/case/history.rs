@@ -62,7 +62,7 @@ pub fn tell(definition: &Definition, before: Option<&State>, event: &Event) -> H
             plain("unwinding.started", json!({"reason": reason, "error": error}))
         }
         Event::UnwindingEnded => plain("unwinding.ended", json!({})),
-        Event::Trimmed => plain("case.trimmed", json!({})),
+        Event::Trimmed { .. } => plain("case.trimmed", json!({})),
         Event::Task(event) => tell_task(definition, before, event),
     }
 }

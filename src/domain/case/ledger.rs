@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::event::Doubt;
 use crate::domain::data::Data;
@@ -214,6 +215,17 @@ impl Entry {
         }
     }
 
+    /// It was undone: nobody asks any more for what it has left.
+    pub fn was_undone(&mut self) {
+        self.fate = Fate::Undone;
+        self.brought = None;
+        if let Knowledge::Done(kept) = &mut self.knowledge
+            && *kept != Kept::Gone
+        {
+            *kept = Kept::Output(Data::null());
+        }
+    }
+
     /// What the effect has left is here again, and stays.
     pub fn read_back(&mut self, data: Data) {
         if let Knowledge::Done(kept @ Kept::Recorded { .. }) = &mut self.knowledge {
@@ -304,12 +316,13 @@ impl Ledger {
     /// that is undone next.
     pub fn is_bound(&self) -> bool {
         let kept = |entry: &Entry| match &entry.knowledge {
-            Knowledge::Done(Kept::Output(data) | Kept::Answer(data)) => size_of(data),
+            Knowledge::Done(Kept::Output(data) | Kept::Answer(data)) if **data != Json::Null => {
+                size_of(data)
+            }
             Knowledge::Done(_) | Knowledge::NotDone | Knowledge::Unknown(_) => 0,
         };
         let undone = |entry: &&Entry| {
-            matches!(entry.fate, Fate::Due | Fate::Undoing | Fate::Undone)
-                && entry.brought.is_none()
+            matches!(entry.fate, Fate::Due | Fate::Undoing) && entry.brought.is_none()
         };
         self.iter().filter(|entry| !undone(entry)).map(kept).sum::<usize>() <= DATA_KEPT
     }
@@ -318,23 +331,28 @@ impl Ledger {
         self.iter().map(Entry::spare_bytes).sum()
     }
 
-    /// Whether the entries keep more of what their effects have left than they should.
-    pub fn has_too_much(&self) -> bool {
-        self.spare_bytes() > DATA_KEPT
+    /// Through which version the history alone has to have what the effects have left, so that what is
+    /// kept stays within its bound; none: it does.
+    pub fn too_much(&self) -> Option<u64> {
+        let mut spare = self.spare_bytes().checked_sub(DATA_KEPT + 1)? + 1;
+        let mut kept: Vec<Brought> = self
+            .iter()
+            .filter(|entry| entry.spare_bytes() > 0)
+            .filter_map(|entry| entry.brought)
+            .collect();
+        kept.sort_unstable_by_key(|brought| brought.version);
+        let enough = |brought: &Brought| {
+            spare = spare.saturating_sub(brought.bytes as usize);
+            spare == 0
+        };
+        kept.into_iter().find(enough).map(|brought| brought.version)
     }
 
-    /// Of what the oldest effects have left the history alone has as much as is too much.
-    pub fn trim(&mut self) {
-        let mut spare = self.spare_bytes().saturating_sub(DATA_KEPT);
-        for entry in &mut self.entries {
-            if spare == 0 {
-                return;
-            }
-            let bytes = entry.spare_bytes();
-            if bytes > 0 {
-                Arc::make_mut(entry).put_away();
-                spare = spare.saturating_sub(bytes);
-            }
-        }
+    /// What events up to this version have brought stands in the history alone.
+    pub fn trim(&mut self, through: u64) {
+        let is_old = |entry: &Entry| {
+            entry.spare_bytes() > 0 && entry.brought.is_some_and(|b| b.version <= through)
+        };
+        self.change(is_old, Entry::put_away);
     }
 }

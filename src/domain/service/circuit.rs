@@ -107,6 +107,11 @@ impl Outage {
         Self { since: now, cause, probes: 0, next_probe_at, last: None }
     }
 
+    /// What is said of it, where a call began it.
+    pub fn detail(&self) -> Option<Arc<str>> {
+        self.cause.as_ref().map(|cause| cause.detail.clone())
+    }
+
     /// A probe failed: the next one comes later.
     #[must_use]
     pub fn again(mut self, now: Timestamp, cause: Cause, by: Probing, trip: &Trip) -> Self {

@@ -22,7 +22,7 @@ use crate::domain::time::Timestamp;
 const KEPT_FOR: i64 = 30_000;
 
 /// Milliseconds within which a case is not admitted again because the index still shows it.
-const ADMITTED_LATELY: i64 = 5000;
+pub(super) const ADMITTED_LATELY: i64 = 5000;
 
 /// Milliseconds to pause for after a 429 without `Retry-After`.
 const PAUSE: i64 = 1000;
@@ -104,14 +104,14 @@ impl Gate {
     fn answer(&mut self, case: CaseId, now: Timestamp) -> Result<(), Denied> {
         match &mut self.circuit {
             Circuit::Closed => {}
-            Circuit::Open(outage) => return Err(Denied::Outage(detail_of(outage))),
+            Circuit::Open(outage) => return Err(Denied::Outage(outage.detail())),
             Circuit::HalfOpen { outage, probe } => {
                 let others = !self.line.is_empty();
                 let again = outage.last == Some(case) && others;
                 let full = self.in_flight >= self.settings.max_concurrent;
                 let full = full || self.pause.until(now).is_some();
                 if probe.is_some() || again || full || self.settings.probe.is_some() {
-                    return Err(Denied::Outage(detail_of(outage)));
+                    return Err(Denied::Outage(outage.detail()));
                 }
                 *probe = Some(Probing::Case(case));
                 return Ok(());
@@ -156,7 +156,7 @@ impl Gate {
                 until.filter(|until| *until < to).map(|_| Denied::Full(PAUSED))
             }
             Circuit::Open(outage) | Circuit::HalfOpen { outage, .. } => {
-                Some(Denied::Outage(detail_of(outage)))
+                Some(Denied::Outage(outage.detail()))
             }
             Circuit::Isolated { reason, .. } => Some(Denied::Operator(reason.clone())),
         };
@@ -266,12 +266,17 @@ impl Gate {
         }
     }
 
+    /// A case could not be asked whether it takes its place. Its turn comes again once the index shows it
+    /// long enough after that.
+    pub fn put_off(&mut self, case: CaseId) {
+        self.decline(case);
+        self.line.expect_more();
+    }
+
     /// A case could not be told that its place is free. Its turn comes again.
     pub fn put_back(&mut self, case: CaseId) {
-        self.decline(case);
         self.admitted.remove(&case);
-        // the index knows its place in the line
-        self.line.expect_more();
+        self.put_off(case);
     }
 
     /// What is to be done now: the line moves on, probes go out, isolations end.
@@ -472,8 +477,4 @@ impl Gate {
         let held = matches!(self.circuit, Circuit::Isolated { .. });
         self.in_flight == 0 && self.line.is_empty() && !held
     }
-}
-
-fn detail_of(outage: &Outage) -> Option<Arc<str>> {
-    outage.cause.as_ref().map(|cause| cause.detail.clone())
 }

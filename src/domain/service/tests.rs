@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::circuit::{Circuit, Transition};
-use super::gate::Gate;
+use super::gate::{ADMITTED_LATELY, Gate};
 use super::line::{KEPT, QueueEntry, WaitQueue};
 use super::permit::{Act, Denied, Reply};
 use super::settings::{Rate, Settings};
@@ -458,4 +458,21 @@ proptest! {
             now = gate.next_due(now).unwrap_or(now.plus(1000)).max(now.plus(1));
         }
     }
+}
+
+#[test]
+fn who_could_not_be_asked_leaves_its_place_to_others_for_a_while() {
+    let mut gate = gate(Settings { max_concurrent: 1, ..Settings::named("x") });
+    let now = START.plus(100);
+    gate.line_up(gate.reads_line(), vec![ticket(2)], true);
+    assert_eq!(gate.due(now), [Act::Admit(case(2))]);
+    gate.put_off(case(2));
+    assert!(gate.in_flight() == 0 && gate.wants_line());
+    gate.line_up(gate.reads_line(), vec![ticket(2), ticket(3)], true);
+    assert_eq!(gate.due(now), [Act::Admit(case(3))]);
+    gate.decline(case(3));
+    let later = now.plus(ADMITTED_LATELY + 1);
+    gate.due(later);
+    gate.line_up(gate.reads_line(), vec![ticket(2)], true);
+    assert_eq!(gate.due(later), [Act::Admit(case(2))]);
 }

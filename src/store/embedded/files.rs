@@ -47,7 +47,13 @@ impl Files {
             Err(OpenError::Damaged { torn: true, folder, error }) => {
                 let damaged = OpenError::Damaged { torn: true, folder, error };
                 let cut = cut_off(&fjall, promised.as_ref(), &mark_path, damaged)?;
-                (Self::start(&fjall)?, Some(cut))
+                match Self::start(&fjall) {
+                    Ok(files) => (files, Some(cut)),
+                    Err(error) => {
+                        cut.undo().map_err(io)?;
+                        return Err(error);
+                    }
+                }
             }
             Err(error) => return Err(error),
         };

@@ -151,6 +151,20 @@ impl Engine {
         Ok(txn.commit()?)
     }
 
+    /// Removes rows whose values are still these: all of them or none.
+    pub fn remove_same<'a>(
+        &self,
+        rows: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), TableError> {
+        let mut txn = self.env.write_txn()?;
+        for (key, value) in rows {
+            if self.rows.get(&txn, key)? == Some(value) {
+                self.rows.delete(&mut txn, key)?;
+            }
+        }
+        Ok(txn.commit()?)
+    }
+
     /// Has the disk take everything.
     pub fn sync(&self) -> Result<(), TableError> {
         Ok(self.env.force_sync()?)

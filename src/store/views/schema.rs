@@ -125,7 +125,7 @@ fn put_one_of_each(views: &Views) {
     views.put_offered(&listener, EventCursor(76)).unwrap();
     let (place, shape, values) = (EventCursor(77), listener.shape, listener.values);
     for news in [News::Event { place, shape, values }, News::Child(case(2))] {
-        views.put_wake(&Wake { case: case(1), news }).unwrap();
+        views.put_wake(&Wake { case: case(1), news, noted: RecordCursor(78) }).unwrap();
     }
     views.put_calls("bobs-post", Calls { answered: 1, failed: 2, unknown: 3 }).unwrap();
     views.commit(RecordCursor(5), Some([6; 16])).unwrap();

@@ -171,15 +171,15 @@ impl Table {
         self.change(key, None)
     }
 
-    /// Removes keys, all of them or none.
-    pub fn remove_all(&self, keys: Vec<Vec<u8>>) -> Result<(), TableError> {
-        match self.batch() {
-            Some(mut batch) => {
-                batch.extend(keys.into_iter().map(|key| (key, None)));
-                Ok(())
-            }
-            None => self.write(keys.iter().map(|key| (&key[..], None))),
-        }
+    /// Removes rows whose values are still these, all of them or none; not for the one who writes in batches.
+    pub fn remove_same(&self, rows: impl Iterator<Item = Row>) -> Result<(), TableError> {
+        let rows = rows.map(|(key, value)| {
+            let value = sealed(&key, &value);
+            (key, value)
+        });
+        let rows: Vec<Row> = rows.collect();
+        let rows = rows.iter().map(|(key, value)| (&key[..], &value[..]));
+        self.written(|engine| engine.remove_same(rows))
     }
 
     /// Changes in the batch.
@@ -200,7 +200,10 @@ impl Table {
                 batch.insert(key.to_vec(), value);
                 Ok(())
             }
-            None => self.write(std::iter::once((key, value.as_deref()))),
+            None => {
+                let change = std::iter::once((key, value.as_deref()));
+                self.written(|engine| engine.write(change))
+            }
         }
     }
 
@@ -212,18 +215,19 @@ impl Table {
         if changes.is_empty() {
             return Ok(());
         }
-        self.write(changes.iter().map(|(key, value)| (&key[..], value.as_deref())))
+        let changes = changes.iter().map(|(key, value)| (&key[..], value.as_deref()));
+        self.written(|engine| engine.write(changes))
     }
 
-    fn write<'a>(
+    fn written(
         &self,
-        changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+        write: impl FnOnce(&Engine) -> Result<(), TableError>,
     ) -> Result<(), TableError> {
         let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
         if *closed {
             return Err(TableError::new("the views are closed"));
         }
-        self.engine().write(changes).map_err(|error| self.damaged(error))
+        write(&self.engine()).map_err(|error| self.damaged(error))
     }
 
     /// Keys and values that begin with a prefix, in order, from a bound on.

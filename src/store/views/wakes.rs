@@ -6,6 +6,7 @@ use std::ops::Bound;
 use super::keys::Short;
 use super::{TableError, Views, keys};
 use crate::domain::ids::{Bits, CaseId, EventCursor};
+use crate::store::journal::RecordCursor;
 
 /// What a case has to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum News {
 pub struct Wake {
     pub case: CaseId,
     pub news: News,
+    /// The record for which it was noted, last.
+    pub noted: RecordCursor,
 }
 
 impl Wake {
@@ -34,7 +37,11 @@ impl Wake {
         }
     }
 
-    fn of(key: &[u8]) -> Option<Self> {
+    fn row(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.key(), self.noted.0.to_be_bytes().to_vec())
+    }
+
+    fn of((key, value): &(Vec<u8>, Vec<u8>)) -> Option<Self> {
         let case = CaseId(Bits(key.get(1..17)?.try_into().ok()?));
         let news = match key.get(17)? {
             b'e' => News::Event {
@@ -44,7 +51,7 @@ impl Wake {
             },
             _ => News::Child(CaseId(Bits(key.get(18..)?.try_into().ok()?))),
         };
-        Some(Self { case, news })
+        Some(Self { case, news, noted: RecordCursor(keys::number_at(value, 0)?) })
     }
 }
 
@@ -54,15 +61,16 @@ impl Views {
     /// # Errors
     /// When sled fails; so below.
     pub fn put_wake(&self, wake: &Wake) -> Result<(), TableError> {
-        self.table.put(&wake.key(), &[])
+        let (key, value) = wake.row();
+        self.table.put(&key, &value)
     }
 
-    /// It was told of these.
+    /// It was told of these. What was noted again meanwhile stays.
     pub fn remove_wakes<'a>(
         &self,
         wakes: impl Iterator<Item = &'a Wake>,
     ) -> Result<(), TableError> {
-        self.table.remove_all(wakes.map(Wake::key).collect())
+        self.table.remove_same(wakes.map(Wake::row))
     }
 
     /// Cases that have to be told something, at most so many, from one on.
@@ -78,7 +86,7 @@ impl Views {
             let behind = found.last().map(|case| keys::key(keys::WAKE, &[&case.0.0, &[u8::MAX]]));
             let start = behind.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let Some(next) = self.table.scan(&[keys::WAKE], start).next() else { break };
-            let Some(wake) = Wake::of(&next?.0) else { break };
+            let Some(wake) = Wake::of(&next?) else { break };
             found.push(wake.case);
         }
         found.drain(..before);
@@ -100,17 +108,13 @@ impl Views {
         self.news(&keys::key(keys::WAKE, &[&case.0.0, b"e", &shape, &values]), most)
     }
 
-    /// A case wants no events any more.
-    pub fn forget_news_of_events(&self, case: CaseId) -> Result<(), TableError> {
-        let prefix = keys::key(keys::WAKE, &[&case.0.0, b"e"]);
-        for entry in self.table.scan(&prefix, Bound::Unbounded) {
-            self.table.remove(&entry?.0)?;
-        }
-        Ok(())
+    /// Events for a case, whoever listens in it, at most so many.
+    pub fn news_of_all_events(&self, case: CaseId, most: usize) -> Result<Vec<Wake>, TableError> {
+        self.news(&keys::key(keys::WAKE, &[&case.0.0, b"e"]), most)
     }
 
     fn news(&self, prefix: &[u8], most: usize) -> Result<Vec<Wake>, TableError> {
         let found = self.table.scan(prefix, Bound::Unbounded).take(most);
-        found.filter_map(|e| e.map(|(key, _)| Wake::of(&key)).transpose()).collect()
+        found.filter_map(|row| row.map(|row| Wake::of(&row)).transpose()).collect()
     }
 }

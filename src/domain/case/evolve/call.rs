@@ -74,10 +74,11 @@ pub fn waiting(
     let call = open_call(definition, state, key)?;
     let (was_under_way, asking) = (matches!(call.stage, Stage::InFlight { .. }), call.asking);
     call.service.clone_from(&wait.on);
-    if wait.kind == WaitKind::Service || outcome.is_some() {
+    let missed = wait.kind == WaitKind::Rate && outcome.is_some();
+    if wait.kind == WaitKind::Service || missed {
         call.missing_since.get_or_insert(at);
     }
-    if wait.kind == WaitKind::Rate && outcome.is_some() {
+    if missed {
         // the attempt that it follows was told to pause
         call.misses += 1;
     }

@@ -149,14 +149,14 @@ fn covered(definition: &Definition, state: &State, around: &Activation) -> Vec<C
 /// own, was undone.
 pub fn undone(definition: &Definition, state: &mut State, key: Key) {
     let Some(entry) = state.ledger.get_mut(key) else { return };
-    entry.fate = Fate::Undone;
+    entry.was_undone();
     let covers = std::mem::take(&mut entry.covers);
     let wanted = |entry: &Entry| {
         let undoes = definition.task(entry.task).metadata.compensate.is_some();
         let covered = covers.iter().any(|covered| covered.has(entry));
         covered && !undoes && entry.is_done() && entry.fate == Fate::Wanted
     };
-    state.ledger.change(wanted, |entry| entry.fate = Fate::Undone);
+    state.ledger.change(wanted, Entry::was_undone);
 }
 
 /// A hash of the turns and items that the loops around a task are at; 0 where there are none.

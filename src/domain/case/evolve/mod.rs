@@ -159,7 +159,11 @@ pub fn evolve(
             effects::unwind(definition, state);
         }
         Event::UnwindingEnded => state.compensated = true,
-        Event::Trimmed => state.ledger.trim(),
+        Event::Trimmed { through } => {
+            if let Some(through) = through.or_else(|| state.ledger.too_much()) {
+                state.ledger.trim(through);
+            }
+        }
         Event::Completed { output } => {
             let left = || state.flow.ending.clone().unwrap_or_else(|| state.flow.seq.data.clone());
             state.output = Some(output.clone().unwrap_or_else(left));

@@ -69,7 +69,7 @@ fn ends(definition: &Definition, state: &State, event: &Event, at: Timestamp) ->
         | Event::Alerted { .. }
         | Event::UnwindingStarted { .. }
         | Event::UnwindingEnded
-        | Event::Trimmed => false,
+        | Event::Trimmed { .. } => false,
     }
 }
 

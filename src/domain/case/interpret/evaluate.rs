@@ -9,7 +9,7 @@ use crate::domain::case::event::{Answer, Change, Entry, Event};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
 use crate::domain::time::Timestamp;
-use crate::domain::workflow::expr::json::size_of;
+use crate::domain::workflow::expr::json::{size_of, size_of_text};
 use crate::domain::workflow::expr::meter::{Limits, take_spent};
 use crate::domain::workflow::expr::{Arg, Expr, Failure, Used, Var, truthy};
 use crate::domain::workflow::model::{Span, Task, TaskId, Template};
@@ -321,9 +321,11 @@ pub fn event_size(event: &Event) -> usize {
             Event::Accepted(submission) => size_of(&submission.input),
             Event::Completed { output } => size(output),
             Event::Task(event) => match &event.change {
-                Change::Started { entry: e, .. }
-                | Change::Waiting { entry: e, .. }
-                | Change::Preparing { entry: e, .. } => entry(e),
+                Change::Started { entry: e, .. } | Change::Preparing { entry: e, .. } => entry(e),
+                Change::Waiting { entry: e, wait, .. } => {
+                    let said = [&wait.on, &wait.detail].into_iter().flatten();
+                    entry(e) + said.map(|text| size_of_text(text)).sum::<usize>()
+                }
                 Change::Completed { output, context, .. } => size(output) + size(context),
                 Change::Received { event, .. } => {
                     let found = event.correlated.iter().map(|(_, value)| size_of(value));
@@ -351,6 +353,6 @@ pub fn event_size(event: &Event) -> usize {
             | Event::Cancelled { .. }
             | Event::Alerted { .. }
             | Event::UnwindingEnded
-            | Event::Trimmed => 0,
+            | Event::Trimmed { .. } => 0,
         }
 }

@@ -187,8 +187,8 @@ impl<'a> Interpreter<'a> {
             self.brake()?;
             held |= self.is_held();
         }
-        if self.state.ledger.has_too_much() {
-            self.emit(Event::Trimmed)?;
+        if let Some(through) = self.state.ledger.too_much() {
+            self.emit(Event::Trimmed { through: Some(through) })?;
         }
         let Self { state, events, effects, heard, .. } = self;
         Ok(Decided { state, events, effects, more, heard })

@@ -7,6 +7,8 @@ use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::Problem;
 use crate::domain::case::state::{Activation, Stage};
 use crate::domain::data::Data;
+use crate::domain::workflow::expr::json::{DEPTH_MAX, SIZE_MAX, shallow_enough, size_of};
+use crate::domain::workflow::schema::Violation;
 
 /// Something that waits for a person.
 struct Stuck {
@@ -72,6 +74,10 @@ impl Interpreter<'_> {
         if unknown && verdict.is_none() {
             let detail = "whether the call was done is not known: say so with `outcome`".to_owned();
             return Err(Rejection::Conflict { detail, allowed: vec!["done", "repeat"] }.into());
+        }
+        let done = matches!(verdict, Some(Verdict::Done));
+        if let Some(output) = output.filter(|_| done) {
+            check_output(output, chosen.len())?;
         }
         let flow = chosen.iter().any(|stuck| !stuck.beside) || chosen.is_empty();
         if flow && self.state.hold.is_none() {
@@ -178,4 +184,20 @@ impl Interpreter<'_> {
             self.stuck_below(child, waits, stuck);
         }
     }
+}
+
+/// What a person says was done has to fit into a record, as often as it is said.
+fn check_output(output: &Data, tasks: usize) -> Result<(), Rejection> {
+    if !shallow_enough(output) {
+        let detail = format!("it nests deeper than {DEPTH_MAX} levels");
+        return Err(Rejection::Invalid(vec![Violation { pointer: "/output".to_owned(), detail }]));
+    }
+    if size_of(output) * tasks <= SIZE_MAX {
+        return Ok(());
+    }
+    let most = SIZE_MAX / 1024;
+    Err(Rejection::TooLarge(match tasks {
+        1 => format!("the output is larger than {most} KiB"),
+        _ => format!("the outputs of {tasks} tasks are larger than {most} KiB: name one by `task`"),
+    }))
 }

@@ -346,3 +346,16 @@ fn a_full_service_makes_a_case_wait_its_turn() {
     world.tell(Command::Admit { service: "bob".into() });
     assert_eq!(world.effects.len(), 1);
 }
+
+#[test]
+fn patience_does_not_begin_where_an_operator_holds_the_service() {
+    let mut world = started(POST);
+    world.ctx.held.insert("bob".into());
+    world.answer_next(not_done());
+    assert_eq!(world.shown_wait().unwrap().kind, WaitKind::Operator);
+    world.ctx.held.clear();
+    world.now = world.now.plus(40 * DAY);
+    world.tell(Command::Admit { service: "bob".into() });
+    world.answer_next(not_done());
+    assert_eq!(world.phase(), Phase::Waiting, "it has missed for the first time just now");
+}

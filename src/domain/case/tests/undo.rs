@@ -334,7 +334,7 @@ fn histories_that_undid_without_saying_what_are_folded() {
     let history = Arc::make_mut(&mut world.history);
     let all = history.len();
     history.retain(|(_, event)| match event {
-        Event::Trimmed => false,
+        Event::Trimmed { .. } => false,
         Event::Task(task) => !matches!(task.change, Change::ReadBack { .. }),
         _ => true,
     });

@@ -38,6 +38,8 @@ pub struct TestDesk {
     pub full: HashSet<String>,
     /// Services that have asked for a pause.
     pub paused: HashSet<String>,
+    /// Services that an operator holds.
+    pub held: HashSet<String>,
     pub honours_key: bool,
     /// Hosts that no service names.
     pub unknown: HashSet<String>,
@@ -90,7 +92,11 @@ impl DecisionContext for TestDesk {
     }
 
     fn holds_back(&self, service: &str, _: (Timestamp, Timestamp)) -> Option<Wait> {
-        let held = [(&self.open, WaitKind::Service), (&self.paused, WaitKind::Rate)];
+        let held = [
+            (&self.open, WaitKind::Service),
+            (&self.paused, WaitKind::Rate),
+            (&self.held, WaitKind::Operator),
+        ];
         let held = held.into_iter().find(|(services, _)| services.contains(service));
         held.map(|(_, kind)| Wait { on: Some(service.into()), ..Self::wait(kind) })
     }
