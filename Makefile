@@ -3,7 +3,7 @@
 CARGO ?= cargo
 ACCEPTANCE ?= ../shared/acceptance
 
-.PHONY: run test format lint docs tests acceptance simulate bench tools
+.PHONY: run test format lint docs tests acceptance suites simulate bench tools
 
 # Builds and starts the demo: server, simulated parties, sample work.
 run:
@@ -28,12 +28,20 @@ docs:
 tests:
 	$(CARGO) nextest run
 
-# The conformance scenarios, where their folder is there.
+# The conformance scenarios and other projects' own tests, where their folder is there.
 acceptance:
 	@if [ -f $(ACCEPTANCE)/ctk.py ]; then \
 		$(CARGO) build --release && \
-		python3 $(ACCEPTANCE)/ctk.py target/release/caseworker; \
+		python3 $(ACCEPTANCE)/ctk.py target/release/caseworker && \
+		$(MAKE) suites; \
 	fi
+
+# What deviates is right by the specification, open there, or told with its reason in the file.
+suites:
+	@python3 $(ACCEPTANCE)/suites/run.py target/release/caseworker > target/suites.log || true
+	@! grep '^failed ' target/suites.log | grep -v -e '\[ours:' -e '\[open:' | \
+		grep -v -F -f tests/suites-deviations.txt
+	@grep ' passed, ' target/suites.log | tail -1
 
 # Looks for more than the tests do: one case among hostile parties, SEEDS times.
 SEEDS ?= 20000

@@ -4,6 +4,7 @@
 //! none. Cases are told side by side, each its own news in order.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -220,7 +221,7 @@ async fn tell_each(context: &Arc<Context>, news: &[Wanted]) -> Told {
 /// Tells a case that a child has ended. How much of the news is dealt with; so below.
 async fn tell_of_child(context: &Arc<Context>, wake: &Wake, child: CaseId) -> Result<usize, Told> {
     let outcome = context.child_outcome(child).await;
-    if let Some(outcome) = outcome.map_err(|error| unreadable(wake.case, &error))? {
+    if let Some(outcome) = outcome.map_err(|error| failure(context, wake.case, &error))? {
         let ended = Command::ChildEnded { child, outcome };
         context.wake(wake.case, ended).await.map(drop).or_else(refused)?;
     }
@@ -239,7 +240,7 @@ async fn tell_of_events(
     let places: Vec<EventCursor> =
         same.take(TOLD_AT_A_TIME).filter_map(|(wake, _)| place_of(wake)).collect();
     let in_hand = context.incoming(&places, listener).await;
-    let in_hand = in_hand.map_err(|error| unreadable(case, &error))?;
+    let in_hand = in_hand.map_err(|error| failure(context, case, &error))?;
     let mut rest = &in_hand.events[..];
     if rest.is_empty() {
         return forget(context, &news[..places.len()]);
@@ -263,14 +264,17 @@ async fn tell_of_events(
 
 /// What a case was told of is not told again, unless it was noted again meanwhile.
 fn forget(context: &Arc<Context>, told: &[Wanted]) -> Result<usize, Told> {
+    let Some((first, _)) = told.first() else { return Ok(0) };
     let removed = context.views.remove_wakes(told.iter().map(|(wake, _)| wake));
     // told again it changes nothing, but not at once
-    let removed = removed.inspect_err(|error| tracing::error!(%error, "a wake cannot be removed"));
-    removed.map(|()| told.len()).map_err(|_| Told::Failed)
+    removed.map(|()| told.len()).map_err(|error| failure(context, first.case, &error))
 }
 
-fn unreadable(case: CaseId, error: &dyn std::error::Error) -> Told {
-    tracing::error!(case.id = %case, %error, "what a case is to be told cannot be read");
+/// What a case is to be told could not be read, or not removed. At the end of the process that is no news.
+fn failure(context: &Arc<Context>, case: CaseId, error: &dyn std::error::Error) -> Told {
+    if !context.stopping.load(Ordering::Acquire) {
+        tracing::error!(case.id = %case, %error, "a case cannot be told its news");
+    }
     Told::Failed
 }
 
