@@ -19,6 +19,7 @@ use super::effects::dispatcher::Dispatcher;
 use super::effects::evaluator::Evaluator;
 use super::events_in_hand::EventsInHand;
 use super::projection::feed::Feed;
+use super::projection::fresh::FreshNews;
 use super::recovery::careful_start::CarefulStart;
 use super::services::registry::Services;
 use super::timers::near::Timers;
@@ -49,6 +50,7 @@ pub struct Context {
     pub watches: Watches,
     pub timers: Timers,
     pub feed: Feed,
+    pub fresh_news: FreshNews,
     pub cases: Arc<CaseRegistry>,
     pub wants: Wants,
     pub cancelling: Cancelling,

@@ -27,6 +27,7 @@ use crate::actors::events_in_hand::EventsInHand;
 use crate::actors::handles::Handle;
 use crate::actors::housekeeper::HousekeeperArgs;
 use crate::actors::projection::feed::Feed;
+use crate::actors::projection::fresh::FreshNews;
 use crate::actors::recovery::careful_start::CarefulStart;
 use crate::actors::recovery::run_file::{RunFile, Start};
 use crate::actors::root::{RootActor, RootArgs, RootMsg};
@@ -132,6 +133,7 @@ impl Engine {
             watches: Watches::default(),
             timers: Timers::default(),
             feed: Feed::default(),
+            fresh_news: FreshNews::default(),
             cases: Arc::new(CaseRegistry::new(parts.live_max)),
             wants: Wants::default(),
             cancelling: Cancelling::default(),

@@ -123,6 +123,11 @@ impl Handle {
         !self.context.started.load(Ordering::Acquire)
     }
 
+    /// Whether cases wake one at a time, after two unclean ends.
+    pub fn is_careful(&self) -> bool {
+        self.context.careful_start.is_taken()
+    }
+
     /// How far the views are filled, while they are: records taken into them, and all of them.
     pub fn filling(&self) -> Option<(u64, u64)> {
         self.context.views.progress()

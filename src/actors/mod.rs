@@ -18,7 +18,7 @@
 //! | intake → new case | places, `[cases] live_max` | accepted, pending |
 //! | intake → pending | `[cases] pending_max` | 429 with Retry-After |
 //! | timers, breaker, recovery → case | places; in a careful start one at a time | a want, 10,000 of them; then their rows are read again |
-//! | notifier → case | 1,000 cases told at a time, each of 200 events or 1 MiB in one go | it waits |
+//! | notifier → case | 1,000 cases told of what is new and 16 of the rest, each of 200 events or 1 MiB in one go; 10,000 known to be new | it waits; the rows have all |
 //! | events read for cases | 16 MiB of records in hand, 4 read at a time | the notifier waits |
 //! | starter → case | 64 cases that wait for a place | it waits |
 //! | anybody → case without an actor | its slot's queue: clients as above, each wake once | |

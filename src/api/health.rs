@@ -32,6 +32,10 @@ pub async fn readyz(State(api): State<Api>) -> Response {
         );
         reasons.push(json!({"name": "views", "detail": detail}));
     }
+    if api.handle.is_careful() {
+        let detail = "after two unclean ends within a minute cases wake one at a time";
+        reasons.push(json!({"name": "careful", "detail": detail}));
+    }
     if let Some(detail) = refused {
         reasons.push(json!({"name": "refusing", "detail": detail}));
     }

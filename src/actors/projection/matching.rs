@@ -43,7 +43,7 @@ impl Rows<'_> {
         views.put_event(place, &row)?;
         for ListenerKey { case, shape, values, .. } in views.listeners_of(kind, &row)? {
             let (news, noted) = (News::Event { place, shape, values }, RecordCursor(place.0));
-            views.put_wake(&Wake { case, news, noted })?;
+            self.wake(Wake { case, news, noted })?;
         }
         // whom it is addressed to may take it whatever the correlations say
         let addressed = subject.map(|case| views.case(case)).transpose()?.flatten();
@@ -56,7 +56,7 @@ impl Rows<'_> {
                     let values = on.expected.unwrap_or_default();
                     let news = News::Event { place, shape, values };
                     let noted = RecordCursor(place.0);
-                    views.put_wake(&Wake { case: row.id, news, noted })?;
+                    self.wake(Wake { case: row.id, news, noted })?;
                 }
             }
         }
@@ -71,9 +71,6 @@ impl Rows<'_> {
         summary: &Summary,
         listeners: &[ListenerKey],
     ) -> Result<(), ProjectError> {
-        if listeners.is_empty() {
-            return Ok(());
-        }
         for listening in &summary.listening {
             for on in &listening.on {
                 let shape = Shape {
@@ -97,7 +94,7 @@ impl Rows<'_> {
             for place in views.events_for(listener, since, after, EARLIER)? {
                 let (shape, values) = (listener.shape, listener.values);
                 let news = News::Event { place, shape, values };
-                views.put_wake(&Wake { case: summary.id, news, noted: at })?;
+                self.wake(Wake { case: summary.id, news, noted: at })?;
             }
             if wants_the_same {
                 // what stands there is this case's own record, and every event before it is known

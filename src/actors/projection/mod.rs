@@ -6,6 +6,7 @@
 
 mod catch_up;
 pub mod feed;
+pub mod fresh;
 mod matching;
 pub mod notifier;
 mod out_of_service;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::JoinSet;
 
 use crate::actors::cases::message::CommandError;
 use crate::actors::context::Context;
@@ -36,8 +37,10 @@ const NOTED_FEW: usize = 1000;
 /// Events that a case is told of in one go.
 const TOLD_AT_A_TIME: usize = 200;
 
-/// Cases told at the same time.
+/// Cases told at the same time of what is new, and of what was noted before: there may be so much of that
+/// that whoever else wants to be served would wait behind it.
 const TOLD_AT_ONCE: usize = 1000;
+const TOLD_BESIDE: usize = 16;
 
 /// The actor.
 pub struct NotifierActor;
@@ -51,6 +54,8 @@ pub enum NotifierMsg {
 pub struct NotifierState {
     context: Arc<Context>,
     telling: SideBySide,
+    /// Tells what is new; ends with the actor.
+    _fresh: JoinSet<()>,
 }
 
 impl Actor for NotifierActor {
@@ -64,7 +69,15 @@ impl Actor for NotifierActor {
         context: Arc<Context>,
     ) -> Result<NotifierState, ActorProcessingErr> {
         myself.cast(NotifierMsg::Look)?;
-        Ok(NotifierState { context, telling: SideBySide::new(TOLD_AT_ONCE) })
+        // one at a time wakes in a careful start: whoever else has to be woken finds a turn soon
+        let (fresh, beside) = match context.careful_start.is_taken() {
+            true => (1, 1),
+            false => (TOLD_AT_ONCE, TOLD_BESIDE),
+        };
+        let telling = SideBySide::new(beside);
+        let mut tells = JoinSet::new();
+        tells.spawn(tell_what_is_new(context.clone(), telling.beside(fresh)));
+        Ok(NotifierState { context, telling, _fresh: tells })
     }
 
     async fn handle(
@@ -84,8 +97,8 @@ impl Actor for NotifierActor {
                     () = state.telling.failed() => {}
                 }
                 if begun.cases > NOTED_FEW {
-                    // it is not gone through with every batch
-                    tokio::time::sleep(SOON).await;
+                    // it is not gone through with every batch: what is new is told at once
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
             // some are being told something already: what is there for them beside is looked for again
@@ -119,6 +132,15 @@ impl NotifierState {
                 return Some(begun);
             }
         }
+    }
+}
+
+/// Tells cases their news as it comes.
+async fn tell_what_is_new(context: Arc<Context>, telling: SideBySide) {
+    loop {
+        let case = context.fresh_news.next().await;
+        // one that is being told hears of it then, or at the next look
+        telling.begin(case, tell(context.clone(), case)).await;
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Rows<'a> {
     parked: Vec<(Arc<str>, CaseId)>,
     /// Cases that have to be woken at an instant.
     due: Vec<(Timestamp, CaseId)>,
+    /// Cases that there is news for.
+    news: Vec<CaseId>,
 }
 
 impl<'a> Rows<'a> {
@@ -56,8 +58,9 @@ impl<'a> Rows<'a> {
         shapes: &'a mut Shapes,
     ) -> Self {
         let (calls, changes) = (HashMap::new(), Vec::new());
-        let (resting, parked, due) = (Vec::new(), Vec::new(), Vec::new());
-        Self { context, views, handle, shapes, calls, changes, resting, parked, due }
+        let (resting, parked) = (Vec::new(), Vec::new());
+        let (due, news) = (Vec::new(), Vec::new());
+        Self { context, views, handle, shapes, calls, changes, resting, parked, due, news }
     }
 
     /// A case has come so far.
@@ -80,7 +83,11 @@ impl<'a> Rows<'a> {
         for (service, how) in answered {
             self.calls(&service)?.add(how);
         }
-        self.listeners(at, &summary, &put.listeners)?;
+        if !put.listeners.is_empty() {
+            // there may be news that it did not listen for until now
+            self.news.push(summary.id);
+            self.listeners(at, &summary, &put.listeners)?;
+        }
         if summary.phase.ended() {
             views.forget_offered(summary.id)?;
         }
@@ -166,6 +173,7 @@ impl<'a> Rows<'a> {
                 served.shown(case);
             }
         }
+        self.context.fresh_news.came(self.news);
         self.changes.sort_by_key(|change| change.at);
         self.context.feed.push(self.changes);
         Ok(())
@@ -179,9 +187,15 @@ impl<'a> Rows<'a> {
         Ok(self.calls.entry(service.clone()).or_default())
     }
 
+    /// Notes that a case has to be told.
+    pub(super) fn wake(&mut self, wake: Wake) -> Result<(), TableError> {
+        self.news.push(wake.case);
+        self.views.put_wake(&wake)
+    }
+
     /// Parents hear of children that have ended, whichever row came first.
     fn family(
-        &self,
+        &mut self,
         noted: RecordCursor,
         summary: &Summary,
         before: Option<&Summary>,
@@ -189,13 +203,13 @@ impl<'a> Rows<'a> {
         let views = self.views;
         if summary.phase.ended() && !before.is_some_and(|b| b.phase.ended()) {
             for parent in views.parents_of(summary.id)? {
-                views.put_wake(&Wake { case: parent, news: News::Child(summary.id), noted })?;
+                self.wake(Wake { case: parent, news: News::Child(summary.id), noted })?;
             }
         }
         for child in &summary.children {
             let known = before.is_some_and(|before| before.children.contains(child));
             if !known && views.case(*child)?.is_some_and(|child| child.phase.ended()) {
-                views.put_wake(&Wake { case: summary.id, news: News::Child(*child), noted })?;
+                self.wake(Wake { case: summary.id, news: News::Child(*child), noted })?;
             }
         }
         Ok(())

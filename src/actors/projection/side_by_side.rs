@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::ids::CaseId;
 
 /// The cases that are being told something.
+#[derive(Clone)]
 pub struct SideBySide {
-    most: usize,
+    room: Arc<Semaphore>,
     busy: Arc<Busy>,
 }
 
 #[derive(Default)]
 struct Busy {
     cases: Mutex<HashSet<CaseId>>,
-    ended: Notify,
     failed: Notify,
 }
 
@@ -24,12 +24,18 @@ struct Busy {
 struct Turn {
     case: CaseId,
     busy: Arc<Busy>,
+    _room: OwnedSemaphorePermit,
 }
 
 impl SideBySide {
     /// So many at the same time, at the most.
     pub fn new(most: usize) -> Self {
-        Self { most, busy: Arc::default() }
+        Self { room: Arc::new(Semaphore::new(most)), busy: Arc::default() }
+    }
+
+    /// So many others beside them; a case is told by one of them at a time.
+    pub fn beside(&self, most: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(most)), busy: self.busy.clone() }
     }
 
     /// Begins to tell a case something, once there is room; the telling says whether it is dealt with.
@@ -39,21 +45,15 @@ impl SideBySide {
         case: CaseId,
         telling: impl Future<Output = bool> + Send + 'static,
     ) -> bool {
-        loop {
-            let ended = self.busy.ended.notified();
-            {
-                let mut cases = self.busy.lock();
-                if cases.contains(&case) {
-                    return false;
-                }
-                if cases.len() < self.most {
-                    cases.insert(case);
-                    break;
-                }
-            }
-            ended.await;
+        if self.busy.lock().contains(&case) {
+            return false;
         }
-        let turn = Turn { case, busy: self.busy.clone() };
+        // nobody closes it
+        let Ok(room) = self.room.clone().acquire_owned().await else { return false };
+        if !self.busy.lock().insert(case) {
+            return false;
+        }
+        let turn = Turn { case, busy: self.busy.clone(), _room: room };
         tokio::spawn(async move {
             let dealt_with = telling.await;
             let busy = turn.busy.clone();
@@ -80,7 +80,6 @@ impl Busy {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.busy.lock().remove(&self.case);
-        self.busy.ended.notify_one();
     }
 }
 
@@ -109,5 +108,9 @@ mod tests {
         }
         // the slow one was not dealt with
         all.failed().await;
+        let beside = all.beside(1);
+        assert!(all.begin(case(101), std::future::pending()).await);
+        assert!(!beside.begin(case(101), async { true }).await, "it is being told");
+        assert!(beside.begin(case(102), async { true }).await);
     }
 }
