@@ -9,5 +9,6 @@ pub mod ids;
 pub mod mail;
 pub mod retry;
 pub mod service;
+pub mod staff;
 pub mod time;
 pub mod workflow;

@@ -36,7 +36,8 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    fn jiff(self) -> jiff::Timestamp {
+    /// The same for whoever reckons with calendars.
+    pub fn jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0.clamp(-Self::MAX.0, Self::MAX.0))
             .expect("clamped to the range that jiff knows")
     }

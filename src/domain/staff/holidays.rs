@@ -1,0 +1,38 @@
+//! Holiday calendars: days on which nobody works who goes by them, whole or in part.
+
+use jiff::civil::{Date, Time};
+
+use super::civil::Zone;
+use super::intervals::{Intervals, Span};
+
+/// A holiday; without times it is the whole day.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Holiday {
+    pub date: Date,
+    pub name: String,
+    pub start: Option<Time>,
+    pub end: Option<Time>,
+}
+
+/// A calendar of them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HolidayCalendar {
+    pub name: String,
+    pub zone: Zone,
+    pub days: Vec<Holiday>,
+}
+
+impl Holiday {
+    fn span(&self, zone: &Zone) -> Option<Span> {
+        let day = zone.day(self.date);
+        let at = |time: Option<Time>| time.map(|time| zone.instant(self.date.to_datetime(time)));
+        Span::new(at(self.start).unwrap_or(day.start), at(self.end).unwrap_or(day.end))
+    }
+}
+
+impl HolidayCalendar {
+    /// The instants that are free by it, as far as a span goes.
+    pub fn within(&self, within: Span) -> Intervals {
+        self.days.iter().filter_map(|day| day.span(&self.zone)?.common(within)).collect()
+    }
+}
