@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::domain::ids::CaseId;
 
 /// Cases at the most.
-const ROOM: usize = 10_000;
+pub const ROOM: usize = 10_000;
 
 /// The cases, each once, in the order in which news came.
 #[derive(Default)]

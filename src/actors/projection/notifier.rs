@@ -54,8 +54,11 @@ pub enum NotifierMsg {
 pub struct NotifierState {
     context: Arc<Context>,
     telling: SideBySide,
+    telling_new: SideBySide,
+    /// One at a time wakes: whoever else has to be woken finds a turn soon.
+    careful: bool,
     /// Tells what is new; ends with the actor.
-    _fresh: JoinSet<()>,
+    _tells: JoinSet<()>,
 }
 
 impl Actor for NotifierActor {
@@ -69,15 +72,11 @@ impl Actor for NotifierActor {
         context: Arc<Context>,
     ) -> Result<NotifierState, ActorProcessingErr> {
         myself.cast(NotifierMsg::Look)?;
-        // one at a time wakes in a careful start: whoever else has to be woken finds a turn soon
-        let (fresh, beside) = match context.careful_start.is_taken() {
-            true => (1, 1),
-            false => (TOLD_AT_ONCE, TOLD_BESIDE),
-        };
-        let telling = SideBySide::new(beside);
+        let telling = SideBySide::new(1);
+        let telling_new = telling.beside(1);
         let mut tells = JoinSet::new();
-        tells.spawn(tell_what_is_new(context.clone(), telling.beside(fresh)));
-        Ok(NotifierState { context, telling, _fresh: tells })
+        tells.spawn(tell_what_is_new(context.clone(), telling_new.clone()));
+        Ok(NotifierState { context, telling, telling_new, careful: true, _tells: tells })
     }
 
     async fn handle(
@@ -87,6 +86,11 @@ impl Actor for NotifierActor {
         state: &mut NotifierState,
     ) -> Result<(), ActorProcessingErr> {
         state.context.views_filled().await;
+        if state.careful && !state.context.careful_start.is_taken() {
+            state.careful = false;
+            state.telling.widen(TOLD_BESIDE - 1);
+            state.telling_new.widen(TOLD_AT_ONCE - 1);
+        }
         let mut projected = state.context.projected.subscribe();
         projected.mark_unchanged();
         match state.tell_all().await {

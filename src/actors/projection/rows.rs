@@ -11,6 +11,7 @@ use crate::actors::context::Context;
 use crate::actors::events::event_in;
 use crate::actors::projection::ProjectError;
 use crate::actors::projection::feed::{Changed, FeedChange};
+use crate::actors::projection::fresh::ROOM;
 use crate::actors::projection::shapes::Shapes;
 use crate::domain::case::summary::{DeadLetter, Summary};
 use crate::domain::ids::{CaseId, EntityKind, EventCursor};
@@ -85,7 +86,7 @@ impl<'a> Rows<'a> {
         }
         if !put.listeners.is_empty() {
             // there may be news that it did not listen for until now
-            self.news.push(summary.id);
+            self.has_news(summary.id);
             self.listeners(at, &summary, &put.listeners)?;
         }
         if summary.phase.ended() {
@@ -189,8 +190,15 @@ impl<'a> Rows<'a> {
 
     /// Notes that a case has to be told.
     pub(super) fn wake(&mut self, wake: Wake) -> Result<(), TableError> {
-        self.news.push(wake.case);
+        self.has_news(wake.case);
         self.views.put_wake(&wake)
+    }
+
+    /// There is news for a case, as far as there is room to say so.
+    fn has_news(&mut self, case: CaseId) {
+        if self.news.len() < ROOM && self.news.last() != Some(&case) {
+            self.news.push(case);
+        }
     }
 
     /// Parents hear of children that have ended, whichever row came first.

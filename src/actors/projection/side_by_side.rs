@@ -38,6 +38,11 @@ impl SideBySide {
         Self { room: Arc::new(Semaphore::new(most)), busy: self.busy.clone() }
     }
 
+    /// So many more from now on.
+    pub fn widen(&self, by: usize) {
+        self.room.add_permits(by);
+    }
+
     /// Begins to tell a case something, once there is room; the telling says whether it is dealt with.
     /// False: it is being told something already.
     pub async fn begin(
