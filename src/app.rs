@@ -47,6 +47,7 @@ const CLOCK_OFF: i64 = 1000;
 /// The program while it runs.
 pub struct App {
     running: Running,
+    handle: Handle,
     address: SocketAddr,
     door: Door,
     fatal: mpsc::UnboundedReceiver<String>,
@@ -74,11 +75,7 @@ impl App {
             Ok(door) => {
                 let handle = engine.handle();
                 let running = engine.start().await?;
-                tokio::spawn(async move {
-                    handle.views_filled().await;
-                    tracing::info!(%address, "ready");
-                });
-                Ok(Self { running, address, door, fatal })
+                Ok(Self { running, handle, address, door, fatal })
             }
             Err(wrong) => {
                 engine.give_up().await;
@@ -112,6 +109,11 @@ impl App {
         Ok(door)
     }
 
+    /// Waits until lists are answered, too.
+    pub async fn ready(&self) {
+        self.handle.views_filled().await;
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -122,8 +124,15 @@ impl App {
     /// # Errors
     /// Why it cannot go on.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), String> {
+        let (handle, address) = (self.handle.clone(), self.address);
+        let ready = async {
+            handle.views_filled().await;
+            tracing::info!(%address, "ready");
+            std::future::pending().await
+        };
         let failed = tokio::select! {
             () = stop => None,
+            () = ready => None,
             reason = self.fatal.recv() => reason,
         };
         tracing::info!("ending");

@@ -89,6 +89,7 @@ impl Demo {
         let (workflows, clock) = (None, Clock::engine());
         let stop = told_to_stop();
         let app = App::start(Options { config, services, workflows, clock }).await?;
+        app.ready().await;
         let base = format!("http://{}", app.address());
         let client = reqwest::Client::builder().no_proxy().build().map_err(|e| e.to_string())?;
         register(&client, &base).await?;
