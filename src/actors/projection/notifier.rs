@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::actors::cases::message::CommandError;
 use crate::actors::context::Context;
-use crate::actors::projection::side_by_side::SideBySide;
+use crate::actors::projection::side_by_side::{Room, SideBySide};
 use crate::domain::case::command::{Command, Listener, Rejection};
 use crate::domain::ids::{CaseId, EventCursor};
 use crate::store::views::events::shape_of;
@@ -54,11 +54,8 @@ pub enum NotifierMsg {
 pub struct NotifierState {
     context: Arc<Context>,
     telling: SideBySide,
-    telling_new: SideBySide,
-    /// One at a time wakes: whoever else has to be woken finds a turn soon.
-    careful: bool,
-    /// Tells what is new; ends with the actor.
-    _tells: JoinSet<()>,
+    /// What goes on beside, and ends with the actor.
+    _beside: JoinSet<()>,
 }
 
 impl Actor for NotifierActor {
@@ -74,9 +71,10 @@ impl Actor for NotifierActor {
         myself.cast(NotifierMsg::Look)?;
         let telling = SideBySide::new(1);
         let telling_new = telling.beside(1);
-        let mut tells = JoinSet::new();
-        tells.spawn(tell_what_is_new(context.clone(), telling_new.clone()));
-        Ok(NotifierState { context, telling, telling_new, careful: true, _tells: tells })
+        let mut beside = JoinSet::new();
+        beside.spawn(tell_what_is_new(context.clone(), telling_new.clone()));
+        beside.spawn(widen(context.clone(), telling.clone(), telling_new));
+        Ok(NotifierState { context, telling, _beside: beside })
     }
 
     async fn handle(
@@ -86,11 +84,6 @@ impl Actor for NotifierActor {
         state: &mut NotifierState,
     ) -> Result<(), ActorProcessingErr> {
         state.context.views_filled().await;
-        if state.careful && !state.context.careful_start.is_taken() {
-            state.careful = false;
-            state.telling.widen(TOLD_BESIDE - 1);
-            state.telling_new.widen(TOLD_AT_ONCE - 1);
-        }
         let mut projected = state.context.projected.subscribe();
         projected.mark_unchanged();
         match state.tell_all().await {
@@ -130,7 +123,9 @@ impl NotifierState {
             last = cases.last().copied();
             begun.cases += cases.len();
             for case in cases {
-                begun.all &= self.telling.begin(case, tell(self.context.clone(), case)).await;
+                let context = self.context.clone();
+                let telling = move |room| tell(context.clone(), case, room);
+                begun.all &= self.telling.begin(case, telling).await;
             }
             if !full {
                 return Some(begun);
@@ -143,43 +138,55 @@ impl NotifierState {
 async fn tell_what_is_new(context: Arc<Context>, telling: SideBySide) {
     loop {
         let case = context.fresh_news.next().await;
-        // one that is being told hears of it then, or at the next look
-        telling.begin(case, tell(context.clone(), case)).await;
+        let of_case = context.clone();
+        telling.begin(case, move |room| tell(of_case.clone(), case, room)).await;
     }
+}
+
+/// In a careful start one case is told at a time: whoever else has to be woken finds a turn soon.
+async fn widen(context: Arc<Context>, telling: SideBySide, telling_new: SideBySide) {
+    while context.careful_start.is_taken() {
+        tokio::time::sleep(AGAIN).await;
+    }
+    telling.widen(TOLD_BESIDE - 1);
+    telling_new.widen(TOLD_AT_ONCE - 1);
 }
 
 /// News, and for whom in the case it is.
 type Wanted = (Wake, Option<Listener>);
 
 /// Tells a case its news, as long as it listens for some. False: it has to be told again.
-async fn tell(context: Arc<Context>, case: CaseId) -> bool {
+async fn tell(context: Arc<Context>, case: CaseId, mut room: Room) -> bool {
     let mut projected = context.projected.subscribe();
     let mut patience = Duration::ZERO;
     loop {
         projected.mark_unchanged();
-        let Some(news) = readable(news_of(&context.views, case)) else { return failed().await };
+        let Some(news) = readable(news_of(&context.views, case)) else { return failed(room).await };
         match tell_each(&context, &news).await {
             Told::All if !news.is_empty() => patience = RELISTENS,
             // a case that has just taken one event may listen for the next in a moment
             Told::All | Told::NotListening if !patience.is_zero() => {
                 let begun = Instant::now();
+                room.leave();
                 let _ = tokio::time::timeout(patience, projected.changed()).await;
                 patience = patience.saturating_sub(begun.elapsed());
+                room.enter().await;
             }
             // a row that is behind is followed by another batch
             Told::All | Told::NotListening => {
                 return match readable(forget_what_nobody_wants(&context.views, case)) {
                     Some(()) => true,
-                    None => failed().await,
+                    None => failed(room).await,
                 };
             }
-            Told::Failed => return failed().await,
+            Told::Failed => return failed(room).await,
         }
     }
 }
 
 /// After a while it is told again.
-async fn failed() -> bool {
+async fn failed(mut room: Room) -> bool {
+    room.leave();
     tokio::time::sleep(AGAIN).await;
     false
 }

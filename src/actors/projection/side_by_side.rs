@@ -1,6 +1,6 @@
 //! Telling many cases something at the same time: each once at a time, none waiting for a slow one.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -16,7 +16,8 @@ pub struct SideBySide {
 
 #[derive(Default)]
 struct Busy {
-    cases: Mutex<HashSet<CaseId>>,
+    /// Each, and whether there was more to tell since it began.
+    cases: Mutex<HashMap<CaseId, bool>>,
     failed: Notify,
 }
 
@@ -24,7 +25,13 @@ struct Busy {
 struct Turn {
     case: CaseId,
     busy: Arc<Busy>,
-    _room: OwnedSemaphorePermit,
+    over: bool,
+}
+
+/// A place among those who are told something. Whoever only waits leaves it to others.
+pub struct Room {
+    all: Arc<Semaphore>,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl SideBySide {
@@ -44,27 +51,29 @@ impl SideBySide {
     }
 
     /// Begins to tell a case something, once there is room; the telling says whether it is dealt with.
-    /// False: it is being told something already.
-    pub async fn begin(
+    /// False: it is being told something already, and once more after that.
+    pub async fn begin<Telling: Future<Output = bool> + Send>(
         &self,
         case: CaseId,
-        telling: impl Future<Output = bool> + Send + 'static,
+        telling: impl Fn(Room) -> Telling + Send + 'static,
     ) -> bool {
-        if self.busy.lock().contains(&case) {
+        if self.busy.is_told(case) {
             return false;
         }
-        // nobody closes it
-        let Ok(room) = self.room.clone().acquire_owned().await else { return false };
-        if !self.busy.lock().insert(case) {
+        let all = self.room.clone();
+        let room = Room::entered(&all).await;
+        if !self.busy.begins(case) {
             return false;
         }
-        let turn = Turn { case, busy: self.busy.clone(), _room: room };
+        let mut turn = Turn { case, busy: self.busy.clone(), over: false };
         tokio::spawn(async move {
-            let dealt_with = telling.await;
-            let busy = turn.busy.clone();
-            drop(turn);
+            let mut dealt_with = telling(room).await;
+            while turn.has_more() {
+                let room = Room::entered(&all).await;
+                dealt_with = telling(room).await;
+            }
             if !dealt_with {
-                busy.failed.notify_one();
+                turn.busy.failed.notify_one();
             }
         });
         true
@@ -76,15 +85,68 @@ impl SideBySide {
     }
 }
 
+impl Room {
+    async fn entered(all: &Arc<Semaphore>) -> Self {
+        let mut room = Self { all: all.clone(), place: None };
+        room.enter().await;
+        room
+    }
+
+    /// Leaves it to somebody else.
+    pub fn leave(&mut self) {
+        self.place = None;
+    }
+
+    /// Takes a place again.
+    pub async fn enter(&mut self) {
+        // nobody closes it
+        self.place = self.all.clone().acquire_owned().await.ok();
+    }
+}
+
 impl Busy {
-    fn lock(&self) -> MutexGuard<'_, HashSet<CaseId>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CaseId, bool>> {
         self.cases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a case is being told something; it is told once more then.
+    fn is_told(&self, case: CaseId) -> bool {
+        self.lock().get_mut(&case).map(|more| *more = true).is_some()
+    }
+
+    /// False: it is being told something already, and once more after that.
+    fn begins(&self, case: CaseId) -> bool {
+        let mut cases = self.lock();
+        match cases.get_mut(&case) {
+            Some(more) => {
+                *more = true;
+                false
+            }
+            None => cases.insert(case, false).is_none(),
+        }
+    }
+}
+
+impl Turn {
+    /// Whether there was more to tell meanwhile; else it is over.
+    fn has_more(&mut self) -> bool {
+        let mut cases = self.busy.lock();
+        let more = cases.get_mut(&self.case).is_some_and(std::mem::take);
+        if !more {
+            cases.remove(&self.case);
+            self.over = true;
+        }
+        more
     }
 }
 
 impl Drop for Turn {
+    /// One that was broken off may have left something untold.
     fn drop(&mut self) {
-        self.busy.lock().remove(&self.case);
+        if !self.over {
+            self.busy.lock().remove(&self.case);
+            self.busy.failed.notify_one();
+        }
     }
 }
 
@@ -98,24 +160,47 @@ mod tests {
         let all = SideBySide::new(2);
         let case = |n| CaseId(Bits([n; 16]));
         let (end, ends) = tokio::sync::oneshot::channel::<()>();
-        let slow = async move {
-            let _ = ends.await;
-            false
+        let ends = Arc::new(Mutex::new(Some(ends)));
+        let told = Arc::new(Mutex::new(0));
+        let slow = {
+            let (ends, told) = (ends.clone(), told.clone());
+            move |_room| {
+                *told.lock().unwrap() += 1;
+                let ends = ends.lock().unwrap().take();
+                async move {
+                    if let Some(ends) = ends {
+                        let _ = ends.await;
+                    }
+                    false
+                }
+            }
         };
         assert!(all.begin(case(1), slow).await);
-        assert!(!all.begin(case(1), async { true }).await);
+        let quick = |_room| async { true };
+        assert!(!all.begin(case(1), quick).await);
         for n in 2..100 {
-            assert!(all.begin(case(n), async { true }).await);
+            assert!(all.begin(case(n), quick).await);
         }
         end.send(()).unwrap();
-        while !all.begin(case(1), async { true }).await {
-            tokio::task::yield_now().await;
-        }
-        // the slow one was not dealt with
+        // the slow one was not dealt with, and told once more
         all.failed().await;
+        assert_eq!(*told.lock().unwrap(), 2);
         let beside = all.beside(1);
-        assert!(all.begin(case(101), std::future::pending()).await);
-        assert!(!beside.begin(case(101), async { true }).await, "it is being told");
-        assert!(beside.begin(case(102), async { true }).await);
+        assert!(all.begin(case(101), |_| std::future::pending()).await);
+        assert!(!beside.begin(case(101), quick).await, "it is being told");
+        assert!(beside.begin(case(102), quick).await);
+    }
+
+    #[tokio::test]
+    async fn who_only_waits_leaves_its_place_to_others() {
+        let all = SideBySide::new(1);
+        let case = |n| CaseId(Bits([n; 16]));
+        let waits = |mut room: Room| async move {
+            room.leave();
+            std::future::pending().await
+        };
+        for n in 0..100 {
+            assert!(all.begin(case(n), waits).await);
+        }
     }
 }

@@ -60,7 +60,8 @@ impl Actor for StarterActor {
         };
         for case in pending {
             if context.cases.quarantined(case).is_none() {
-                state.starting.begin(case, start(context.clone(), case)).await;
+                let context = context.clone();
+                state.starting.begin(case, move |_room| start(context.clone(), case)).await;
             }
         }
         // what was started leaves the list with the next batch

@@ -50,6 +50,9 @@ impl Actor for TimersActor {
         let now = context.clock.now();
         // until the views are filled they hold instants that are long over, and not all
         let filling = context.views.progress().is_some();
+        if filling {
+            timers.keep_all();
+        }
         if timers.wants_more(now) && !filling {
             let (views, read) = (context.views.clone(), timers.reads(now));
             let (until, most) = (read.until, read.most);

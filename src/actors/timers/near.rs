@@ -50,7 +50,8 @@ impl Default for Timers {
 impl Timers {
     /// None are known, and so many are kept at the most.
     fn with_room(kept: usize) -> Self {
-        let (horizon, reading) = (Timestamp(0), Timestamp(0));
+        // whatever is noted before the index is read for the first time is kept here
+        let (horizon, reading) = (Timestamp(0), Timestamp::MAX);
         let near = Near { instants: BTreeSet::new(), horizon, reading, left_out: None };
         Self { kept, near: Mutex::new(near), sooner: Notify::new() }
     }
@@ -100,6 +101,11 @@ impl Timers {
         near.horizon <= now.plus(AHEAD / 2) && !near.is_rather_full(self.kept)
     }
 
+    /// The index cannot be read for now: whatever is noted meanwhile is kept here.
+    pub fn keep_all(&self) {
+        self.lock().reading = Timestamp::MAX;
+    }
+
     /// The index holds what it did not: it is read anew, also where it is being read.
     pub fn start_over(&self) {
         let mut near = self.lock();
@@ -142,9 +148,11 @@ impl Timers {
 }
 
 impl Near {
-    /// Enough is here: the index is read again when half of it is gone.
+    /// Enough is here: the index is read again when half of it is gone. Where it is not known whether an
+    /// earlier one was left out, nothing is enough.
     fn is_rather_full(&self, kept: usize) -> bool {
-        self.instants.len() > kept / 2
+        let known = self.instants.first().is_some_and(|(at, _)| *at <= self.horizon);
+        known && self.instants.len() > kept / 2
     }
 
     fn keep_bound(&mut self, kept: usize) {
