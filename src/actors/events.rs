@@ -158,9 +158,9 @@ impl Context {
                 }
             }
         }
-        let room = self.events_in_hand.room(bytes).await;
+        let in_hand = self.events_in_hand.hold(found, bytes).await;
         drop(reads);
-        Ok(InHand { events: found, _room: room })
+        Ok(in_hand)
     }
 }
 

@@ -23,7 +23,7 @@ const KEPT_BYTES: usize = 4 << 20;
 /// Events while a case is told of them.
 pub struct InHand {
     pub events: Vec<Incoming>,
-    pub _room: Option<OwnedSemaphorePermit>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What bounds them.
@@ -53,10 +53,12 @@ impl EventsInHand {
         self.reading.acquire().await.ok()
     }
 
-    /// Room for events whose records have so many bytes.
-    pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let room = bytes.div_ceil(1024).min(ROOM);
-        self.room.clone().acquire_many_owned(u32::try_from(room).ok()?).await.ok()
+    /// Takes events whose records have so many bytes in hand, once there is room for them.
+    pub async fn hold(&self, events: Vec<Incoming>, bytes: usize) -> InHand {
+        let room = u32::try_from(bytes.div_ceil(1024).min(ROOM)).unwrap_or(u32::MAX);
+        // nobody closes it
+        let room = self.room.clone().acquire_many_owned(room).await.ok();
+        InHand { events, _room: room }
     }
 
     /// An event that somebody was told of lately, and the bytes of its record.
@@ -103,10 +105,11 @@ mod tests {
     #[tokio::test]
     async fn who_finds_no_room_waits_until_others_have_told() {
         let events = EventsInHand::default();
-        let first = events.room(ROOM * 1024).await;
-        let mut second = Box::pin(events.room(10 * ROOM * 1024));
+        let first = events.hold(Vec::new(), ROOM * 1024).await;
+        // one that is larger than all there is goes alone
+        let mut second = Box::pin(events.hold(Vec::new(), 10 * ROOM * 1024));
         assert!(futures_util::poll!(&mut second).is_pending());
         drop(first);
-        assert!(second.await.is_some(), "one that is larger than all there is goes alone");
+        assert!(futures_util::poll!(&mut second).is_ready());
     }
 }

@@ -422,3 +422,34 @@ async fn results_that_cannot_be_written_wait_for_their_turn() {
     assert!(decisions.is_some_and(|decisions| (1..50).contains(&decisions)), "{decisions:?}");
     world.running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_cases_are_live_than_there_are_places_however_fast_they_come() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = world(folder.path()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    tokio::spawn(async move {
+        let mut never_answered = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            never_answered.push(stream);
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let text = format!(
+        "document: {{ dsl: '1.0.3', namespace: test, name: calls, version: '1.0.0' }}\ndo:\n  \
+         - get: {{ call: http, with: {{ method: get, endpoint: 'http://127.0.0.1:{port}/' }} }}\n"
+    );
+    world.handle.register(text, Format::Yaml, By::engine()).await.expect("a definition");
+    let context = world.handle.context();
+    let mut places: Vec<_> = std::iter::from_fn(|| context.cases.try_place()).collect();
+    drop(places.pop());
+    for _ in 0..100 {
+        submit_to(&world.handle, "calls").await;
+    }
+    until("all others wait", || context.views.count_pending() == 99).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    world.running.stop().await;
+}

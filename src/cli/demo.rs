@@ -87,9 +87,12 @@ impl Demo {
         let board = board::open(BOARD, parties.clone()).await;
         let _open = board.map_err(|error| format!("port {BOARD}: {error}"))?;
         let (workflows, clock) = (None, Clock::engine());
-        let stop = told_to_stop();
+        let mut stop = std::pin::pin!(told_to_stop());
         let app = App::start(Options { config, services, workflows, clock }).await?;
-        app.ready().await;
+        tokio::select! {
+            () = app.ready() => {}
+            () = &mut stop => return app.run(std::future::ready(())).await,
+        }
         let base = format!("http://{}", app.address());
         let client = reqwest::Client::builder().no_proxy().build().map_err(|e| e.to_string())?;
         register(&client, &base).await?;

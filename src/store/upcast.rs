@@ -9,7 +9,7 @@ use crate::domain::case::event::Event;
 /// # Errors
 /// When they are damaged or from a later version.
 pub fn events(header: &Header, bytes: &[u8]) -> Result<Vec<Event>, BadRecord> {
-    // the second schema only adds facts, whose absence means what it meant
+    // each later schema only adds facts, whose absence means what it meant
     if !(1..=SCHEMA).contains(&header.schema) {
         let detail =
             format!("they are of schema {}, this version reads up to {SCHEMA}", header.schema);

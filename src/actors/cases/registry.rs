@@ -75,14 +75,18 @@ impl CaseRegistry {
         }
     }
 
-    /// Whether somebody has the case, or is about to.
-    pub fn has_owner(&self, case: CaseId) -> bool {
-        self.shard(case).contains_key(&case)
+    /// Whether the case is live, and has its place.
+    pub fn has_place(&self, case: CaseId) -> bool {
+        self.shard(case).get(&case).is_some_and(Slot::has_place)
     }
 
-    /// Hands a message of our own to a case, starting its actor if it has no owner.
+    /// Hands a message of our own to a case, starting its actor if it has no owner. One that was live a
+    /// moment ago and is not any more takes a place again, where there is one.
     pub fn tell(&self, case: CaseId, place: Option<LiveSlot>, message: CaseMsg) {
-        self.hand(&mut self.shard(case), case, place, message);
+        let mut shard = self.shard(case);
+        let has_owner = shard.contains_key(&case);
+        let place = if has_owner { place } else { place.or_else(|| self.try_place()) };
+        self.hand(&mut shard, case, place, message);
     }
 
     /// Hands a client's message to a case; `message` is made with the client's turn. False: too many
@@ -105,11 +109,19 @@ impl CaseRegistry {
         &self,
         shard: &mut HashMap<CaseId, Slot>,
         case: CaseId,
-        place: Option<LiveSlot>,
+        mut place: Option<LiveSlot>,
         message: CaseMsg,
     ) {
         let handed = match shard.get_mut(&case) {
-            Some(slot) => slot.hand(message),
+            Some(slot) => {
+                let handed = slot.hand(message);
+                if handed.is_ok()
+                    && let Some(place) = place.take()
+                {
+                    slot.take_place(place);
+                }
+                handed
+            }
             None => Err(message),
         };
         // nobody has it, or an actor that has crashed and whose end nobody has noticed yet
@@ -163,7 +175,8 @@ impl CaseRegistry {
         live.sent = 1;
         let Some(slot) = shard.get_mut(&case) else { return };
         if let At::Held(queue) = std::mem::replace(&mut slot.at, At::Live(live)) {
-            for message in queue.into_messages() {
+            let (messages, _more) = queue.into_parts();
+            for message in messages {
                 let _ = slot.hand(message);
             }
         }
@@ -173,11 +186,11 @@ impl CaseRegistry {
     /// finds that there is none.
     fn give_up(&self, case: CaseId) {
         let mut shard = self.shard(case);
-        let messages = take_queue(&mut shard, case);
+        let (messages, place) = take_queue(&mut shard, case);
         if messages.is_empty() {
             shard.remove(&case);
         } else {
-            self.live(&mut shard, case, None, messages);
+            self.live(&mut shard, case, place, messages);
         }
     }
 
@@ -189,8 +202,9 @@ impl CaseRegistry {
         }
         // it takes up what its predecessor had under way, before anything else
         let mut messages = vec![recover()];
-        messages.extend(take_queue(&mut shard, case));
-        self.live(&mut shard, case, place, messages);
+        let (queued, another) = take_queue(&mut shard, case);
+        messages.extend(queued);
+        self.live(&mut shard, case, place.or(another), messages);
     }
 
     /// A crashed case does not begin again: who has queued finds out why.
@@ -292,10 +306,10 @@ fn recover() -> CaseMsg {
 }
 
 /// Takes what has queued for a case; its slot stays, so that who waits is still counted.
-fn take_queue(shard: &mut HashMap<CaseId, Slot>, case: CaseId) -> Vec<CaseMsg> {
+fn take_queue(shard: &mut HashMap<CaseId, Slot>, case: CaseId) -> (Vec<CaseMsg>, Option<LiveSlot>) {
     match shard.get_mut(&case).map(|slot| &mut slot.at) {
-        Some(At::Held(queue)) => std::mem::take(queue).into_messages(),
-        Some(At::Live(_)) | None => Vec::new(),
+        Some(At::Held(queue)) => std::mem::take(queue).into_parts(),
+        Some(At::Live(_)) | None => (Vec::new(), None),
     }
 }
 

@@ -38,7 +38,11 @@ pub struct CaseLive {
 /// the places they hold, results by the calls under way; all other messages of our own are in it
 /// once, however often they come.
 #[derive(Default)]
-pub struct Queue(Vec<CaseMsg>);
+pub struct Queue {
+    messages: Vec<CaseMsg>,
+    /// A place that came with one of them, for the actor that takes them up.
+    place: Option<LiveSlot>,
+}
 
 impl Slot {
     /// A slot that nobody waits for yet.
@@ -54,6 +58,11 @@ impl Slot {
         }
     }
 
+    /// Whether an actor has the case, and a place among the live ones.
+    pub fn has_place(&self) -> bool {
+        matches!(&self.at, At::Live(live) if live.place.is_some())
+    }
+
     /// Hands a message to whoever has the case. Given back where that is an actor that has crashed.
     pub fn hand(&mut self, message: CaseMsg) -> Result<(), CaseMsg> {
         match &mut self.at {
@@ -64,11 +73,20 @@ impl Slot {
             }
         }
     }
+
+    /// A place for whoever has the case; one that has a place gives it back.
+    pub fn take_place(&mut self, place: LiveSlot) {
+        let kept = match &mut self.at {
+            At::Live(live) => &mut live.place,
+            At::Held(queue) => &mut queue.place,
+        };
+        kept.get_or_insert(place);
+    }
 }
 
 impl Queue {
     fn push(&mut self, message: CaseMsg) {
-        let known = self.0.iter_mut().find_map(|known| match (known, &message) {
+        let known = self.messages.iter_mut().find_map(|known| match (known, &message) {
             (CaseMsg::Projected(known), CaseMsg::Projected(version)) => {
                 *known = (*known).max(*version);
                 Some(())
@@ -79,13 +97,13 @@ impl Queue {
             _ => None,
         });
         if known.is_none() {
-            self.0.push(message);
+            self.messages.push(message);
         }
     }
 
-    /// Everything in it, in order.
-    pub fn into_messages(self) -> Vec<CaseMsg> {
-        self.0
+    /// Everything in it, in order, and the place for who takes it up.
+    pub fn into_parts(self) -> (Vec<CaseMsg>, Option<LiveSlot>) {
+        (self.messages, self.place)
     }
 }
 
@@ -140,7 +158,7 @@ mod tests {
             let service = if n % 2 == 0 { "a" } else { "b" };
             queue.push(wake(Command::Admit { service: service.into() }));
         }
-        let messages = queue.into_messages();
+        let (messages, _) = queue.into_parts();
         assert_eq!(messages.len(), 5);
         assert!(messages.iter().any(|m| matches!(m, CaseMsg::Projected(999))));
     }

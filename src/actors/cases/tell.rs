@@ -68,7 +68,7 @@ impl Context {
         command: Command,
     ) -> Result<CaseReply, CommandError> {
         // one that is live has its place, and waits for nobody who needs one
-        let live = self.cases.has_owner(case);
+        let live = self.cases.has_place(case);
         // whoever waits for its turn takes no place from those who begin
         let _turn = if live { None } else { self.careful_start.turn().await };
         let place = if live { None } else { self.cases.place().await };

@@ -91,7 +91,8 @@ impl Actor for NotifierActor {
                 tokio::select! {
                     // an error means that the process is ending
                     _ = projected.changed() => {}
-                    () = state.telling.failed() => {}
+                    // one that crashes each time is no reason to be busy
+                    () = state.telling.failed() => tokio::time::sleep(SOON).await,
                 }
                 if begun.cases > NOTED_FEW {
                     // it is not gone through with every batch: what is new is told at once
@@ -99,8 +100,8 @@ impl Actor for NotifierActor {
                 }
             }
             // some are being told something already: what is there for them beside is looked for again
-            Some(_) => tokio::time::sleep(SOON).await,
-            None => tokio::time::sleep(AGAIN).await,
+            Some(begun) if begun.cases <= NOTED_FEW => tokio::time::sleep(SOON).await,
+            Some(_) | None => tokio::time::sleep(AGAIN).await,
         }
         myself.cast(NotifierMsg::Look)?;
         Ok(())
@@ -156,7 +157,7 @@ async fn widen(context: Arc<Context>, telling: SideBySide, telling_new: SideBySi
 type Wanted = (Wake, Option<Listener>);
 
 /// Tells a case its news, as long as it listens for some. False: it has to be told again.
-async fn tell(context: Arc<Context>, case: CaseId, mut room: Room) -> bool {
+async fn tell(context: Arc<Context>, case: CaseId, room: Room) -> bool {
     let mut projected = context.projected.subscribe();
     let mut patience = Duration::ZERO;
     loop {
@@ -185,7 +186,7 @@ async fn tell(context: Arc<Context>, case: CaseId, mut room: Room) -> bool {
 }
 
 /// After a while it is told again.
-async fn failed(mut room: Room) -> bool {
+async fn failed(room: Room) -> bool {
     room.leave();
     tokio::time::sleep(AGAIN).await;
     false

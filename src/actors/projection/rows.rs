@@ -11,7 +11,7 @@ use crate::actors::context::Context;
 use crate::actors::events::event_in;
 use crate::actors::projection::ProjectError;
 use crate::actors::projection::feed::{Changed, FeedChange};
-use crate::actors::projection::fresh::ROOM;
+use crate::actors::projection::fresh;
 use crate::actors::projection::shapes::Shapes;
 use crate::domain::case::summary::{DeadLetter, Summary};
 use crate::domain::ids::{CaseId, EntityKind, EventCursor};
@@ -196,7 +196,7 @@ impl<'a> Rows<'a> {
 
     /// There is news for a case, as far as there is room to say so.
     fn has_news(&mut self, case: CaseId) {
-        if self.news.len() < ROOM && self.news.last() != Some(&case) {
+        if self.news.len() < fresh::ROOM && self.news.last() != Some(&case) {
             self.news.push(case);
         }
     }

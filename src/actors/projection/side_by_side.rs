@@ -28,10 +28,12 @@ struct Turn {
     over: bool,
 }
 
-/// A place among those who are told something. Whoever only waits leaves it to others.
+/// A place among those who are told something, kept until the telling has ended. Whoever only waits leaves
+/// it to others.
+#[derive(Clone)]
 pub struct Room {
     all: Arc<Semaphore>,
-    place: Option<OwnedSemaphorePermit>,
+    place: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
 }
 
 impl SideBySide {
@@ -60,17 +62,17 @@ impl SideBySide {
         if self.busy.is_told(case) {
             return false;
         }
-        let all = self.room.clone();
-        let room = Room::entered(&all).await;
+        let room = Room { all: self.room.clone(), place: Arc::default() };
+        room.enter().await;
         if !self.busy.begins(case) {
             return false;
         }
         let mut turn = Turn { case, busy: self.busy.clone(), over: false };
         tokio::spawn(async move {
-            let mut dealt_with = telling(room).await;
+            let mut dealt_with = telling(room.clone()).await;
             while turn.has_more() {
-                let room = Room::entered(&all).await;
-                dealt_with = telling(room).await;
+                room.enter().await;
+                dealt_with = telling(room.clone()).await;
             }
             if !dealt_with {
                 turn.busy.failed.notify_one();
@@ -86,21 +88,22 @@ impl SideBySide {
 }
 
 impl Room {
-    async fn entered(all: &Arc<Semaphore>) -> Self {
-        let mut room = Self { all: all.clone(), place: None };
-        room.enter().await;
-        room
-    }
-
     /// Leaves it to somebody else.
-    pub fn leave(&mut self) {
-        self.place = None;
+    pub fn leave(&self) {
+        drop(self.place().take());
     }
 
-    /// Takes a place again.
-    pub async fn enter(&mut self) {
-        // nobody closes it
-        self.place = self.all.clone().acquire_owned().await.ok();
+    /// Takes a place, where it has none.
+    pub async fn enter(&self) {
+        if self.place().is_none() {
+            // nobody closes it
+            let place = self.all.clone().acquire_owned().await.ok();
+            *self.place() = place;
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,12 +198,29 @@ mod tests {
     async fn who_only_waits_leaves_its_place_to_others() {
         let all = SideBySide::new(1);
         let case = |n| CaseId(Bits([n; 16]));
-        let waits = |mut room: Room| async move {
+        let waits = |room: Room| async move {
             room.leave();
             std::future::pending().await
         };
         for n in 0..100 {
             assert!(all.begin(case(n), waits).await);
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_told_keeps_its_place_until_that_has_ended() {
+        let all = SideBySide::new(2);
+        let case = |n| CaseId(Bits([n; 16]));
+        let (end, ended) = tokio::sync::watch::channel(false);
+        let slow = move |_| {
+            let mut ended = ended.clone();
+            async move { ended.wait_for(|ended| *ended).await.is_ok() }
+        };
+        assert!(all.begin(case(1), slow.clone()).await && all.begin(case(2), slow.clone()).await);
+        let mut third = Box::pin(all.begin(case(3), slow.clone()));
+        tokio::task::yield_now().await;
+        assert!(futures_util::poll!(&mut third).is_pending());
+        end.send_replace(true);
+        assert!(third.await);
     }
 }

@@ -224,14 +224,15 @@ fn one_of_each_since_v2() -> Vec<(&'static str, Event)> {
 fn golden_files_are_read_and_written_as_they_are() {
     let turned = vec![("task-turn", task(Change::Turned { turn: 17 }))];
     let back = task(Change::ReadBack { output: Data::from(json!({"id": "s1"})) });
-    let back = vec![
-        ("task-back", back),
-        ("trimmed", Event::Trimmed { through: None }),
-        ("trimmed-through", Event::Trimmed { through: Some(17) }),
-    ];
-    for (version, events) in
-        [("v1", one_of_each()), ("v2", one_of_each_since_v2()), ("v3", turned), ("v4", back)]
-    {
+    let back = vec![("task-back", back), ("trimmed", Event::Trimmed { through: None })];
+    let through = vec![("trimmed-through", Event::Trimmed { through: Some(17) })];
+    for (version, events) in [
+        ("v1", one_of_each()),
+        ("v2", one_of_each_since_v2()),
+        ("v3", turned),
+        ("v4", back),
+        ("v5", through),
+    ] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = folder.join("tests/golden").join(version);
         for (name, event) in &events {
