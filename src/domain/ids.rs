@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -163,6 +164,22 @@ id!(
     "evt_"
 );
 
+id!(
+    /// The slot, or place in a queue, that is reserved for a human task.
+    BookingId,
+    "book_"
+);
+id!(
+    /// A human task in somebody's hands, or on the way there. Its characters are those of its booking.
+    AssignmentId,
+    "assign_"
+);
+id!(
+    /// The ordered human tasks of a case, booked together.
+    PlanId,
+    "plan_"
+);
+
 impl CaseId {
     /// The id of a submission with an idempotency key. The version is not part of it: the same
     /// key means the same case whatever version is the latest by then.
@@ -192,6 +209,86 @@ impl DeadId {
     }
 }
 
+impl PlanId {
+    /// The plan of a task's entry. What is planned anew after all was released is another generation.
+    pub fn of(case: CaseId, reference: &str, iteration: u32, generation: u32) -> Self {
+        let (iteration, generation) = (iteration.to_le_bytes(), generation.to_le_bytes());
+        let parts: [&[u8]; 5] = [b"plan", &case.0.0, reference.as_bytes(), &iteration, &generation];
+        Self(Bits::derived(&parts))
+    }
+}
+
+impl BookingId {
+    /// The task that came into a plan as the n-th, counted from 0.
+    pub fn of(plan: PlanId, place: u32) -> Self {
+        Self(Bits::derived(&[b"booking", &plan.0.0, &place.to_le_bytes()]))
+    }
+
+    /// The assignment that performs it.
+    pub fn assignment(self) -> AssignmentId {
+        AssignmentId(self.0)
+    }
+}
+
+impl AssignmentId {
+    /// What it performs.
+    pub fn booking(self) -> BookingId {
+        BookingId(self.0)
+    }
+}
+
+/// Letters of a CSR's id at the most.
+const CSR_MAX: usize = 40;
+
+/// A CSR, by the name that an admin gave them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CsrId(Arc<str>);
+
+/// A text that is no id of a CSR.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no id of a CSR: 1 to {CSR_MAX} characters of a-z, 0-9 and -")]
+pub struct NoCsrId(String);
+
+impl CsrId {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for CsrId {
+    type Err = NoCsrId;
+
+    fn from_str(text: &str) -> Result<Self, NoCsrId> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        match (1..=CSR_MAX).contains(&text.len()) && text.chars().all(fits) {
+            true => Ok(Self(text.into())),
+            false => Err(NoCsrId(text.chars().take(CSR_MAX).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for CsrId {
+    type Error = NoCsrId;
+
+    fn try_from(text: String) -> Result<Self, NoCsrId> {
+        text.parse()
+    }
+}
+
+impl From<CsrId> for String {
+    fn from(id: CsrId) -> Self {
+        id.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for CsrId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl EventId {
     /// One id for each `source` + `id`, as CloudEvents defines identity.
     pub fn of(source: &str, id: &str) -> Self {
@@ -215,6 +312,8 @@ pub enum EntityKind {
     Service = 3,
     CloudEvent = 4,
     Quarantine = 5,
+    Csr = 6,
+    HolidayCalendar = 7,
 }
 
 /// Where an event from outside stands in the order of all of them, as the journal counts it: a case
@@ -241,6 +340,8 @@ impl EntityKind {
             3 => Self::Service,
             4 => Self::CloudEvent,
             5 => Self::Quarantine,
+            6 => Self::Csr,
+            7 => Self::HolidayCalendar,
             _ => return None,
         })
     }
@@ -273,6 +374,17 @@ impl Entity {
     /// The entity of a service's breaker.
     pub fn service(name: &str) -> Self {
         Self { kind: EntityKind::Service, bits: Bits::derived(&[b"service", name.as_bytes()]) }
+    }
+
+    /// The entity of a CSR.
+    pub fn csr(id: &CsrId) -> Self {
+        Self { kind: EntityKind::Csr, bits: Bits::derived(&[b"csr", id.0.as_bytes()]) }
+    }
+
+    /// The entity of a holiday calendar.
+    pub fn holiday_calendar(name: &str) -> Self {
+        let bits = Bits::derived(&[b"calendar", name.as_bytes()]);
+        Self { kind: EntityKind::HolidayCalendar, bits }
     }
 
     /// The entity that keeps why a case was taken out of service, beside the case's own records.

@@ -21,6 +21,9 @@ impl Timestamp {
     /// The last instant that RFC 3339 can write (year 9999), in milliseconds.
     pub const MAX: Self = Self(253_402_207_200_000);
 
+    /// Before everything that happens here (1970).
+    pub const MIN: Self = Self(0);
+
     /// This instant and `millis` more, never beyond [`Timestamp::MAX`].
     pub fn plus(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis).min(Self::MAX.0))

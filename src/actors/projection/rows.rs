@@ -132,7 +132,10 @@ impl<'a> Rows<'a> {
                 }
             }
             EntityKind::Quarantine => self.quarantine(at, &header, events)?,
-            EntityKind::Case | EntityKind::Workflow => {}
+            EntityKind::Case
+            | EntityKind::Workflow
+            | EntityKind::Csr
+            | EntityKind::HolidayCalendar => {}
         }
         self.spill()
     }

@@ -11,13 +11,14 @@ use std::sync::LazyLock;
 use jiff::ToSpan;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZoneDatabase;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::intervals::{Intervals, Span};
 use crate::domain::time::Timestamp;
 
 /// An IANA time zone, such as `Europe/Berlin`, of the data that is built in.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Zone {
     name: String,
     rules: jiff::tz::TimeZone,
@@ -38,6 +39,20 @@ impl FromStr for Zone {
         // as the data spells it
         let name = rules.iana_name().unwrap_or(name).to_owned();
         Ok(Self { name, rules })
+    }
+}
+
+impl TryFrom<String> for Zone {
+    type Error = NoZone;
+
+    fn try_from(name: String) -> Result<Self, NoZone> {
+        name.parse()
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> Self {
+        zone.name
     }
 }
 
@@ -87,11 +102,89 @@ pub fn previous(date: Date) -> Date {
 }
 
 /// Hours of one weekday: an end that is not after the start is on the next day.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Hours {
+    #[serde(with = "day_name")]
     pub day: Weekday,
+    #[serde(with = "clock_time")]
     pub start: Time,
+    #[serde(with = "clock_time")]
     pub end: Time,
+}
+
+/// Weekdays as people write them: `mon`.
+mod day_name {
+    use serde::de::Error as _;
+
+    use super::{Deserialize, Deserializer, Serializer, Weekday};
+
+    const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+    pub fn serialize<S: Serializer>(day: &Weekday, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(NAMES[day.to_monday_zero_offset().unsigned_abs() as usize])
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Weekday, D::Error> {
+        let name = String::deserialize(from)?;
+        let place = NAMES.iter().position(|known| **known == *name);
+        let day = place.and_then(|place| Weekday::from_monday_zero_offset(place as i8).ok());
+        day.ok_or_else(|| D::Error::custom(format!("`{name}` is no day: mon, tue, wed … sun")))
+    }
+}
+
+/// Times of day as people write them: `09:00`, without seconds.
+pub mod clock_time {
+    use serde::de::Error as _;
+
+    use super::{Deserialize, Deserializer, Serializer, Time};
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(time: &Time, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&time.strftime("%H:%M"))
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it is no time of day.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
+        let text = String::deserialize(from)?;
+        // 24:00 is the end of a day as people write it, and its start as a clock shows it
+        if text == "24:00" {
+            return Ok(Time::midnight());
+        }
+        let time = Time::strptime("%H:%M", &text);
+        time.map_err(|_| D::Error::custom(format!("`{text}` is no time of day such as 09:00")))
+    }
+
+    /// The same, where there may be none.
+    pub mod optional {
+        use super::super::{Deserialize, Deserializer, Serialize, Serializer, Time};
+
+        #[derive(Serialize, Deserialize)]
+        #[serde(transparent)]
+        struct Wire(#[serde(with = "super")] Time);
+
+        /// Writes it.
+        ///
+        /// # Errors
+        /// The serializer's.
+        pub fn serialize<S: Serializer>(time: &Option<Time>, to: S) -> Result<S::Ok, S::Error> {
+            time.map(Wire).serialize(to)
+        }
+
+        /// Reads it.
+        ///
+        /// # Errors
+        /// When it is no time of day.
+        pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Time>, D::Error> {
+            Ok(Option::<Wire>::deserialize(from)?.map(|wire| wire.0))
+        }
+    }
 }
 
 /// The instants of weekly hours, as far as a span goes.

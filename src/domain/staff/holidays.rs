@@ -1,23 +1,30 @@
 //! Holiday calendars: days on which nobody works who goes by them, whole or in part.
 
 use jiff::civil::{Date, Time};
+use serde::{Deserialize, Serialize};
 
-use super::civil::Zone;
+use super::civil::{Zone, clock_time};
 use super::intervals::{Intervals, Span};
 
 /// A holiday; without times it is the whole day.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Holiday {
     pub date: Date,
+    #[serde(default)]
     pub name: String,
+    #[serde(with = "clock_time::optional", default)]
     pub start: Option<Time>,
+    #[serde(with = "clock_time::optional", default)]
     pub end: Option<Time>,
 }
 
 /// A calendar of them.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HolidayCalendar {
     pub name: String,
+    #[serde(rename = "timeZone")]
     pub zone: Zone,
     pub days: Vec<Holiday>,
 }

@@ -1,9 +1,11 @@
-//! The people who do human tasks (CSRs): when they work, and what is due when.
+//! The people who do human tasks (CSRs): when they work, what is reserved of their time, and what is due
+//! when.
 
 pub mod business;
 pub mod civil;
-pub mod free;
+pub mod csr;
 pub mod holidays;
 pub mod intervals;
+pub mod profile;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use super::business::Business;
 use super::civil::{Hours, Moment, Zone};
-use super::free::{Extra, Schedule, TimeOff};
 use super::holidays::{Holiday, HolidayCalendar};
 use super::intervals::Span;
+use super::profile::{Extra, Profile, TimeOff};
 use crate::domain::time::{DAY, Timestamp};
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -36,12 +36,28 @@ fn hours(days: &[Weekday], start: &str, end: &str) -> Vec<Hours> {
     days.iter().map(|day| Hours { day: *day, start: time(start), end: time(end) }).collect()
 }
 
-fn schedule(name: &str, hours: Vec<Hours>) -> Schedule {
-    let (extra, time_off, from, until) = (Vec::new(), Vec::new(), None, None);
-    Schedule { zone: zone(name), hours, extra, time_off, from, until }
+fn schedule(name: &str, hours: Vec<Hours>) -> Profile {
+    Profile {
+        name: "Mia".to_owned(),
+        email: "mia@example.com".to_owned(),
+        zone: zone(name),
+        hours,
+        extra: Vec::new(),
+        time_off: Vec::new(),
+        holidays: None,
+        skills: Vec::new(),
+        skill_dates: Default::default(),
+        max_minutes_per_day: None,
+        max_open: None,
+        from: None,
+        until: None,
+        paused: false,
+        language: None,
+        user: None,
+    }
 }
 
-fn berlin() -> Schedule {
+fn berlin() -> Profile {
     schedule("Europe/Berlin", hours(&WORKDAYS, "09:00", "17:00"))
 }
 
@@ -52,7 +68,7 @@ fn holiday(date: &str) -> HolidayCalendar {
 }
 
 /// One-hour slots, one behind the other.
-fn slots(schedule: &Schedule, within: Span) -> i64 {
+fn slots(schedule: &Profile, within: Span) -> i64 {
     schedule.working(None, within).spans().iter().map(|span| span.length() / HOUR).sum()
 }
 
@@ -137,7 +153,7 @@ fn what_says_more_about_a_day_counts() {
             reason: "ill".to_owned(),
         },
     );
-    let mut csr = Schedule { extra: vec![extra], time_off: vec![off], ..berlin() };
+    let mut csr = Profile { extra: vec![extra], time_off: vec![off], ..berlin() };
     let holidays = holiday("2026-12-25");
     let working = csr.working(Some(&holidays), within);
     let expected = [
