@@ -6,6 +6,8 @@ pub mod civil;
 pub mod csr;
 pub mod holidays;
 pub mod intervals;
+pub mod plan;
 pub mod profile;
+pub mod settings;
 #[cfg(test)]
 mod tests;

@@ -56,6 +56,7 @@ pub struct Proposal {
     /// Rises with each proposal for the booking.
     pub number: u32,
     pub case: CaseId,
+    pub customer: Option<Arc<str>>,
     pub title: Arc<str>,
     pub skill: Arc<str>,
     /// None: the task is queued.

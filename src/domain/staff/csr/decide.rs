@@ -194,9 +194,10 @@ impl Decision {
             self.emit(Event::Refused { booking, number, case, why });
             return Answer::Refused(why);
         }
-        let (case, title, slot) = (proposal.case, proposal.title.clone(), proposal.slot);
-        let standing = Standing::Live;
-        let reservation = Reservation { number, case, title, slot, standing };
+        let (case, customer, title) =
+            (proposal.case, proposal.customer.clone(), proposal.title.clone());
+        let (slot, standing) = (proposal.slot, Standing::Live);
+        let reservation = Reservation { number, case, customer, title, slot, standing };
         self.emit(Event::Reserved { booking, reservation, by_person: proposal.by_person });
         Answer::Reserved
     }

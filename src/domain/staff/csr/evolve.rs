@@ -130,6 +130,12 @@ impl Csr {
         self.closed.insert(booking, Closed { number, at, refused });
     }
 
+    /// Takes time for something that is only about to be reserved: for whoever looks for more.
+    pub fn hold(&mut self, booking: BookingId, reservation: Reservation) {
+        self.remove(booking);
+        self.insert(booking, reservation);
+    }
+
     fn insert(&mut self, booking: BookingId, reservation: Reservation) {
         if let Some(slot) = reservation.slot {
             let taken = (slot.taken(), booking);

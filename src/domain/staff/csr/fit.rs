@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Csr, RESERVATIONS_MAX, Refusal, Slot};
 use crate::domain::ids::BookingId;
 use crate::domain::staff::civil::{Hours, Zone, weekly};
@@ -26,8 +28,10 @@ pub struct Wish<'a> {
 }
 
 /// When a customer may be met or called.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Contact {
+    #[serde(rename = "timeZone")]
     pub zone: Zone,
     pub hours: Arc<[Hours]>,
 }

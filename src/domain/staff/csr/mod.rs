@@ -66,6 +66,9 @@ pub struct Reservation {
     /// Of the case's proposals for this booking, which one it is.
     pub number: u32,
     pub case: CaseId,
+    /// The customer that it is for: the subject of the case.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub customer: Option<Arc<str>>,
     pub title: Arc<str>,
     /// None: the task is queued with this CSR, without a time.
     #[serde(skip_serializing_if = "Option::is_none", default)]

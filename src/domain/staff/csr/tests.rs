@@ -84,6 +84,7 @@ fn proposal(n: u8, number: u32, slot: Option<Slot>, at: Timestamp, by_person: bo
         booking: booking(n),
         number,
         case: CaseId(Bits([n; 16])),
+        customer: None,
         title: "check".into(),
         skill: "id".into(),
         slot,

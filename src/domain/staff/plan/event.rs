@@ -1,0 +1,174 @@
+//! What happened to a plan, its bookings and its assignments. Stored as it stands here, within the
+//! records of its case.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::wanted::{Customer, Restated, Sticky, Wanted};
+use super::{Debt, Place, Verdicts};
+use crate::domain::data::Data;
+use crate::domain::ids::{BookingId, CsrId, PlanId};
+use crate::domain::staff::csr::fit::Contact;
+use crate::domain::staff::csr::{Displacement, Refusal};
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::TaskId;
+
+/// An event of a plan.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum PlanEvent {
+    /// It comes into being.
+    Begun(Box<Begun>),
+    /// It is carried out from now on.
+    Performed {
+        plan: PlanId,
+        task: (TaskId, u32),
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        only: Option<BookingId>,
+        #[serde(default)]
+        restated: Restated,
+    },
+    /// Nothing of it is wanted any more.
+    Closed {
+        plan: PlanId,
+    },
+    /// A CSR is asked for a time.
+    Proposed {
+        booking: BookingId,
+        place: Place,
+        verdicts: Arc<Verdicts>,
+    },
+    Made {
+        booking: BookingId,
+        number: u32,
+    },
+    Refused {
+        booking: BookingId,
+        number: u32,
+        why: Refusal,
+    },
+    /// Nobody can be asked.
+    Unplaced {
+        booking: BookingId,
+        why: Arc<str>,
+        verdicts: Arc<Verdicts>,
+    },
+    Displaced {
+        booking: BookingId,
+        number: u32,
+        why: Displacement,
+    },
+    /// A CSR knows what they were owed.
+    Settled {
+        booking: BookingId,
+        csr: CsrId,
+        number: u32,
+        what: Debt,
+    },
+    Ready {
+        booking: BookingId,
+    },
+    Started {
+        booking: BookingId,
+    },
+    Blocked {
+        booking: BookingId,
+        reason: Arc<str>,
+    },
+    Unblocked {
+        booking: BookingId,
+    },
+    Completed {
+        booking: BookingId,
+        outcome: Data,
+    },
+    HandedBack {
+        booking: BookingId,
+        reason: Arc<str>,
+    },
+    /// To somebody in particular, by a proposal that goes along; else to whoever is found.
+    Reassigned {
+        booking: BookingId,
+        reason: Arc<str>,
+    },
+    Skipped {
+        booking: BookingId,
+        reason: Arc<str>,
+    },
+}
+
+/// A plan at its beginning.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Begun {
+    pub plan: PlanId,
+    pub task: (TaskId, u32),
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub queued: bool,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub customer: Option<Customer>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub contact: Option<Contact>,
+    #[serde(default)]
+    pub sticky: Sticky,
+    pub tasks: Vec<BegunTask>,
+}
+
+/// A task at the beginning of its plan.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BegunTask {
+    pub booking: BookingId,
+    pub wanted: Arc<Wanted>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub due: Option<Timestamp>,
+}
+
+impl PlanEvent {
+    /// The word that users see.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Begun(_) => "plan.changed",
+            Self::Performed { .. } => "plan.performed",
+            Self::Closed { .. } => "plan.closed",
+            Self::Proposed { .. } => "booking.proposed",
+            Self::Made { .. } => "booking.made",
+            Self::Refused { .. } => "booking.refused",
+            Self::Unplaced { .. } => "booking.unplaced",
+            Self::Displaced { .. } => "booking.displaced",
+            Self::Settled { what: Debt::Release, .. } => "booking.released",
+            Self::Settled { what: Debt::Keep, .. } => "booking.kept",
+            Self::Settled { what: Debt::Done, .. } => "booking.done",
+            Self::Ready { .. } => "assignment.ready",
+            Self::Started { .. } => "assignment.started",
+            Self::Blocked { .. } => "assignment.blocked",
+            Self::Unblocked { .. } => "assignment.unblocked",
+            Self::Completed { .. } => "assignment.completed",
+            Self::HandedBack { .. } => "assignment.handedBack",
+            Self::Reassigned { .. } => "assignment.reassigned",
+            Self::Skipped { .. } => "assignment.skipped",
+        }
+    }
+
+    /// The booking that it is about, of all but a whole plan's.
+    pub fn booking(&self) -> Option<BookingId> {
+        Some(match self {
+            Self::Begun(_) | Self::Performed { .. } | Self::Closed { .. } => return None,
+            Self::Proposed { booking, .. }
+            | Self::Made { booking, .. }
+            | Self::Refused { booking, .. }
+            | Self::Unplaced { booking, .. }
+            | Self::Displaced { booking, .. }
+            | Self::Settled { booking, .. }
+            | Self::Ready { booking }
+            | Self::Started { booking }
+            | Self::Blocked { booking, .. }
+            | Self::Unblocked { booking }
+            | Self::Completed { booking, .. }
+            | Self::HandedBack { booking, .. }
+            | Self::Reassigned { booking, .. }
+            | Self::Skipped { booking, .. } => *booking,
+        })
+    }
+}

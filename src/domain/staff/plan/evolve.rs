@@ -1,0 +1,225 @@
+//! What an event makes of the plans of a case.
+
+use std::sync::Arc;
+
+use super::event::{Begun, PlanEvent};
+use super::wanted::{Restated, Wanted};
+use super::{Attention, Debt, Item, Owed, Performer, Phase, Plan};
+use crate::domain::staff::csr::{Displacement, Refusal};
+use crate::domain::time::Timestamp;
+
+/// An event that the plans cannot have led to: the history is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the history of the plan does not fit: {0}")]
+pub struct CorruptPlan(pub &'static str);
+
+/// Folds an event into the plans of a case.
+///
+/// # Errors
+/// When it does not fit.
+pub fn evolve(plans: &mut Vec<Plan>, event: &PlanEvent, at: Timestamp) -> Result<(), CorruptPlan> {
+    match event {
+        PlanEvent::Begun(begun) => {
+            plans.push(plan(begun, at));
+            return Ok(());
+        }
+        PlanEvent::Performed { plan, task, only, restated } => {
+            let known = plans.iter_mut().find(|known| known.id == *plan);
+            let plan = known.ok_or(CorruptPlan("a plan is performed that is not there"))?;
+            plan.performer = Some(Performer { task: *task, only: *only, since: at });
+            for item in &mut plan.items {
+                if only.is_none_or(|only| only == item.booking) {
+                    restate(item, restated);
+                }
+            }
+            return Ok(());
+        }
+        PlanEvent::Closed { plan } => {
+            let known = plans.iter_mut().find(|known| known.id == *plan);
+            close(known.ok_or(CorruptPlan("a plan is closed that is not there"))?, at);
+            return Ok(());
+        }
+        _ => {}
+    }
+    let booking = event.booking();
+    let found = plans.iter_mut().find_map(|plan| {
+        let closed = plan.closed;
+        booking.and_then(|booking| plan.item_mut(booking)).map(|item| (item, closed))
+    });
+    let Some((item, closed)) = found else {
+        return Err(CorruptPlan("something happened to a booking that is not there"));
+    };
+    change(item, closed, event, at)
+}
+
+fn change(
+    item: &mut Item,
+    closed: bool,
+    event: &PlanEvent,
+    at: Timestamp,
+) -> Result<(), CorruptPlan> {
+    match event {
+        PlanEvent::Proposed { place, verdicts, .. } => {
+            if place.number <= item.number || item.proposed.is_some() {
+                return Err(CorruptPlan("a number is used twice"));
+            }
+            item.number = place.number;
+            item.proposed = Some(place.clone());
+            item.verdicts = verdicts.clone();
+            item.nobody = None;
+        }
+        PlanEvent::Made { number, .. } => {
+            let proposed = item.proposed.take().filter(|place| place.number == *number);
+            let made = proposed.ok_or(CorruptPlan("a booking is made that was not proposed"))?;
+            if let Some(before) = item.made.take() {
+                // a move within one CSR has replaced it
+                if before.csr.id != made.csr.id {
+                    item.owe(&before, Debt::Release);
+                }
+            }
+            if closed || !item.phase.is_open() {
+                // it came too late
+                item.owe(&made, Debt::Release);
+                return Ok(());
+            }
+            item.refusals = 0;
+            item.attention = None;
+            if item.phase == Phase::Unplaced {
+                item.enter(Phase::Planned, at);
+            }
+            item.made = Some(made);
+        }
+        PlanEvent::Refused { number, why, .. } => {
+            if item.proposed.take().is_none_or(|place| place.number != *number) {
+                return Err(CorruptPlan("a proposal is refused that was not made"));
+            }
+            if *why != Refusal::Released {
+                item.refusals += 1;
+            }
+        }
+        PlanEvent::Unplaced { why, verdicts, .. } => {
+            if item.made.is_some() {
+                item.lose_place(at);
+            }
+            item.nobody = Some(why.clone());
+            item.verdicts = verdicts.clone();
+            item.attention = Some(Attention::Unplaced);
+            item.refusals = 0;
+        }
+        PlanEvent::Displaced { number, why, .. } => {
+            let Some(made) = item.made.clone().filter(|made| made.number == *number) else {
+                return Err(CorruptPlan("a booking is displaced that was not made"));
+            };
+            item.attention = Some(match why {
+                Displacement::Left => Attention::Left,
+                Displacement::Absent | Displacement::Hours | Displacement::Holiday => {
+                    Attention::Absent
+                }
+            });
+            match item.phase {
+                Phase::Started | Phase::Blocked => item.owe(&made, Debt::Keep),
+                _ => item.lose_place(at),
+            }
+        }
+        PlanEvent::Settled { csr, number, what, .. } => {
+            let owed = Owed { csr: csr.clone(), number: *number, what: *what };
+            item.owed.retain(|known| *known != owed);
+        }
+        PlanEvent::Ready { .. } => item.enter(Phase::Ready, at),
+        PlanEvent::Started { .. } | PlanEvent::Unblocked { .. } => {
+            item.started_at.get_or_insert(at);
+            item.enter(Phase::Started, at);
+        }
+        PlanEvent::Blocked { .. } => item.enter(Phase::Blocked, at),
+        PlanEvent::Completed { outcome, .. } => {
+            item.outcome = Some(outcome.clone());
+            item.end(Phase::Done, at);
+        }
+        PlanEvent::HandedBack { .. } => {
+            item.handed_back.extend(item.made.as_ref().map(|made| made.csr.id.clone()));
+            item.lose_place(at);
+        }
+        PlanEvent::Reassigned { .. } => item.lose_place(at),
+        PlanEvent::Skipped { reason, .. } => {
+            item.skipped = Some(reason.clone());
+            item.end(Phase::Skipped, at);
+        }
+        PlanEvent::Begun(_) | PlanEvent::Performed { .. } | PlanEvent::Closed { .. } => {}
+    }
+    Ok(())
+}
+
+fn plan(begun: &Begun, at: Timestamp) -> Plan {
+    let tasks = begun.tasks.iter();
+    Plan {
+        id: begun.plan,
+        task: begun.task,
+        performer: None,
+        customer: begun.customer.clone(),
+        contact: begun.contact.clone(),
+        sticky: begun.sticky,
+        queued: begun.queued,
+        items: tasks.map(|t| Item::new(t.booking, t.wanted.clone(), t.due, at)).collect(),
+        count: begun.tasks.len() as u32,
+        closed: false,
+    }
+}
+
+fn close(plan: &mut Plan, at: Timestamp) {
+    plan.closed = true;
+    for item in &mut plan.items {
+        if item.phase.is_open() {
+            item.end(Phase::Cancelled, at);
+        }
+    }
+}
+
+fn restate(item: &mut Item, restated: &Restated) {
+    if *restated == Restated::default() {
+        return;
+    }
+    let Restated { title, instructions, form } = restated.clone();
+    let known = (*item.wanted).clone();
+    item.wanted = Arc::new(Wanted {
+        title: title.or(known.title),
+        instructions: instructions.or(known.instructions),
+        form: form.or(known.form),
+        ..known
+    });
+}
+
+impl Item {
+    fn enter(&mut self, phase: Phase, at: Timestamp) {
+        (self.phase, self.since) = (phase, at);
+    }
+
+    fn owe(&mut self, place: &super::Place, what: Debt) {
+        let owed = Owed { csr: place.csr.id.clone(), number: place.number, what };
+        if !self.owed.contains(&owed) {
+            self.owed.push(owed);
+        }
+    }
+
+    /// Somebody else, or another time, has to be found.
+    fn lose_place(&mut self, at: Timestamp) {
+        if let Some(made) = self.made.take() {
+            self.owe(&made, Debt::Release);
+        }
+        self.nobody = None;
+        self.enter(Phase::Unplaced, at);
+    }
+
+    fn end(&mut self, phase: Phase, at: Timestamp) {
+        if let Some(made) = self.made.clone() {
+            let done = phase == Phase::Done || self.phase.has_begun();
+            self.owe(&made, if done { Debt::Done } else { Debt::Release });
+            if !done {
+                self.made = None;
+            }
+        }
+        self.attention = None;
+        self.nobody = None;
+        self.ended_at = Some(at);
+        self.enter(phase, at);
+    }
+}

@@ -1,0 +1,139 @@
+//! Places for the tasks of a plan, in order, each after the one before it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::choose::{Seeking, choose};
+use super::wanted::Sticky;
+use super::{Item, Phase, Plan, Verdicts};
+use crate::domain::ids::{BookingId, CsrId};
+use crate::domain::staff::csr::{Csr, MINUTE, Reservation, Slot, Standing};
+use crate::domain::staff::settings::Settings;
+use crate::domain::time::Timestamp;
+
+/// What is looked for: the plan as its case has it, and whom its customer knows.
+pub struct Request<'a> {
+    pub plan: &'a Plan,
+    pub owner: Option<CsrId>,
+    pub now: Timestamp,
+}
+
+/// What was found for one task.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Choice {
+    pub booking: BookingId,
+    /// The task's last number when it was looked for: another one means that it has moved on.
+    pub number: u32,
+    /// None: nobody.
+    pub place: Option<Chosen>,
+    pub why: Arc<str>,
+    pub verdicts: Arc<Verdicts>,
+}
+
+/// Who was found, and when.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Chosen {
+    pub csr: super::Person,
+    pub slot: Option<Slot>,
+}
+
+/// Looks for a place for each task that has none or has one too early, up to the first for which there is
+/// nobody.
+pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings) -> Vec<Choice> {
+    let Request { plan, owner, now } = request;
+    let mut choices = Vec::new();
+    let mut end = Timestamp::MIN;
+    let mut of_case = plan.items.iter().rev().find_map(|item| Some(item.csr()?.id.clone()));
+    for item in &plan.items {
+        let slot = item.made.as_ref().and_then(|made| made.slot);
+        let gap = i64::from(item.wanted.gap_minutes) * MINUTE;
+        let after = if end > Timestamp::MIN { end.plus(gap) } else { end };
+        let early = slot.is_some_and(|slot| slot.start < after) && item.phase == Phase::Planned;
+        if !item.phase.is_open() {
+            end = item.ended_at.filter(|_| item.phase == Phase::Done).map_or(end, |at| end.max(at));
+            continue;
+        }
+        if item.phase != Phase::Unplaced && !early {
+            end = slot.map_or(end, |slot| end.max(slot.end));
+            continue;
+        }
+        let sticky = match plan.sticky {
+            Sticky::None => None,
+            Sticky::Case => of_case.as_ref(),
+            Sticky::Customer => of_case.as_ref().or(owner.as_ref()),
+        };
+        let seeking = seeking(plan, item, after, sticky, (*now, settings.notice));
+        let found = choose(&seeking, staff, settings);
+        let chosen = found.chosen.map(|(csr, slot)| (csr.clone(), slot));
+        let (why, verdicts) = (found.why.into(), Arc::new(found.verdicts));
+        let place = chosen.map(|(csr, slot)| {
+            take(staff, item, &csr.id, slot);
+            end = slot.map_or(end, |slot| end.max(slot.end));
+            of_case = Some(csr.id.clone());
+            Chosen { csr: super::Person::of(&csr), slot }
+        });
+        let nobody = place.is_none();
+        let (booking, number) = (item.booking, item.number);
+        choices.push(Choice { booking, number, place, why, verdicts });
+        if nobody {
+            break;
+        }
+    }
+    choices
+}
+
+fn seeking<'a>(
+    plan: &'a Plan,
+    item: &'a Item,
+    after: Timestamp,
+    owner: Option<&'a CsrId>,
+    (now, notice): (Timestamp, i64),
+) -> Seeking<'a> {
+    let wanted = &item.wanted;
+    let earliest = now.plus(notice).max(after).max(wanted.not_before.unwrap_or(Timestamp::MIN));
+    let had = item.made.as_ref().map(|made| (&made.csr.id, made.slot));
+    Seeking {
+        booking: item.booking,
+        skill: &wanted.skill,
+        minutes: wanted.minutes,
+        buffer: wanted.buffer_minutes,
+        earliest,
+        due: item.due,
+        contact: plan.contact.as_ref(),
+        queued: plan.queued,
+        owner,
+        not: &item.handed_back,
+        had,
+        now,
+    }
+}
+
+/// What is found for one task is taken for the next.
+fn take(staff: &mut [Arc<Csr>], item: &Item, id: &CsrId, slot: Option<Slot>) {
+    if let Some(csr) = staff.iter_mut().find(|csr| csr.id == *id) {
+        let reservation = Reservation {
+            number: item.number + 1,
+            case: Default::default(),
+            customer: None,
+            title: item.wanted.title(),
+            slot,
+            standing: Standing::Live,
+        };
+        Arc::make_mut(csr).hold(item.booking, reservation);
+    }
+}
+
+/// Whoever was last booked for each customer.
+pub fn owners(staff: &[Arc<Csr>]) -> HashMap<Arc<str>, CsrId> {
+    let mut latest: HashMap<Arc<str>, (Timestamp, CsrId)> = HashMap::new();
+    for csr in staff {
+        for one in csr.reservations.values() {
+            let (Some(customer), Some(slot)) = (&one.customer, one.slot) else { continue };
+            let known = latest.get(customer).is_some_and(|(at, _)| *at >= slot.start);
+            if !known {
+                latest.insert(customer.clone(), (slot.start, csr.id.clone()));
+            }
+        }
+    }
+    latest.into_iter().map(|(customer, (_, csr))| (customer, csr)).collect()
+}
