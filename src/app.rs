@@ -10,11 +10,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::actors::definitions::Refused;
 use crate::actors::engine::{Engine, Parts, Running};
-use crate::actors::handles::{By, Handle};
+use crate::actors::handles::{By, Handle, Terms};
 use crate::api::{self, Api, Key};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::services::Services;
+use crate::config::staff::Roster;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::fault::Fault;
 use crate::domain::workflow::source::Format;
@@ -36,6 +37,7 @@ const DOOR_THREADS: usize = 1;
 pub struct Options {
     pub config: Config,
     pub services: Services,
+    pub roster: Roster,
     /// Definitions of this folder are registered at the start.
     pub workflows: Option<PathBuf>,
     pub clock: Clock,
@@ -60,7 +62,7 @@ impl App {
     /// # Errors
     /// Why it cannot start.
     pub async fn start(options: Options) -> Result<Self, String> {
-        let Options { config, services, workflows, clock } = options;
+        let Options { config, services, roster, workflows, clock } = options;
         // what may be wrong is looked at before any file is opened
         let hands = hands(&config)?;
         // whatever is written is for nobody else's eyes
@@ -70,11 +72,13 @@ impl App {
         let listener = listener.map_err(|error| format!("server.listen: {listen}: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let (told, fatal) = mpsc::unbounded_channel();
-        let engine = Engine::build(parts(&config, services, clock, hands, told).await?).await?;
+        let parts = parts(&config, (services, &roster), clock, hands, told).await?;
+        let engine = Engine::build(parts).await?;
         match Self::open(config, workflows, listener, &engine).await {
             Ok(door) => {
                 let handle = engine.handle();
                 let running = engine.start().await?;
+                enroll(&handle, roster).await?;
                 Ok(Self { running, handle, address, door, fatal })
             }
             Err(wrong) => {
@@ -246,7 +250,7 @@ async fn last_seen(journal: &EngineJournal, last: RecordCursor) -> Timestamp {
 
 async fn parts(
     config: &Config,
-    services: Services,
+    (services, roster): (Services, &Roster),
     clock: Clock,
     (http, post): (Http, Option<Post>),
     fatal: mpsc::UnboundedSender<String>,
@@ -288,6 +292,8 @@ async fn parts(
         secrets: config.secrets.dir.clone(),
         folder,
         min_free: config.data.min_free.0,
+        staff: roster.settings.clone(),
+        catalogue: roster.catalogue.clone(),
         live_max: config.cases.live_max.0,
         pending_max: config.cases.pending_max.0,
         fatal,
@@ -298,6 +304,27 @@ async fn parts(
 fn machine() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     id.map_or_else(|_| format!("process {}", std::process::id()), |id| id.trim().to_owned())
+}
+
+/// Adds the calendars and CSRs of the staff file that do not exist yet.
+async fn enroll(handle: &Handle, roster: Roster) -> Result<(), String> {
+    for warning in &roster.warnings {
+        tracing::warn!("{warning}");
+    }
+    let by = || By { who: "local".to_owned(), from: "file".to_owned(), why: String::new() };
+    for calendar in roster.calendars {
+        if handle.calendar(&calendar.name).is_none() {
+            handle.put_calendar(calendar, by()).await?;
+        }
+    }
+    for (id, profile) in roster.csrs {
+        if handle.csr(&id).is_none() {
+            let terms = Terms { by: by(), if_match: Some(0), dry_run: false };
+            let put = handle.put_csr(&id, profile, terms).await;
+            put.map_err(|error| format!("csrs: `{id}`: {error}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Registers every definition of a folder; what is wrong is told of all of them at once.

@@ -66,6 +66,11 @@ impl Clock {
         }
     }
 
+    /// What the wall shows now: for calendars, and nothing else.
+    pub fn wall(&self) -> Timestamp {
+        self.now().plus(self.wall_ahead())
+    }
+
     /// Waits until an instant has come.
     pub async fn sleep_until(&self, at: Timestamp) {
         match self {

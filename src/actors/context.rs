@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::cases::cancelling::Cancelling;
 use super::cases::intake::Intake;
+use super::cases::kind::CaseRegistry;
 use super::cases::load::{self, LoadError, Loaded};
-use super::cases::registry::CaseRegistry;
 use super::cases::wants::Wants;
 use super::cases::watches::Watches;
 use super::definitions::Definitions;
@@ -22,6 +22,7 @@ use super::projection::feed::Feed;
 use super::projection::fresh::FreshNews;
 use super::recovery::careful_start::CarefulStart;
 use super::services::registry::Services;
+use super::staff::board::Staff;
 use super::timers::near::Timers;
 use crate::clock::Clock;
 use crate::domain::case::event::Event;
@@ -52,6 +53,8 @@ pub struct Context {
     pub feed: Feed,
     pub fresh_news: FreshNews,
     pub cases: Arc<CaseRegistry>,
+    /// CSRs, and who looks for them.
+    pub staff: Staff,
     pub wants: Wants,
     pub cancelling: Cancelling,
     pub events_in_hand: EventsInHand,

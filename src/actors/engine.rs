@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::disk::free_bytes;
 use crate::actors::cases::cancelling::Cancelling;
 use crate::actors::cases::intake::Intake;
-use crate::actors::cases::registry::CaseRegistry;
+use crate::actors::cases::kind::CaseRegistry;
 use crate::actors::cases::submit::random;
 use crate::actors::cases::wants::Wants;
 use crate::actors::cases::watches::Watches;
@@ -33,6 +33,7 @@ use crate::actors::recovery::run_file::{RunFile, Start};
 use crate::actors::root::{RootActor, RootArgs, RootMsg};
 use crate::actors::services::handle::ServiceHandle;
 use crate::actors::services::registry::Services;
+use crate::actors::staff::board::Staff;
 use crate::actors::timers::near::Timers;
 use crate::clock::Clock;
 use crate::domain::ids::Entity;
@@ -67,6 +68,10 @@ pub struct Parts {
     /// The data folder.
     pub folder: PathBuf,
     pub min_free: u64,
+    /// How tasks are given to people.
+    pub staff: crate::domain::staff::settings::Settings,
+    /// What an admin picks tasks from.
+    pub catalogue: crate::domain::staff::catalogue::Catalogue,
     pub live_max: usize,
     pub pending_max: usize,
     /// Told when the process has to end, and why.
@@ -135,6 +140,7 @@ impl Engine {
             feed: Feed::default(),
             fresh_news: FreshNews::default(),
             cases: Arc::new(CaseRegistry::new(parts.live_max)),
+            staff: Staff::new(parts.staff, parts.catalogue),
             wants: Wants::default(),
             cancelling: Cancelling::default(),
             events_in_hand: EventsInHand::default(),
@@ -153,6 +159,7 @@ impl Engine {
         let free = free_bytes(&folder).map_err(|e| e.to_string())?;
         context.intake.set_disk_full(free < min_free);
         context.load_quarantines().await.map_err(|e| e.to_string())?;
+        context.load_staff().await.map_err(|e| e.to_string())?;
         let parts = HousekeeperArgs { context: context.clone(), folder, min_free };
         Ok(Self { context, parts, wanted, fatal })
     }

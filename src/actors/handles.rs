@@ -10,6 +10,8 @@ pub use super::cases::watches::Watch;
 pub use super::definitions::{Listed, Refused, Registration, TEXT_MAX};
 pub use super::projection::feed::{Changed, FeedChange, FeedCursor, RecordCursor, Since};
 pub use super::services::handle::ServiceHandle;
+pub use super::staff::ask::Terms;
+pub use super::staff::message::{CsrError, CsrReply};
 pub use crate::store::record::By;
 
 use tokio::task::JoinSet;
@@ -38,7 +40,7 @@ const PAGE: usize = 64;
 /// The handle.
 #[derive(Clone)]
 pub struct Handle {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
 }
 
 /// A case as it stands.

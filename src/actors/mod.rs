@@ -48,9 +48,11 @@ pub mod handles;
 mod housekeeper;
 mod projection;
 mod recovery;
+mod registry;
 mod restart;
 mod root;
 mod services;
+mod staff;
 #[cfg(test)]
 mod tests;
 mod timers;

@@ -8,16 +8,20 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actors::cases::supervisor::CaseSupervisor;
+use crate::actors::cases::kind::Cases;
 use crate::actors::context::Context;
 use crate::actors::housekeeper::{HousekeeperActor, HousekeeperArgs};
 use crate::actors::projection::ProjectorActor;
 use crate::actors::projection::notifier::NotifierActor;
 use crate::actors::projection::starter::StarterActor;
 use crate::actors::recovery;
+use crate::actors::registry::supervisor::Supervisor;
 use crate::actors::restart::{Crashes, Restart};
 use crate::actors::services::breaker::BreakerActor;
 use crate::actors::services::handle::ServiceHandle;
+use crate::actors::staff::kind::Csrs;
+use crate::actors::staff::planner::PlannerActor;
+use crate::actors::staff::waiting;
 use crate::actors::timers::TimersActor;
 use futures_util::FutureExt;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
@@ -47,6 +51,8 @@ pub enum RootMsg {
 #[derive(Clone)]
 pub enum SharedActor {
     CaseSupervisor,
+    CsrSupervisor,
+    Planner,
     Projector,
     Timers,
     Notifier,
@@ -59,6 +65,8 @@ impl SharedActor {
     fn name(&self) -> String {
         match self {
             Self::CaseSupervisor => "case supervisor".to_owned(),
+            Self::CsrSupervisor => "CSR supervisor".to_owned(),
+            Self::Planner => "planner".to_owned(),
             Self::Projector => "projector".to_owned(),
             Self::Timers => "timers".to_owned(),
             Self::Notifier => "notifier".to_owned(),
@@ -78,6 +86,8 @@ pub struct RootState {
     crashes: HashMap<String, Crashes>,
     /// Serves the wants.
     wants: Option<JoinHandle<()>>,
+    /// Has those look again who wait for people.
+    waiting: Option<JoinHandle<()>>,
     /// Wakes what is owed from before the start.
     recovering: Option<JoinHandle<()>>,
 }
@@ -95,11 +105,13 @@ impl Actor for RootActor {
         let RootArgs { housekeeper, mut wanted, fatal } = args;
         let context = housekeeper.context.clone();
         let (running, crashes) = (HashMap::new(), HashMap::new());
-        let (wants, recovering) = (None, None);
+        let (wants, waiting, recovering) = (None, None, None);
         let mut live =
-            RootState { context, housekeeper, fatal, running, crashes, wants, recovering };
+            RootState { context, housekeeper, fatal, running, crashes, wants, waiting, recovering };
         for shared in [
             SharedActor::Projector,
+            SharedActor::CsrSupervisor,
+            SharedActor::Planner,
             SharedActor::CaseSupervisor,
             SharedActor::Housekeeper,
             SharedActor::Timers,
@@ -107,6 +119,7 @@ impl Actor for RootActor {
             live.start(&myself, shared).await?;
         }
         live.wants = Some(tokio::spawn(serve_wants(live.context.clone())));
+        live.waiting = Some(tokio::spawn(waiting::serve(live.context.clone())));
         for shared in [SharedActor::Notifier, SharedActor::Starter] {
             live.start(&myself, shared).await?;
         }
@@ -143,6 +156,7 @@ impl Actor for RootActor {
         live: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
         live.wants.take().iter().for_each(JoinHandle::abort);
+        live.waiting.take().iter().for_each(JoinHandle::abort);
         live.recovering.take().iter().for_each(JoinHandle::abort);
         Ok(())
     }
@@ -177,12 +191,18 @@ impl RootState {
         let (context, over) = (self.context.clone(), root.get_cell());
         let id = match &shared {
             SharedActor::CaseSupervisor => {
-                let id = spawn(CaseSupervisor, context.clone(), over).await?;
+                let id = spawn(Supervisor::<Cases>::default(), context.clone(), over).await?;
                 // cases that were live under another supervisor are gone; what they owe is not
                 let recovering = tokio::spawn(recovery::recover(context));
                 self.recovering.replace(recovering).iter().for_each(JoinHandle::abort);
                 id
             }
+            SharedActor::CsrSupervisor => {
+                let id = spawn(Supervisor::<Csrs>::default(), context.clone(), over).await?;
+                context.tell_all_displaced();
+                id
+            }
+            SharedActor::Planner => spawn(PlannerActor, context, over).await?,
             SharedActor::Projector => spawn(ProjectorActor, context, over).await?,
             SharedActor::Timers => spawn(TimersActor, context, over).await?,
             SharedActor::Notifier => spawn(NotifierActor, context, over).await?,

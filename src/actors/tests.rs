@@ -64,6 +64,8 @@ async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
         secrets: None,
         folder: folder.to_owned(),
         min_free: 0,
+        staff: Default::default(),
+        catalogue: Default::default(),
         live_max: 100,
         pending_max: 100,
         fatal: told,

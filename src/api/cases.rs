@@ -175,7 +175,11 @@ pub fn etag(version: u64) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
 }
 
-fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+/// The revision that `If-Match` names.
+///
+/// # Errors
+/// 412 where it names none.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     if text == "*" {

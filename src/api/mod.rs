@@ -1,9 +1,12 @@
 //! The HTTP API: one file a resource. Names the domain, the actors' handles and the views.
 
+mod assignments;
 mod auth;
 mod body;
+mod calendars;
 mod cases;
 mod connections;
+mod csrs;
 mod dead_letters;
 mod events;
 mod health;
@@ -29,7 +32,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::actors::handles::Handle;
 use crate::domain::case::command::Command;
@@ -104,6 +107,26 @@ impl Api {
             .route("/v1/cases/{id}/resume", cases::ask(|reason| Command::Resume { reason }))
             .route("/v1/cases/{id}/cancel", cases::ask(|reason| Command::Cancel { reason }))
             .route("/v1/cases/{id}/retry", post(cases::retry))
+            .route("/v1/cases/{id}/plan", get(assignments::plan))
+            .route("/v1/csrs", get(csrs::list))
+            .route("/v1/csrs/{id}", get(csrs::get).put(csrs::put).delete(csrs::delete))
+            .route("/v1/csrs/{id}/calendar", get(csrs::calendar))
+            .route("/v1/csrs/{id}/time-off", post(csrs::away))
+            .route("/v1/csrs/{id}/time-off/{absence}", delete(csrs::back))
+            .route("/v1/csrs/{id}/leave", post(csrs::leave))
+            .route("/v1/calendars", get(calendars::list))
+            .route("/v1/calendars/{name}", get(calendars::get).put(calendars::put))
+            .route("/v1/task-types", get(assignments::task_types))
+            .route("/v1/assignments", get(assignments::list))
+            .route("/v1/assignments/{id}", get(assignments::get))
+            .route("/v1/assignments/{id}/start", post(assignments::start))
+            .route("/v1/assignments/{id}/complete", post(assignments::complete))
+            .route("/v1/assignments/{id}/hand-back", post(assignments::hand_back))
+            .route("/v1/assignments/{id}/reassign", post(assignments::reassign))
+            .route("/v1/assignments/{id}/block", post(assignments::block))
+            .route("/v1/assignments/{id}/unblock", post(assignments::unblock))
+            .route("/v1/assignments/{id}/move", post(assignments::move_to))
+            .route("/v1/assignments/{id}/skip", post(assignments::skip))
             .route("/v1/events", post(events::take))
             .route("/v1/services", get(services::list))
             .route("/v1/services/{name}", get(services::get))

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json_, json};
 
 use super::problem_kinds;
 use crate::actors::handles::{CaseError, CommandError, SubmitError};
-use crate::domain::case::command::Rejection;
+use crate::domain::case::command::{AssignmentConflict, Rejection};
 use crate::domain::workflow::schema::Violation;
 use crate::store::views::TableError;
 
@@ -199,6 +199,20 @@ impl From<CommandError> for Problem {
         match error {
             CommandError::Rejected(Rejection::Conflict { detail, allowed }) => {
                 Self::conflict(detail, &allowed)
+            }
+            CommandError::Rejected(Rejection::Assignment { why, detail, allowed }) => {
+                let kind = match why {
+                    AssignmentConflict::PredecessorOpen => "predecessor-open",
+                    AssignmentConflict::AlreadyDone => "already-done",
+                    AssignmentConflict::CaseSuspended => "case-suspended",
+                    AssignmentConflict::Phase => "conflict",
+                };
+                Self::conflict(detail, &allowed).of_kind(kind)
+            }
+            CommandError::Rejected(Rejection::NoSuchAssignment) => Self::not_found("assignment"),
+            CommandError::Rejected(Rejection::StaleAssignment(revision)) => {
+                let detail = format!("the assignment is at revision {revision}");
+                Self::new(StatusCode::PRECONDITION_FAILED, detail)
             }
             CommandError::Rejected(Rejection::NoSuchTask(task)) => {
                 Self::at("/task", format!("there is no task `{task}` in the workflow"))

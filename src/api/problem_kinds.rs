@@ -12,7 +12,7 @@ pub struct Kind {
 }
 
 /// All kinds; the first of a status is the one that is meant where nothing else is said.
-pub const KINDS: [Kind; 19] = [
+pub const KINDS: [Kind; 22] = [
     Kind {
         name: "malformed",
         status: 400,
@@ -60,6 +60,24 @@ pub const KINDS: [Kind; 19] = [
         status: 409,
         title: "The case is out of service",
         page: "Its records cannot be used, or its actor crashed too often. `retry` takes it back into service once the cause is mended.",
+    },
+    Kind {
+        name: "predecessor-open",
+        status: 409,
+        title: "Another task comes before it",
+        page: "The tasks of a plan are done strictly in order. `detail` names the one that is still open.",
+    },
+    Kind {
+        name: "already-done",
+        status: 409,
+        title: "The task has ended already",
+        page: "Somebody was quicker, or its case has ended. Read the assignment for how it stands.",
+    },
+    Kind {
+        name: "case-suspended",
+        status: 409,
+        title: "The case is suspended",
+        page: "Only what was started before can be completed. The rest goes on when the case is resumed.",
     },
     Kind {
         name: "version-exists",
@@ -134,7 +152,8 @@ pub fn kind(status: StatusCode, name: Option<&str>) -> &'static Kind {
     let of_status = |kind: &&Kind| kind.status == status.as_u16();
     let named = KINDS.iter().filter(of_status).find(|kind| Some(kind.name) == name);
     let first = || KINDS.iter().find(of_status);
-    named.or_else(first).unwrap_or(&KINDS[15])
+    let internal = || KINDS.iter().find(|kind| kind.status == 500);
+    named.or_else(first).or_else(internal).unwrap_or(&KINDS[0])
 }
 
 #[cfg(test)]

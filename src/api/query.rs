@@ -33,7 +33,7 @@ impl Query {
             .filter(|(name, _)| !known.contains(&name.as_str()))
             .map(|(name, _)| {
                 let detail = match name.as_str() {
-                    "q" | "tag" | "csr" => "this filter is not supported yet".to_owned(),
+                    "q" | "tag" => "this filter is not supported yet".to_owned(),
                     _ => format!("known here: {}", known.join(", ")),
                 };
                 json!({"pointer": format!("?{name}"), "detail": detail})
@@ -119,6 +119,7 @@ impl Query {
             status: self.all("status"),
             subject: self.all("subject"),
             service: self.all("service"),
+            csr: self.all("csr"),
             wait: self.all("wait").iter().map(wait).collect::<Result<_, _>>()?,
             since: self.time("since")?,
             until: self.time("until")?,
@@ -127,8 +128,8 @@ impl Query {
 }
 
 /// The names of the filters of a list of cases.
-pub const CASE_FILTERS: [&str; 10] = [
-    "workflow", "phase", "status", "subject", "service", "wait", "since", "until", "limit",
+pub const CASE_FILTERS: [&str; 11] = [
+    "workflow", "phase", "status", "subject", "service", "csr", "wait", "since", "until", "limit",
     "cursor",
 ];
 

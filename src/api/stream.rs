@@ -104,6 +104,21 @@ impl Following {
                 });
                 ("case", data)
             }
+            Changed::Assignment(one) => {
+                let csr = one.csr.as_deref();
+                let of_csr = self.filter.csr.iter().any(|wanted| csr == Some(wanted));
+                let of_workflow = self.filter.workflow.iter().any(|w| *one.workflow == **w);
+                if !unfiltered && !of_csr && !of_workflow {
+                    return None;
+                }
+                let data = json!({
+                    "id": one.id.to_string(), "case": one.case.to_string(),
+                    "workflow": one.workflow, "phase": one.phase.name(), "status": null,
+                    "csr": one.csr, "wait": null, "revision": one.revision,
+                    "at": one.since.to_string(),
+                });
+                ("assignment", data)
+            }
             Changed::Service { name, state, at } => {
                 let wanted = unfiltered || self.filter.service.iter().any(|s| **s == **name);
                 if !wanted {

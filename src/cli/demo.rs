@@ -13,6 +13,7 @@ use super::{Exit, runtime};
 use crate::app::{App, Options};
 use crate::clock::Clock;
 use crate::config::services::Services;
+use crate::config::staff::Roster;
 use crate::config::values::Text;
 use crate::config::{Config, Flags};
 use crate::sim::bobs_post::BobsPost;
@@ -34,7 +35,10 @@ const PACE: Duration = Duration::from_secs(3);
 
 const SERVICES: &str = include_str!("../../config/services.toml");
 
-const DEFINITIONS: [&str; 2] = [
+const STAFF: &str = include_str!("../../config/staff.toml");
+
+const DEFINITIONS: [&str; 3] = [
+    include_str!("../../config/workflows/onboarding.yaml"),
     include_str!("../../config/workflows/order.yaml"),
     include_str!("../../config/workflows/signup.yaml"),
 ];
@@ -80,6 +84,8 @@ impl Demo {
         telemetry::log(&config.log)?;
         let services = Services::parse(SERVICES, "config/services.toml");
         let services = services.map_err(|error| error.to_string())?;
+        let roster =
+            Roster::parse(STAFF, "config/staff.toml").map_err(|error| error.to_string())?;
         let tell = format!("http://{}/v1/events", self.listen);
         let books = self.data.join("demo-bobs-post.json");
         std::fs::create_dir_all(&self.data).map_err(|error| error.to_string())?;
@@ -88,7 +94,7 @@ impl Demo {
         let _open = board.map_err(|error| format!("port {BOARD}: {error}"))?;
         let (workflows, clock) = (None, Clock::engine());
         let mut stop = std::pin::pin!(told_to_stop());
-        let app = App::start(Options { config, services, workflows, clock }).await?;
+        let app = App::start(Options { config, services, roster, workflows, clock }).await?;
         tokio::select! {
             () = app.ready() => {}
             () = &mut stop => return app.run(std::future::ready(())).await,

@@ -9,6 +9,7 @@ use super::{Exit, runtime};
 use crate::app::{App, Options};
 use crate::clock::Clock;
 use crate::config::services::Services;
+use crate::config::staff::Roster;
 use crate::config::{Config, Flags};
 use crate::telemetry;
 
@@ -27,7 +28,7 @@ pub struct Serve {
     /// The external parties
     #[arg(long, env = "CASEWORKER_SERVICES")]
     services: Option<PathBuf>,
-    /// The first roster of CSRs (not supported yet)
+    /// The first roster of CSRs, and the catalogue of their tasks
     #[arg(long, env = "CASEWORKER_STAFF")]
     staff: Option<PathBuf>,
     /// Definitions of this folder are registered at the start
@@ -72,15 +73,14 @@ impl Serve {
     }
 
     fn options(self) -> Result<Options, String> {
-        if self.staff.is_some() {
-            return Err("--staff: CSRs are not supported yet: leave it out".to_owned());
-        }
         let flags = Flags { data: self.data, listen: self.listen, nats: self.nats };
         let config = Config::load(self.config.as_deref(), std::env::vars(), flags);
         let config = config.map_err(|error| error.to_string())?;
         let services = Services::load(self.services.as_deref());
         let services = services.map_err(|error| error.to_string())?;
-        Ok(Options { config, services, workflows: self.workflows, clock: Clock::engine() })
+        let roster = Roster::load(self.staff.as_deref()).map_err(|error| error.to_string())?;
+        let (workflows, clock) = (self.workflows, Clock::engine());
+        Ok(Options { config, services, roster, workflows, clock })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod place;
 pub mod services;
+pub mod staff;
 pub mod values;
 
 use std::net::SocketAddr;

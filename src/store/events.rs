@@ -22,6 +22,7 @@ use crate::domain::case::event::{
 };
 use crate::domain::case::problem::Problem;
 use crate::domain::data::Data;
+use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{TaskId, Then};
 
@@ -123,6 +124,9 @@ struct Rest {
     gone: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     through: Option<u64>,
+    /// Something of a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<PlanEvent>,
     /// The task that an error of the whole case stands at.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<(TaskId, u32)>,
@@ -253,6 +257,8 @@ fn to_wire(event: &Event) -> Wire {
         }
         Event::UnwindingEnded => plain("unwound", Rest::default()),
         Event::Trimmed { through } => plain("trimmed", Rest { through, ..Rest::default() }),
+        Event::Plan(event) => plain("plan", Rest { plan: Some(event), ..Rest::default() }),
+        Event::Closing => plain("closing", Rest::default()),
         Event::Task(TaskEvent { task, iteration, change }) => {
             let (word, rest) = change_to_wire(change);
             Wire { word: word.to_owned(), key: Some((task.0, iteration)), rest }
@@ -339,6 +345,8 @@ fn from_wire(wire: Wire) -> Result<Event, String> {
         "unwinding" => Event::UnwindingStarted { reason: reason(), error: rest.error },
         "unwound" => Event::UnwindingEnded,
         "trimmed" => Event::Trimmed { through: rest.through },
+        "plan" => Event::Plan(rest.plan.ok_or_else(|| lacks("what happened to it"))?),
+        "closing" => Event::Closing,
         _ => return Err(format!("the word `{word}` is not known")),
     })
 }

@@ -11,6 +11,7 @@ pub mod lock;
 pub mod notes;
 pub mod record;
 pub mod snapshots;
+pub mod staff_events;
 pub mod transitions;
 pub mod upcast;
 pub mod views;

@@ -10,3 +10,4 @@ mod outage;
 mod people;
 mod server;
 mod shipped;
+mod staff;

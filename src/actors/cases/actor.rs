@@ -10,10 +10,11 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorRuntime};
 
 use crate::actors::cases::committed::Committed;
+use crate::actors::cases::kind::Cases;
 use crate::actors::cases::message::{CaseMsg, CaseReply, CaseRequest, CommandError, CommandMeta};
-use crate::actors::cases::registry::Spawner;
 use crate::actors::cases::state::CaseState;
 use crate::actors::context::Context;
+use crate::actors::registry::Spawner;
 use crate::domain::case::command::{Command, Outcome};
 use crate::domain::case::derive;
 use crate::domain::ids::CaseId;
@@ -33,7 +34,7 @@ pub struct CaseArgs {
 }
 
 /// What starts the actors of cases, under a parent that hears of their crashes.
-pub fn spawner(context: &Arc<Context>, parent: ActorCell) -> Spawner {
+pub fn spawner(context: &Arc<Context>, parent: ActorCell) -> Spawner<Cases> {
     // the context holds the registry, which holds this
     let context = Arc::downgrade(context);
     Box::new(move |case, begun| {

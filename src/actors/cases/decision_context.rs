@@ -15,6 +15,7 @@ use crate::domain::case::state::{Stage, State};
 use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, Entity};
 use crate::domain::service::line::QueueEntry;
+use crate::domain::staff::business::Business;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
 use crate::domain::workflow::model::{DefinitionId, TaskId};
@@ -138,6 +139,10 @@ impl<'a> CaseDecisionContext<'a> {
 }
 
 impl DecisionContext for CaseDecisionContext<'_> {
+    fn business(&self) -> Arc<Business> {
+        self.context.staff.business()
+    }
+
     fn service_of(&self, host: &str) -> Service {
         self.context.services.of_host(host)
     }

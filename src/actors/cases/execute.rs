@@ -74,11 +74,19 @@ impl CaseState {
                 self.give_back(command, false);
                 return Err(error);
             }
+            self.hears(command);
             let tried = self.attempt(me, command, meta).await;
             self.give_back(command, tried.is_ok());
+            if !matches!(tried, Ok(Tried::Conflict)) {
+                self.ask_for_people(command);
+            }
             match tried? {
                 Tried::CaseReply(told) => return Ok(told),
-                Tried::Conflict => self.case = None,
+                Tried::Conflict => {
+                    self.case = None;
+                    self.asked.clear();
+                    self.planning.clear();
+                }
             }
         }
         Err(CommandError::Unavailable("the case is being written by somebody else".to_owned()))
@@ -258,6 +266,7 @@ impl CaseState {
         }
         self.case = Some(case);
         self.dispatch(me, effects, permits, at);
+        self.ask_for_people(&Command::Continue);
         if more {
             self.go_on(me);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::actors::cases::turn::Turn;
+use crate::actors::registry::turn::Turn;
 use crate::domain::case::command::{Command, Outcome, Rejection};
 use crate::domain::case::phase::Phase;
 use crate::domain::ids::{CaseId, CommandId, Fingerprint};

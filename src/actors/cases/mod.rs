@@ -1,4 +1,4 @@
-//! Cases: one actor for each that is live, its registry, its supervisor, and what is told to it.
+//! Cases: one actor for each that is live, its supervisor, and what is told to it.
 
 pub mod actor;
 pub mod cancelling;
@@ -8,15 +8,13 @@ mod decision_context;
 mod dispatch;
 mod execute;
 pub mod intake;
+pub mod kind;
 pub mod load;
 pub mod message;
+mod people;
 pub mod quarantine;
-pub mod registry;
-mod slot;
 mod state;
 pub mod submit;
-pub mod supervisor;
 pub mod tell;
-mod turn;
 pub mod wants;
 pub mod watches;

@@ -1,10 +1,12 @@
 //! What the actor of a case keeps in memory.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::load::Loaded;
 use crate::actors::context::Context;
-use crate::domain::ids::CaseId;
+use crate::domain::ids::{BookingId, CaseId, PlanId};
+use crate::domain::staff::plan::Debt;
 
 /// All of it can be made anew from the journal.
 pub struct CaseState {
@@ -18,6 +20,10 @@ pub struct CaseState {
     pub projected: u64,
     /// Something of its own could not be written, and is taken up again in a moment.
     pub again: bool,
+    /// What CSRs were asked and have not answered, as far as this actor knows.
+    pub asked: HashSet<(BookingId, u32, Option<Debt>)>,
+    /// Plans that somebody looks for.
+    pub planning: HashSet<PlanId>,
     /// Messages handled that came through the live cases.
     pub handled: u64,
 }
@@ -25,6 +31,16 @@ pub struct CaseState {
 impl CaseState {
     /// Nothing is loaded yet.
     pub fn new(context: Arc<Context>, id: CaseId) -> Self {
-        Self { context, id, case: None, snapshot: 0, projected: 0, again: false, handled: 0 }
+        Self {
+            context,
+            id,
+            case: None,
+            snapshot: 0,
+            projected: 0,
+            again: false,
+            asked: HashSet::new(),
+            planning: HashSet::new(),
+            handled: 0,
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::actors::cases::message::{CaseMsg, CaseReply, CaseRequest, CommandError, CommandMeta};
-use crate::actors::cases::slot::LiveSlot;
-use crate::actors::cases::turn::Turn;
 use crate::actors::context::Context;
 use crate::actors::recovery::careful_start::PATIENCE;
+use crate::actors::registry::slot::LiveSlot;
+use crate::actors::registry::turn::Turn;
 use crate::domain::case::command::Command;
 use crate::domain::ids::CaseId;
 

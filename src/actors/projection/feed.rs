@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::domain::case::assignments::Assigned;
 use crate::domain::case::summary::Summary;
 use crate::domain::ids::{CaseId, DeadId};
 use crate::domain::time::Timestamp;
@@ -27,6 +28,7 @@ pub struct FeedChange {
 pub enum Changed {
     /// A case; what is large about it is left out.
     Case(Box<Summary>),
+    Assignment(Box<Assigned>),
     Service {
         name: Arc<str>,
         state: &'static str,

@@ -72,6 +72,7 @@ impl<'a> Rows<'a> {
         if let Some(reason) = self.context.cases.quarantined(summary.id) {
             show(&mut summary, reason);
         }
+        let assignments = views.put_assignments(&summary.assignments)?;
         let put = views.put_case(&summary)?;
         let before = put.before.as_ref();
         if summary.phase.ended() {
@@ -105,6 +106,10 @@ impl<'a> Rows<'a> {
         }
         if !summary.phase.ended() && rests {
             self.resting.push((summary.id, summary.version));
+        }
+        for assigned in assignments {
+            let what = Changed::Assignment(Box::new(assigned));
+            self.changes.push(FeedChange { at, what });
         }
         self.change(at, summary);
         self.spill()
@@ -281,6 +286,7 @@ impl<'a> Rows<'a> {
         summary.dead = None;
         summary.listening = Vec::new();
         summary.children = Vec::new();
+        summary.assignments = Vec::new();
         self.changes.push(FeedChange { at, what: Changed::Case(Box::new(summary)) });
     }
 }

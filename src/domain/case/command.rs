@@ -6,7 +6,11 @@ use super::event::Submission;
 use super::phase::Phase;
 use super::problem::Problem;
 use crate::domain::data::Data;
-use crate::domain::ids::{CaseId, EventCursor};
+use crate::domain::ids::{AssignmentId, BookingId, CaseId, CsrId, EventCursor, PlanId};
+use crate::domain::staff::csr::Displacement;
+use crate::domain::staff::csr::command::Answer;
+use crate::domain::staff::plan::place::Choice;
+use crate::domain::staff::plan::{Debt, Person};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::TaskId;
 
@@ -40,6 +44,35 @@ pub enum Command {
         child: CaseId,
         outcome: ChildOutcome,
     },
+    /// Somebody has looked for people and times.
+    Propose {
+        plan: PlanId,
+        choices: Vec<Choice>,
+    },
+    /// A CSR has answered what they were asked.
+    Answered {
+        csr: CsrId,
+        booking: BookingId,
+        number: u32,
+        /// None: whether they take it.
+        what: Option<Debt>,
+        answer: Answer,
+    },
+    /// A reservation does not fit any more.
+    Displaced {
+        booking: BookingId,
+        number: u32,
+        why: Displacement,
+    },
+    /// Somebody may have time now for what nobody was found for.
+    LookAgain,
+    /// What a person does with a task of theirs.
+    Assignment {
+        assignment: AssignmentId,
+        verb: Verb,
+        /// The revision that the assignment has to be at.
+        if_match: Option<u64>,
+    },
     /// The process that ran the attempts in flight is gone.
     Recover,
     Suspend {
@@ -70,10 +103,61 @@ impl Command {
             Self::Timer => "timer",
             Self::Deliver(_) => "deliver",
             Self::ChildEnded { .. } => "childEnded",
+            Self::Propose { .. } => "propose",
+            Self::Answered { .. } => "answered",
+            Self::Displaced { .. } => "displaced",
+            Self::LookAgain => "lookAgain",
+            Self::Assignment { verb, .. } => verb.name(),
             Self::Suspend { .. } => "suspend",
             Self::Resume { .. } => "resume",
             Self::Cancel { .. } => "cancel",
             Self::Retry { .. } => "retry",
+        }
+    }
+}
+
+/// What a person does with an assignment.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Verb {
+    Start,
+    Complete {
+        outcome: Data,
+    },
+    HandBack {
+        reason: Arc<str>,
+    },
+    /// To somebody in particular, or to whoever is found.
+    Reassign {
+        to: Option<Person>,
+        reason: Arc<str>,
+    },
+    /// The customer has to do something first.
+    Block {
+        reason: Arc<str>,
+    },
+    Unblock,
+    Move {
+        start: Timestamp,
+        to: Option<Person>,
+        reason: Arc<str>,
+    },
+    Skip {
+        reason: Arc<str>,
+    },
+}
+
+impl Verb {
+    /// The word that users know it by.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Complete { .. } => "complete",
+            Self::HandBack { .. } => "hand-back",
+            Self::Reassign { .. } => "reassign",
+            Self::Block { .. } => "block",
+            Self::Unblock => "unblock",
+            Self::Move { .. } => "move",
+            Self::Skip { .. } => "skip",
         }
     }
 }
@@ -158,6 +242,18 @@ pub enum ChildOutcome {
     Refused(Problem),
 }
 
+/// Why an assignment does not allow a verb.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AssignmentConflict {
+    /// A task that comes before it is not done.
+    PredecessorOpen,
+    /// It has ended in another way.
+    AlreadyDone,
+    CaseSuspended,
+    /// Its phase does not allow it.
+    Phase,
+}
+
 /// The business "no": the state does not allow the command.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejection {
@@ -170,6 +266,18 @@ pub enum Rejection {
         /// What is allowed instead.
         allowed: Vec<&'static str>,
     },
+    /// An assignment does not allow the verb now.
+    #[error("{detail}")]
+    Assignment {
+        why: AssignmentConflict,
+        detail: String,
+        /// What is allowed instead.
+        allowed: Vec<&'static str>,
+    },
+    #[error("there is no such assignment")]
+    NoSuchAssignment,
+    #[error("the assignment is at revision {0}")]
+    StaleAssignment(u64),
     #[error("the case is {} already", .0.name())]
     Exists(Phase),
     #[error("there is no task `{0}` in the workflow")]

@@ -7,12 +7,16 @@ use serde_json::Value as Json;
 
 use super::event::{Event, Wait};
 use crate::domain::data::Data;
+use crate::domain::staff::business::Business;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
 use crate::domain::workflow::model::TaskId;
 
 /// The context on which a decision finds its facts.
 pub trait DecisionContext {
+    /// When people work in general: due dates go by it.
+    fn business(&self) -> Arc<Business>;
+
     /// The service that a host belongs to; its name is also the key of its permits.
     fn service_of(&self, host: &str) -> Service;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::event::{Wait, WaitKind};
 use super::ledger::Fate;
 use super::phase::Phase;
+use super::staff;
 use super::state::{Activation, Body, Branch, Call, Stage, State, TryStage};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, Kind, TaskId};
@@ -25,8 +26,14 @@ pub struct TaskWait {
 pub fn idle(state: &State) -> bool {
     let unwinding = state.unwinding.is_some();
     let flow = match &state.flow.seq.child {
+        _ if staff::gives_back(state) => true,
         Some(child) => state.flow.ending.is_none() && idle_below(state, child),
-        None => unwinding && (state.undoing.is_some() || !state.detached.is_empty()),
+        None => {
+            unwinding
+                && (state.undoing.is_some()
+                    || !state.detached.is_empty()
+                    || !staff::is_settled(state))
+        }
     };
     let undo_waits = state.undo_due().is_none() || state.undoing.is_some();
     let undo_waits = undo_waits || (unwinding && !state.detached.is_empty());
@@ -51,6 +58,7 @@ fn idle_below(state: &State, activation: &Activation) -> bool {
     match &activation.body {
         Body::Instant => false,
         Body::Wait { until } => until.is_some(),
+        Body::Staff { .. } => staff::rests(state, activation),
         Body::Listen { expected, .. } => !expected.is_null(),
         Body::List(seq) | Body::For { seq, .. } => {
             seq.child.as_deref().is_some_and(|child| idle_below(state, child))
@@ -96,6 +104,10 @@ pub fn waits(definition: &Definition, state: &State) -> Vec<TaskWait> {
         let wait = wait(WaitKind::Person, None, None, detail);
         let (task, since) = (TaskId(0), state.updated_at);
         found.push(TaskWait { task, iteration: 0, wait, since, next: None });
+    }
+    if let Some((wait, since)) = staff::giving_back(state) {
+        let (task, iteration) = (TaskId(0), 0);
+        found.push(TaskWait { task, iteration, wait, since, next: None });
     }
     state.walk(&mut |activation| {
         if let Some((wait, since)) = wait_of(definition, state, activation) {
@@ -174,6 +186,7 @@ fn wait_of(
             TryStage::Body(_) | TryStage::Catch { .. } => None,
         },
         Body::Call(call) => wait_of_call(call, started),
+        Body::Staff { .. } => staff::wait_of(state, activation),
         Body::Instant
         | Body::Wait { until: None }
         | Body::List(_)
@@ -295,9 +308,12 @@ pub fn due_of(activation: &Activation, held: bool) -> Option<Timestamp> {
             | Stage::Child { .. }
             | Stage::Person { .. } => None,
         },
-        Body::Instant | Body::List(_) | Body::For { .. } | Body::Fork(_) | Body::Listen { .. } => {
-            None
-        }
+        Body::Instant
+        | Body::List(_)
+        | Body::For { .. }
+        | Body::Fork(_)
+        | Body::Listen { .. }
+        | Body::Staff { .. } => None,
     };
     match (deadline, own) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -311,12 +327,12 @@ pub fn owes(state: &State) -> bool {
     let child = |activation: &Activation| {
         activation.call().is_some_and(|call| matches!(call.stage, Stage::Child { .. }))
     };
-    moves(state) || state.detached.iter().any(child)
+    moves(state) || staff::owes(state) || state.detached.iter().any(child)
 }
 
 /// Whether nothing happens of it before something comes from outside: it needs no place in memory.
 pub fn rests(state: &State) -> bool {
-    state.phase != Phase::Running && !moves(state)
+    state.phase != Phase::Running && !moves(state) && !staff::owes(state)
 }
 
 /// Whether the case has an attempt without a result, or stands where it could go on. Ended cases are no

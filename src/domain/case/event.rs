@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::problem::Problem;
 use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, EventCursor, Fingerprint};
+use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{DefinitionId, TaskId, Then};
 
@@ -56,6 +57,10 @@ pub enum Event {
         error: Option<Problem>,
     },
     UnwindingEnded,
+    /// Something of a plan: what people are to do, and are doing.
+    Plan(PlanEvent),
+    /// The case is about to end: what it has of people's time is given back first.
+    Closing,
     /// What effects have left, as far as events up to this version brought it, is kept by the history alone
     /// from here on. Without a version: of the oldest as much as is too much.
     Trimmed {

@@ -10,6 +10,7 @@ use super::evolve::what_it_left;
 use super::phase::Phase;
 use super::state::{Stage, State, TryStage};
 use super::summary::ShownWait;
+use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, TaskId};
 
@@ -63,8 +64,28 @@ pub fn tell(definition: &Definition, before: Option<&State>, event: &Event) -> H
         }
         Event::UnwindingEnded => plain("unwinding.ended", json!({})),
         Event::Trimmed { .. } => plain("case.trimmed", json!({})),
+        Event::Closing => plain("case.closing", json!({})),
+        Event::Plan(event) => tell_plan(before, event),
         Event::Task(event) => tell_task(definition, before, event),
     }
+}
+
+fn tell_plan(before: Option<&State>, event: &PlanEvent) -> HistoryEntry {
+    let wire = serde_json::to_value(event).unwrap_or_default();
+    let fields = wire.as_object().and_then(|one| one.values().next()).cloned();
+    let mut data = fields.unwrap_or_default();
+    let made = event.booking().and_then(|booking| {
+        let plans = &before?.plans;
+        let item = plans.iter().find_map(|plan| plan.item(booking))?;
+        Some((item.wanted.title(), item.made.clone().or_else(|| item.proposed.clone())))
+    });
+    if let (Some((title, place)), Some(data)) = (made, data.as_object_mut()) {
+        data.insert("title".to_owned(), json!(title));
+        if let Some(place) = place.filter(|_| !data.contains_key("place")) {
+            data.insert("csr".to_owned(), json!(place.csr.id));
+        }
+    }
+    HistoryEntry { kind: event.name(), task: None, data }
 }
 
 fn tell_task(definition: &Definition, before: Option<&State>, event: &TaskEvent) -> HistoryEntry {

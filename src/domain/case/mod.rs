@@ -5,6 +5,7 @@
 //! state calls for, turn it into events, fold them. There is no other control state, so any prefix
 //! of a history can go on.
 
+pub mod assignments;
 pub mod clock;
 pub mod command;
 pub mod decide;
@@ -20,6 +21,7 @@ mod invariants;
 pub mod ledger;
 pub mod phase;
 pub mod problem;
+pub mod staff;
 pub mod state;
 pub mod summary;
 #[cfg(test)]

@@ -13,7 +13,8 @@ use super::ledger::Ledger;
 use super::phase::Phase;
 use super::problem::Problem;
 use crate::domain::data::Data;
-use crate::domain::ids::{CaseId, CommandId, EventCursor, Fingerprint};
+use crate::domain::ids::{CaseId, CommandId, EventCursor, Fingerprint, PlanId};
+use crate::domain::staff::plan::Plan;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{DefinitionId, TaskId};
 
@@ -53,6 +54,13 @@ pub struct State {
     pub entries: BTreeMap<TaskId, u32>,
     /// What the case has asked of the outside, and what is known of it.
     pub ledger: Ledger,
+    /// What people are to do for the case.
+    #[serde(with = "plans")]
+    pub plans: Vec<Plan>,
+    /// How many there ever were.
+    pub plans_begun: u32,
+    /// The case is about to end, once nobody has reserved anything for it any more.
+    pub closing: bool,
     /// The compensation that runs now.
     pub undoing: Option<Box<Activation>>,
     /// Calls that have left the flow and are still under way, or asked for.
@@ -168,6 +176,35 @@ pub enum Body {
         expected: Data,
     },
     Call(Box<Call>),
+    /// People's time is looked for, or people do something.
+    Staff {
+        /// None: what is asked for is not known yet.
+        plan: Option<PlanId>,
+    },
+}
+
+/// Plans as they lie in a snapshot: as JSON, which they are made for.
+mod plans {
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Plan;
+
+    pub fn serialize<S: Serializer>(plans: &[Plan], to: S) -> Result<S::Ok, S::Error> {
+        match plans {
+            [] => Vec::<u8>::new().serialize(to),
+            plans => serde_json::to_vec(plans).map_err(S::Error::custom)?.serialize(to),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Plan>, D::Error> {
+        let bytes = Vec::<u8>::deserialize(from)?;
+        match bytes.is_empty() {
+            true => Ok(Vec::new()),
+            false => serde_json::from_slice(&bytes).map_err(D::Error::custom),
+        }
+    }
 }
 
 /// A branch of a fork.

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::assignments::Assigned;
 use super::derive::{self, TaskWait};
 use super::event::{Came, Change, Event, Parent, Received, WaitKind};
 use super::phase::Phase;
 use super::problem::Problem;
+use super::staff;
 use super::state::{Activation, Body, FailedAttempt, Stage, State};
 use crate::domain::data::{Data, canonical};
 use crate::domain::ids::{Bits, CaseId, DeadId};
+use crate::domain::staff::plan::Item;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, DefinitionId, EventFilter, Kind, TaskId};
 
@@ -44,6 +47,20 @@ pub struct Summary {
     pub children: Vec<CaseId>,
     pub parent: Option<Parent>,
     pub dead: Option<DeadLetter>,
+    /// What it looks for people for.
+    pub seeking: Vec<Sought>,
+    /// CSRs who have something to do in it.
+    pub csrs: Vec<Arc<str>>,
+    /// Its human tasks; they have rows of their own.
+    pub assignments: Vec<Assigned>,
+}
+
+/// A task for which nobody was found.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Sought {
+    pub skill: Arc<str>,
+    pub due: Option<Timestamp>,
+    pub since: Timestamp,
 }
 
 /// The wait that is shown of a case.
@@ -138,6 +155,9 @@ impl Summary {
             children: Vec::new(),
             parent: None,
             dead: None,
+            seeking: Vec::new(),
+            csrs: Vec::new(),
+            assignments: Vec::new(),
         }
     }
 
@@ -202,8 +222,26 @@ impl Summary {
             children,
             parent: state.parent.clone(),
             dead: dead_letter(definition, state),
+            seeking: staff::waiting(state).map(|(_, item)| sought(item)).collect(),
+            csrs: csrs(state),
+            assignments: Assigned::of(definition, state),
         }
     }
+}
+
+fn sought(item: &Item) -> Sought {
+    Sought { skill: item.wanted.skill.clone(), due: item.due, since: item.since }
+}
+
+/// CSRs who have something to do, each once.
+fn csrs(state: &State) -> Vec<Arc<str>> {
+    let items = state.plans.iter().flat_map(|plan| &plan.items);
+    let open = items.filter(|item| item.phase.is_open());
+    let mut all: Vec<Arc<str>> =
+        open.filter_map(|item| Some(item.csr()?.id.as_str().into())).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// What a listening task still looks for.

@@ -7,9 +7,18 @@ use serde_json::Value as Json;
 use super::ledger::{Entry, Fate};
 use super::state::{Activation, Body, Branch, Seq, State, TryStage};
 use crate::domain::data::Data;
+use crate::domain::ids::PlanId;
 use crate::domain::workflow::model::{Definition, Kind, TaskId};
 
 impl Activation {
+    /// The plan that it is at.
+    pub fn plan(&self) -> Option<PlanId> {
+        match &self.body {
+            Body::Staff { plan } => *plan,
+            _ => None,
+        }
+    }
+
     /// The activations directly below, in order.
     pub fn children(&self) -> Vec<&Activation> {
         match &self.body {
@@ -27,7 +36,11 @@ impl Activation {
                     Branch::Ready | Branch::Done(_) | Branch::Dropped => None,
                 })
                 .collect(),
-            Body::Instant | Body::Wait { .. } | Body::Listen { .. } | Body::Call(_) => Vec::new(),
+            Body::Instant
+            | Body::Wait { .. }
+            | Body::Listen { .. }
+            | Body::Call(_)
+            | Body::Staff { .. } => Vec::new(),
         }
     }
 
@@ -50,7 +63,11 @@ impl Activation {
                     Branch::Ready | Branch::Done(_) | Branch::Dropped => None,
                 })
                 .collect(),
-            Body::Instant | Body::Wait { .. } | Body::Listen { .. } | Body::Call(_) => Vec::new(),
+            Body::Instant
+            | Body::Wait { .. }
+            | Body::Listen { .. }
+            | Body::Call(_)
+            | Body::Staff { .. } => Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! when.
 
 pub mod business;
+pub mod catalogue;
 pub mod civil;
 pub mod csr;
 pub mod holidays;

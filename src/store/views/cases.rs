@@ -30,11 +30,18 @@ fn only_moves_on(before: &Summary, now: &Summary) -> bool {
     moving && Summary { version: *version, updated_at: *updated_at, ..now.clone() } == *before
 }
 
-/// A summary without what only the dead letter's own row says.
+/// A summary without what only the rows of its dead letter and its assignments say.
 fn lean(summary: &Summary) -> Cow<'_, Summary> {
-    let Some(dead) = &summary.dead else { return Cow::Borrowed(summary) };
-    let dead = DeadLetter { input: Data::null(), attempts: Vec::new(), ..dead.clone() };
-    Cow::Owned(Summary { dead: Some(dead), ..summary.clone() })
+    if summary.dead.is_none() && summary.assignments.is_empty() {
+        return Cow::Borrowed(summary);
+    }
+    let lean = |dead: &DeadLetter| DeadLetter {
+        input: Data::null(),
+        attempts: Vec::new(),
+        ..dead.clone()
+    };
+    let (dead, assignments) = (summary.dead.as_ref().map(lean), Vec::new());
+    Cow::Owned(Summary { dead, assignments, ..summary.clone() })
 }
 
 impl Views {

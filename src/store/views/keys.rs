@@ -40,6 +40,10 @@ pub const DEAD_OPEN: u8 = b'O';
 pub const COUNT: u8 = b'N';
 pub const CALLS: u8 = b'C';
 pub const META: u8 = b'm';
+pub const ASSIGNMENT: u8 = b'a';
+pub const ASSIGNMENT_BY: u8 = b'A';
+pub const AT_CSR: u8 = b'z';
+pub const SEEKING: u8 = b'S';
 
 /// A value as part of a key: the first half of its hash.
 pub type Short = [u8; 8];
@@ -126,6 +130,16 @@ pub fn repeats(service: &str) -> Vec<u8> {
     key(REPEATS, &[&short(&[service.as_bytes()])])
 }
 
+/// Cases in which a CSR has something to do.
+pub fn at_csr(csr: &str) -> Vec<u8> {
+    key(AT_CSR, &[&short(&[csr.as_bytes()])])
+}
+
+/// Cases that look for somebody with a skill: rank, due, since when, case.
+pub fn seeking(skill: &str) -> Vec<u8> {
+    key(SEEKING, &[&short(&[skill.as_bytes()])])
+}
+
 /// How calls to a service ended. Its name may be any host, of any length.
 pub fn calls(service: &str) -> Vec<u8> {
     key(CALLS, &[&Bits::derived(&[service.as_bytes()]).0])
@@ -173,6 +187,15 @@ pub fn of_summary(summary: &Summary) -> Vec<Vec<u8>> {
         }
         let mut place = repeats(&repeating.service);
         place.extend(time(repeating.since));
+        place.extend(case);
+        keys.push(place);
+    }
+    keys.extend(summary.csrs.iter().map(|csr| listed(at_csr(csr))));
+    for sought in &summary.seeking {
+        let mut place = seeking(&sought.skill);
+        place.push(9u8.saturating_sub(summary.priority));
+        place.extend(time(sought.due.unwrap_or(Timestamp::MAX)));
+        place.extend(time(sought.since));
         place.extend(case);
         keys.push(place);
     }

@@ -20,6 +20,8 @@ pub struct CaseFilter {
     pub subject: Vec<String>,
     /// Services behind which a call of the case is parked.
     pub service: Vec<String>,
+    /// CSRs who have something to do in it.
+    pub csr: Vec<String>,
     /// Kinds of the wait that is shown, and what it is for.
     pub wait: Vec<(WaitKind, Option<String>)>,
     /// Created at or after.
@@ -49,6 +51,7 @@ impl CaseFilter {
             && any(&self.service, |s| {
                 case.parked.iter().chain(&case.repeating).any(|p| *p.service == **s)
             })
+            && any(&self.csr, |csr| case.csrs.iter().any(|known| **known == **csr))
             && any(&self.wait, |(kind, on)| {
                 case.wait.as_ref().is_some_and(|wait| {
                     wait.kind == *kind && (on.is_none() || wait.on.as_deref() == on.as_deref())
@@ -65,6 +68,9 @@ impl CaseFilter {
         }
         if !self.service.is_empty() {
             return self.service.iter().map(|s| keys::at_service(s)).collect();
+        }
+        if !self.csr.is_empty() {
+            return self.csr.iter().map(|csr| keys::at_csr(csr)).collect();
         }
         if !self.wait.is_empty() {
             let index = |(kind, on): &(WaitKind, Option<String>)| match on {

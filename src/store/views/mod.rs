@@ -2,6 +2,7 @@
 //! by one writer in batches; it may be deleted at any time, and is made anew when it is missing,
 //! damaged wherever that is noticed, of another schema, or was open when the machine went down.
 
+pub mod assignments;
 pub mod cases;
 mod counts;
 pub mod dead_letters;

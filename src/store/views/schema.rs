@@ -12,13 +12,17 @@ use super::events::{EventRow, ListenerKey, Shape, correlated};
 use super::meta::SCHEMA;
 use super::services::Calls;
 use super::wakes::{News, Wake};
+use crate::domain::case::assignments::Assigned;
 use crate::domain::case::event::{Parent, WaitKind};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::FailedAttempt;
-use crate::domain::case::summary::{DeadLetter, Listened, Listening, Parked, ShownWait, Summary};
+use crate::domain::case::summary::{
+    DeadLetter, Listened, Listening, Parked, ShownWait, Sought, Summary,
+};
 use crate::domain::data::Data;
-use crate::domain::ids::{Bits, CaseId, DeadId, EventCursor};
+use crate::domain::ids::{Bits, BookingId, CaseId, DeadId, EventCursor, PlanId};
+use crate::domain::staff::plan::{Attention, Phase as TaskPhase};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{DefinitionId, TaskId};
 use crate::store::journal::RecordCursor;
@@ -88,11 +92,42 @@ fn summary() -> Summary {
             input: Data::from(json!({"n": 1})),
             attempts: failed(),
         }),
+        seeking: vec![Sought { skill: "id".into(), due: Some(AT.plus(6)), since: AT }],
+        csrs: vec!["mia".into()],
+        assignments: Vec::new(),
+    }
+}
+
+/// A human task with everything that a row can say.
+fn assigned() -> Assigned {
+    Assigned {
+        id: BookingId(Bits([7; 16])).assignment(),
+        case: case(1),
+        workflow: "customers/onboarding".into(),
+        task: "/do/2/perform".into(),
+        plan: PlanId(Bits([9; 16])),
+        title: "Check".into(),
+        skill: "id".into(),
+        phase: TaskPhase::Planned,
+        csr: Some("mia".into()),
+        start: Some(AT.plus(7)),
+        end: Some(AT.plus(8)),
+        minutes: 30,
+        due: Some(AT.plus(9)),
+        attention: Some(Attention::Absent),
+        customer: Some("Ada".into()),
+        after: Some(BookingId(Bits([6; 16])).assignment()),
+        number: 2,
+        why: Some("the only one".into()),
+        revision: 4,
+        since: AT,
+        place: 1,
     }
 }
 
 fn put_one_of_each(views: &Views) {
     views.put_case(&summary()).unwrap();
+    views.put_assignments(&[assigned()]).unwrap();
     let pending =
         Summary { id: case(5), phase: Phase::Pending, ..Summary::unreadable(case(5), AT) };
     views.put_case(&pending).unwrap();

@@ -19,6 +19,8 @@ use crate::store::journal::RecordCursor;
 
 const SERVICES: [&str; 2] = ["bobs-post", "crm"];
 
+const CSRS: [&str; 2] = ["ann", "ben"];
+
 fn summary() -> impl Strategy<Value = Summary> {
     let what = (0u8..12, 0usize..2, 0u8..3, prop::sample::select(Phase::ALL.to_vec()));
     let words = (prop::option::of(0u8..3), prop::option::of(0u8..3), 0u8..10);
@@ -66,6 +68,9 @@ fn summary() -> impl Strategy<Value = Summary> {
             children: Vec::new(),
             parent: None,
             dead: None,
+            seeking: Vec::new(),
+            csrs: (0..2).filter(|n| seen & (1 << n) != 0).map(|n| CSRS[n].into()).collect(),
+            assignments: Vec::new(),
         }
     })
 }
@@ -82,22 +87,23 @@ fn filter() -> impl Strategy<Value = CaseFilter> {
         prop::collection::vec(prop::sample::select(Phase::ALL.to_vec()), 0..3),
         words(vec!["status 0", "status 1"]),
         words(vec!["subject 0", "subject 1"]),
-        words(SERVICES.to_vec()),
+        (words(SERVICES.to_vec()), words(CSRS.to_vec())),
         prop::collection::vec(wait, 0..2),
         times,
     )
-        .prop_map(|(workflow, phase, status, subject, service, wait, (since, until))| {
-            CaseFilter {
+        .prop_map(
+            |(workflow, phase, status, subject, (service, csr), wait, (since, until))| CaseFilter {
                 workflow,
                 phase,
                 status,
                 subject,
                 service,
+                csr,
                 wait,
                 since: since.map(Timestamp),
                 until: until.map(Timestamp),
-            }
-        })
+            },
+        )
 }
 
 proptest! {

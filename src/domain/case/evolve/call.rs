@@ -67,7 +67,8 @@ pub fn waiting(
         | Body::For { .. }
         | Body::Fork(_)
         | Body::Try(_)
-        | Body::Listen { .. } => {
+        | Body::Listen { .. }
+        | Body::Staff { .. } => {
             return corrupt("a task waits that has nothing to wait for");
         }
     }
@@ -264,6 +265,7 @@ fn taken_up_again(
             call.stage = Stage::Ready;
             call.asking = open && asks;
         }
+        (Body::Staff { plan }, None) => *plan = None,
         (_, _) => {}
     }
     settle_stuck(state);

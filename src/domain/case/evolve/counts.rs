@@ -27,7 +27,9 @@ pub fn below(definition: &Definition, state: &State, task: &Task) -> Counts {
         | Kind::Listen(_)
         | Kind::Emit(_)
         | Kind::Call(_)
-        | Kind::Run(_) => return Vec::new(),
+        | Kind::Run(_)
+        | Kind::Book(_)
+        | Kind::Perform(_) => return Vec::new(),
     }
     let below = |id: &TaskId| *id != task.id && definition.task(*id).path.contains(&task.id);
     state.entries.iter().filter(|(id, _)| below(id)).map(|(id, n)| (*id, *n)).collect()

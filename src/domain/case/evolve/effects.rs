@@ -211,6 +211,8 @@ pub fn safe_by_definition(task: &Task) -> bool {
         | Kind::Raise(_)
         | Kind::Wait(_)
         | Kind::Listen(_)
+        | Kind::Book(_)
+        | Kind::Perform(_)
         | Kind::Function { .. } => true,
     }
 }

@@ -43,7 +43,7 @@ pub fn enter(
     {
         known.fate = Fate::Wanted;
     }
-    let wall = task.metadata.wall_deadline;
+    let wall = task.counts_always();
     let activation = Activation {
         task: task_id,
         iteration,
@@ -333,6 +333,7 @@ fn body(
             let taken = vec![None; listen.filters.len().max(1)];
             Body::Listen { taken, expected: Data::null() }
         }
+        Kind::Book(_) | Kind::Perform(_) => Body::Staff { plan: None },
         Kind::Emit(_) | Kind::Call(_) | Kind::Run(_) => {
             let known = state.ledger.get(key);
             // what may have been done, or was done without a trace here, is asked for first

@@ -4,6 +4,7 @@ use super::call::goes_on;
 use super::counts;
 use super::effects;
 use super::open::open;
+use super::staff;
 use super::stuck::settle_stuck;
 use super::{CorruptHistory, corrupt};
 use crate::domain::case::ledger::{Fate, Kept};
@@ -206,6 +207,7 @@ pub fn race(
     counts::add(reached, more);
     // it has lost: what it did and can undo is undone at once
     effects::lost(definition, state, failed, &before);
+    staff::lost(definition, state, failed, &before);
     Ok(())
 }
 
@@ -230,6 +232,8 @@ pub fn cancelled(
     let (before, reached) = (counts::before(activation), counts::of_all_rounds(activation));
     let is_call = activation.call().is_some();
     let under_way = goes_on(activation);
+    let plan = activation.plan();
+    staff::left(state, plan);
     let settled = || effects::is_to_be_settled(definition, state, key, under_way);
     let goes_on = is_call && (keep || unsettled && settled());
     if goes_on {
@@ -239,6 +243,7 @@ pub fn cancelled(
     counts::reach(state, &reached);
     if unsettled {
         effects::lost(definition, state, key.0, &before);
+        staff::lost(definition, state, key.0, &before);
     }
     if is_call
         && !goes_on

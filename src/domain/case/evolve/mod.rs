@@ -8,6 +8,7 @@ mod enter;
 mod leave;
 mod open;
 mod prune;
+pub mod staff;
 mod stretch;
 mod stuck;
 mod task;
@@ -80,6 +81,9 @@ pub fn blank(id: CaseId, submission: &Submission, at: Timestamp) -> State {
         clock: None,
         entries: Default::default(),
         ledger: Default::default(),
+        plans: Vec::new(),
+        plans_begun: 0,
+        closing: false,
         undoing: None,
         detached: Vec::new(),
         stretch: Default::default(),
@@ -157,8 +161,14 @@ pub fn evolve(
             state.flow.seq.child = None;
             stuck::settle_stuck(state);
             effects::unwind(definition, state);
+            staff::close_all(state, at);
         }
         Event::UnwindingEnded => state.compensated = true,
+        Event::Plan(event) => staff::apply(definition, state, event, at)?,
+        Event::Closing => {
+            state.closing = true;
+            staff::close_all(state, at);
+        }
         Event::Trimmed { through } => {
             if let Some(through) = through.or_else(|| state.ledger.too_much()) {
                 state.ledger.trim(through);
@@ -196,6 +206,7 @@ fn resume(state: &mut State, retried: bool, at: Timestamp) {
     if !retried {
         return;
     }
+    state.closing = false;
     if state.ended_at.take().is_some() {
         state.error = None;
     }

@@ -69,7 +69,10 @@ fn ends(definition: &Definition, state: &State, event: &Event, at: Timestamp) ->
         | Event::Alerted { .. }
         | Event::UnwindingStarted { .. }
         | Event::UnwindingEnded
+        | Event::Closing
         | Event::Trimmed { .. } => false,
+        // what people do; what CSRs' actors answer is our own
+        Event::Plan(event) => event.is_by_person(),
     }
 }
 

@@ -8,6 +8,7 @@ use super::enter::enter;
 use super::leave::{Left, cancelled, completed, race, skip};
 use super::open::open;
 use super::prune::prune;
+use super::staff;
 use super::stuck::settle_stuck;
 use super::{CorruptHistory, corrupt};
 use crate::domain::case::event::{Answer, Change, Doubt, Entry, TaskEvent};
@@ -191,6 +192,9 @@ fn faulted(
     if ended.keep && goes_on(activation) {
         effects::detach(definition, state, key, Fate::Detached);
     }
+    let activation = open_in_tree(definition, state, key)?;
+    let plan = activation.plan();
+    staff::left(state, plan);
     let activation = open_in_tree(definition, state, key)?;
     activation.failed = Some(Failed { error: error.clone(), uncaught: false });
     if let Body::Call(call) = &mut activation.body {

@@ -271,6 +271,8 @@ impl Interpreter<'_> {
             bounded(work, "what the task works on")?;
         }
         let status = match &task.metadata.status_on_start {
+            // it takes effect when the first human task is started
+            Some(_) if matches!(task.kind, Kind::Perform(_)) => None,
             Some(status) => Some(self.render_status(status, &input, &place)?),
             None => None,
         };
@@ -322,6 +324,8 @@ impl Interpreter<'_> {
                 Ok(self.emit_task(key, Change::Waiting { entry: None, wait, outcome: None })?)
             }
             Kind::Listen(listen) => self.listen(key, listen),
+            Kind::Book(with) => self.book(key, with, input, place),
+            Kind::Perform(with) => self.perform_task(key, with, input, place),
             _ => Ok(()),
         }
     }

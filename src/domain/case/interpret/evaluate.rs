@@ -8,6 +8,7 @@ use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::event::{Answer, Change, Entry, Event};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
+use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::json::{size_of, size_of_text};
 use crate::domain::workflow::expr::meter::{Limits, take_spent};
@@ -302,6 +303,11 @@ fn instant(at: Timestamp) -> Json {
     })
 }
 
+/// Bytes of an event of a plan, as it is written.
+fn plan_size(event: &PlanEvent) -> usize {
+    serde_json::to_vec(event).map_or(0, |text| text.len())
+}
+
 fn shortened(source: &str) -> &str {
     &source[..source.floor_char_boundary(80)]
 }
@@ -345,6 +351,8 @@ pub fn event_size(event: &Event) -> usize {
                 Change::Reconciled { .. } | Change::Cancelled { .. } => 0,
             },
             Event::Status { status } => status.len(),
+            Event::Plan(event) => plan_size(event),
+            Event::Closing => 0,
             Event::Faulted { error } => error.size(),
             Event::Suspended { error, .. } | Event::UnwindingStarted { error, .. } => {
                 error.as_ref().map_or(0, Problem::size)

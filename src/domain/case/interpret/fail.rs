@@ -246,6 +246,9 @@ impl Interpreter<'_> {
 
     /// The case ends faulted, once what can be undone is undone.
     fn end_faulted(&mut self, error: Problem) -> Result<(), Halt> {
+        if self.gives_back()? {
+            return Ok(());
+        }
         if !has_to_undo(self.definition, &self.state) {
             return self.emit(Event::Faulted { error });
         }

@@ -142,6 +142,9 @@ impl Interpreter<'_> {
     }
 
     pub(super) fn end_workflow(&mut self, data: Data) -> Result<(), Halt> {
+        if self.gives_back()? {
+            return Ok(());
+        }
         match self.workflow_output(&data) {
             Ok(output) => self.emit(Event::Completed { output }),
             Err(Trouble::Halt(halt)) => Err(halt),

@@ -1,6 +1,7 @@
 //! The interpreter: finds the next step that a state calls for, and turns it into events. One file
 //! for each part of the language; `scan` alone decides what comes next.
 
+mod assignment;
 mod attempt;
 mod authorize;
 mod brake;
@@ -16,6 +17,7 @@ mod recall;
 mod retry;
 mod scan;
 mod settle;
+mod staff;
 mod start;
 mod timing;
 mod unwind;
@@ -207,6 +209,15 @@ impl<'a> Interpreter<'a> {
             Command::Deliver(incoming) => self.deliver(incoming),
             Command::ChildEnded { child, outcome } => self.child_ended(*child, outcome),
             Command::Recover => self.recover(),
+            Command::Propose { plan, choices } => self.propose(*plan, choices),
+            Command::Answered { csr, booking, number, what, answer } => {
+                self.answered(csr, (*booking, *number), *what, answer)
+            }
+            Command::Displaced { booking, number, why } => self.displaced(*booking, *number, *why),
+            Command::LookAgain => Ok(()),
+            Command::Assignment { assignment, verb, if_match } => {
+                self.assignment(*assignment, verb, *if_match)
+            }
             Command::Suspend { reason } => self.suspend(reason),
             Command::Resume { reason } => self.resume(reason),
             Command::Cancel { reason } => self.cancel(reason),

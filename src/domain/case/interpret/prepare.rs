@@ -346,6 +346,8 @@ impl Interpreter<'_> {
             | Kind::Raise(_)
             | Kind::Wait(_)
             | Kind::Listen(_)
+            | Kind::Book(_)
+            | Kind::Perform(_)
             | Kind::Function { .. } => false,
         })
     }

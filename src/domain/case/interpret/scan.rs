@@ -4,7 +4,10 @@
 use super::{Halt, Interpreter, Key};
 use crate::domain::case::derive;
 use crate::domain::case::event::WaitKind;
+use crate::domain::case::staff::{self, Next};
 use crate::domain::case::state::{Activation, Body, Branch, Stage, State, TryStage};
+use crate::domain::ids::BookingId;
+use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, Kind, Strategy};
 
@@ -43,6 +46,10 @@ pub enum Step {
     SuspendUnknown(Key),
     /// Something waits for a person, and no person was told.
     Alert,
+    /// The turn of a human task has come.
+    Ready(BookingId),
+    /// A task has the people or the outcomes that it waited for.
+    EndStaff(Key),
 }
 
 impl Interpreter<'_> {
@@ -82,6 +89,8 @@ impl Interpreter<'_> {
             Step::EndUnwinding => self.end_unwinding(),
             Step::SuspendUnknown(key) => self.suspend_unknown(key),
             Step::Alert => self.alert(),
+            Step::Ready(booking) => self.plan_event(PlanEvent::Ready { booking }),
+            Step::EndStaff(key) => self.end_staff(key),
         }
     }
 }
@@ -137,7 +146,11 @@ impl Scan<'_> {
         if state.unwinding.is_some() {
             let over =
                 state.detached.is_empty() && state.undoing.is_none() && state.undo_due().is_none();
+            let over = over && staff::is_settled(state);
             return (over && !self.held).then_some(Step::EndUnwinding);
+        }
+        if staff::gives_back(state) {
+            return None;
         }
         if !self.held && state.clock.is_some_and(|clock| clock.is_over(self.now)) {
             return Some(Step::WorkflowTimeout);
@@ -220,6 +233,12 @@ impl Scan<'_> {
                 | Stage::Person { .. } => None,
             },
             Body::Call(_) => None,
+            Body::Staff { plan: None } => free.then_some(Step::Execute(key)),
+            Body::Staff { .. } => match staff::next(self.state, activation) {
+                Next::Ready(booking) => free.then_some(Step::Ready(booking)),
+                Next::End => free.then_some(Step::EndStaff(key)),
+                Next::Wait => None,
+            },
         }
     }
 

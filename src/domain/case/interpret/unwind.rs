@@ -7,6 +7,7 @@ use crate::domain::case::event::{Change, Doubt, Event};
 use crate::domain::case::evolve::CorruptHistory;
 use crate::domain::case::evolve::effects::has_to_undo;
 use crate::domain::case::ledger::{Entry, Knowledge};
+use crate::domain::case::staff;
 
 impl Interpreter<'_> {
     pub(super) fn cancel(&mut self, reason: &str) -> Result<(), Halt> {
@@ -29,7 +30,8 @@ impl Interpreter<'_> {
         };
         let owed = !self.state.detached.is_empty()
             || self.state.ledger.iter().any(unknown)
-            || has_to_undo(self.definition, &self.state);
+            || has_to_undo(self.definition, &self.state)
+            || staff::has_to_give_back(&self.state);
         if owed {
             return self.emit(Event::UnwindingStarted { reason, error: None });
         }

@@ -21,6 +21,8 @@ use crate::domain::case::summary::{Listened, Summary};
 use crate::domain::case::{derive, invariants};
 use crate::domain::data::Data;
 use crate::domain::ids::{Bits, CaseId, EventCursor};
+use crate::domain::staff::business::Business;
+use crate::domain::staff::settings::Settings;
 use crate::domain::time::{DAY, Timestamp};
 use crate::domain::workflow::expr::meter::Limits;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
@@ -61,6 +63,10 @@ impl TestDesk {
 }
 
 impl DecisionContext for TestDesk {
+    fn business(&self) -> Arc<Business> {
+        Arc::new(Settings::default().business)
+    }
+
     fn service_of(&self, host: &str) -> Service {
         self.service(host)
     }

@@ -106,6 +106,9 @@ pub struct Begun {
     pub task: (TaskId, u32),
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub queued: bool,
+    /// One task, not a list of one.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub single: bool,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub customer: Option<Customer>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -148,6 +151,29 @@ impl PlanEvent {
             Self::HandedBack { .. } => "assignment.handedBack",
             Self::Reassigned { .. } => "assignment.reassigned",
             Self::Skipped { .. } => "assignment.skipped",
+        }
+    }
+
+    /// Whether a person did it, rather than we ourselves.
+    pub fn is_by_person(&self) -> bool {
+        match self {
+            Self::Started { .. }
+            | Self::Blocked { .. }
+            | Self::Unblocked { .. }
+            | Self::Completed { .. }
+            | Self::HandedBack { .. }
+            | Self::Reassigned { .. }
+            | Self::Skipped { .. } => true,
+            Self::Begun(_)
+            | Self::Performed { .. }
+            | Self::Closed { .. }
+            | Self::Proposed { .. }
+            | Self::Made { .. }
+            | Self::Refused { .. }
+            | Self::Unplaced { .. }
+            | Self::Displaced { .. }
+            | Self::Settled { .. }
+            | Self::Ready { .. } => false,
         }
     }
 

@@ -26,6 +26,7 @@ pub fn evolve(plans: &mut Vec<Plan>, event: &PlanEvent, at: Timestamp) -> Result
         PlanEvent::Performed { plan, task, only, restated } => {
             let known = plans.iter_mut().find(|known| known.id == *plan);
             let plan = known.ok_or(CorruptPlan("a plan is performed that is not there"))?;
+            plan.open_again(at);
             plan.performer = Some(Performer { task: *task, only: *only, since: at });
             for item in &mut plan.items {
                 if only.is_none_or(|only| only == item.booking) {
@@ -36,7 +37,7 @@ pub fn evolve(plans: &mut Vec<Plan>, event: &PlanEvent, at: Timestamp) -> Result
         }
         PlanEvent::Closed { plan } => {
             let known = plans.iter_mut().find(|known| known.id == *plan);
-            close(known.ok_or(CorruptPlan("a plan is closed that is not there"))?, at);
+            known.ok_or(CorruptPlan("a plan is closed that is not there"))?.close(at);
             return Ok(());
         }
         _ => {}
@@ -49,6 +50,7 @@ pub fn evolve(plans: &mut Vec<Plan>, event: &PlanEvent, at: Timestamp) -> Result
     let Some((item, closed)) = found else {
         return Err(CorruptPlan("something happened to a booking that is not there"));
     };
+    item.revision += 1;
     change(item, closed, event, at)
 }
 
@@ -159,17 +161,33 @@ fn plan(begun: &Begun, at: Timestamp) -> Plan {
         contact: begun.contact.clone(),
         sticky: begun.sticky,
         queued: begun.queued,
+        single: begun.single,
         items: tasks.map(|t| Item::new(t.booking, t.wanted.clone(), t.due, at)).collect(),
         count: begun.tasks.len() as u32,
         closed: false,
     }
 }
 
-fn close(plan: &mut Plan, at: Timestamp) {
-    plan.closed = true;
-    for item in &mut plan.items {
-        if item.phase.is_open() {
-            item.end(Phase::Cancelled, at);
+impl Plan {
+    /// Nothing of it is wanted any more.
+    pub fn close(&mut self, at: Timestamp) {
+        self.closed = true;
+        for item in &mut self.items {
+            if item.phase.is_open() {
+                item.end(Phase::Cancelled, at);
+            }
+        }
+    }
+
+    /// What was given back is wanted after all.
+    fn open_again(&mut self, at: Timestamp) {
+        if !std::mem::take(&mut self.closed) {
+            return;
+        }
+        for item in self.items.iter_mut().filter(|item| item.phase == Phase::Cancelled) {
+            item.ended_at = None;
+            item.started_at = None;
+            item.enter(Phase::Unplaced, at);
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Plan {
     pub sticky: Sticky,
     /// It is queued work: given when it is ready, without a time.
     pub queued: bool,
+    /// One task was asked for, not a list.
+    pub single: bool,
     pub items: Vec<Item>,
     /// How many tasks have come into it, which the ids of later ones go on from.
     pub count: u32,
@@ -77,6 +79,8 @@ pub struct Item {
     pub phase: Phase,
     /// Since when it is in this phase.
     pub since: Timestamp,
+    /// Count of what happened to it.
+    pub revision: u64,
     /// Nobody was found, and why.
     pub nobody: Option<Arc<str>>,
     /// Why it stands out.
@@ -232,6 +236,15 @@ impl Phase {
 }
 
 impl Attention {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Absent, Self::Left, Self::Late, Self::Overdue, Self::Unplaced, Self::Zone];
+
+    /// The one of this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|attention| attention.name() == name)
+    }
+
     /// The word that users see.
     pub fn name(self) -> &'static str {
         match self {
@@ -272,6 +285,7 @@ impl Item {
             owed: Vec::new(),
             phase: Phase::Unplaced,
             since: at,
+            revision: 1,
             nobody: None,
             attention: None,
             refusals: 0,

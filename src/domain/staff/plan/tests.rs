@@ -82,7 +82,7 @@ fn verdicts(found: &Found<'_>) -> BTreeMap<String, String> {
 }
 
 fn chosen(found: &Found<'_>) -> (String, Timestamp) {
-    let (csr, slot) = found.chosen.clone().unwrap();
+    let (csr, slot) = found.chosen.unwrap();
     (csr.id.to_string(), slot.map_or(MONDAY, |slot| slot.start))
 }
 
@@ -194,6 +194,7 @@ fn plan(gaps: &[u32]) -> Vec<Plan> {
         plan: id,
         task: (TaskId(1), 1),
         queued: false,
+        single: false,
         customer: None,
         contact: None,
         sticky: booked.sticky,

@@ -197,7 +197,11 @@ impl Wanted {
         self.title.clone().unwrap_or_else(|| self.skill.clone())
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// What is wrong with it, and where.
+    ///
+    /// # Errors
+    /// The first thing.
+    pub fn check(&self) -> Result<(), String> {
         if !is_word(&self.skill) {
             return Err("/skill has to be a word of a-z, 0-9, - and _".to_owned());
         }

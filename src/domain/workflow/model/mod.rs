@@ -140,6 +140,11 @@ pub struct Task {
 }
 
 impl Task {
+    /// Whether its timeout counts whatever it waits for: people's time is no outage.
+    pub fn counts_always(&self) -> bool {
+        self.metadata.wall_deadline || matches!(self.kind, Kind::Book(_) | Kind::Perform(_))
+    }
+
     /// Whether it is the compensation of the task around it, not a subtask of it.
     pub fn is_undo(&self) -> bool {
         self.undoing == Some(self.id)
@@ -212,6 +217,10 @@ pub enum Kind {
     Emit(Box<Emit>),
     Call(Box<Call>),
     Run(Box<Run>),
+    /// Time of people is reserved.
+    Book(Template),
+    /// People do what was booked, or what is queued.
+    Perform(Template),
     /// A call of one of the definition's own functions, whose task runs inside of this one.
     Function {
         arguments: Option<Template>,

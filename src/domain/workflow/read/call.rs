@@ -2,6 +2,7 @@
 
 use super::value::{scope, strict};
 use super::{At, Reader, list_of};
+use crate::domain::staff::plan::wanted::{Booked, Performed};
 use crate::domain::workflow::expr::nearest;
 use crate::domain::workflow::model::{
     Auth, Call, Endpoint, HttpCall, Kind, OpenApiCall, OutputFormat, Template, Uri,
@@ -9,10 +10,10 @@ use crate::domain::workflow::model::{
 use crate::domain::workflow::source::Content;
 
 /// Functions of the DSL and of ours that are known by name but do not run yet.
-const NOT_YET: [&str; 8] = ["asyncapi", "grpc", "a2a", "mcp", "book", "perform", "work", "pdf"];
+const NOT_YET: [&str; 6] = ["asyncapi", "grpc", "a2a", "mcp", "work", "pdf"];
 
 /// Functions that run.
-const BUILT_IN: [&str; 4] = ["http", "openapi", "email", "echo"];
+const BUILT_IN: [&str; 6] = ["http", "openapi", "email", "echo", "book", "perform"];
 
 const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "options", "trace"];
 
@@ -47,8 +48,11 @@ impl<'a> Reader<'a> {
             self.fault(at, format!("there is no function `{name}`"), fix);
             return None;
         }
-        let call = self.built_in(task, name)?;
-        Some(Kind::Call(Box::new(call)))
+        match name {
+            "book" => self.book(task),
+            "perform" => self.perform(task),
+            name => self.built_in(task, name).map(|call| Kind::Call(Box::new(call))),
+        }
     }
 
     /// The question of `metadata.reconcile`: a call that only reads.
@@ -78,6 +82,28 @@ impl<'a> Reader<'a> {
                 self.openapi(&with).map(Call::OpenApi)
             }
         }
+    }
+
+    fn book(&mut self, task: &At<'a>) -> Option<Kind> {
+        let with = self.required(task, "with", "skill and minutes, or tasks")?;
+        let template = self.template(&with, scope::BODY);
+        if let Template::Literal(json) = &template
+            && let Err(wrong) = Booked::read(json)
+        {
+            self.refuse(&with, wrong, "skill and minutes, or a list of them as `tasks`");
+        }
+        Some(Kind::Book(template))
+    }
+
+    fn perform(&mut self, task: &At<'a>) -> Option<Kind> {
+        let with = self.required(task, "with", "plan, booking or skill")?;
+        let template = self.template(&with, scope::BODY);
+        if let Template::Literal(json) = &template
+            && let Err(wrong) = Performed::read(json)
+        {
+            self.refuse(&with, wrong, "one of plan, booking and skill");
+        }
+        Some(Kind::Perform(template))
     }
 
     /// A function of `use.functions`: its task becomes a subtask of the call.

@@ -175,7 +175,7 @@ fn what_is_not_run_yet_is_refused_by_name() {
     for (body, what) in [
         ("schedule: {cron: 0 0 * * *}\ndo: []\n", "`schedule`"),
         ("do: [{a: {call: grpc, with: {}}}]\n", "`call: grpc`"),
-        ("do: [{a: {call: book, with: {}}}]\n", "`call: book`"),
+        ("do: [{a: {call: work, with: {}}}]\n", "`call: work`"),
         ("do: [{a: {run: {shell: {command: ls}}}}]\n", "`run: shell`"),
         ("do: [{a: {call: 'https://x/f.yaml'}}]\n", "catalogued"),
         ("use: {extensions: []}\ndo: []\n", "`use.extensions`"),
@@ -193,6 +193,22 @@ fn what_is_not_run_yet_is_refused_by_name() {
         assert!(found[0].detail.contains(what), "{found:#?}");
         assert!(found[0].detail.contains("not supported yet"), "{found:#?}");
     }
+}
+
+#[test]
+fn what_is_asked_of_people_is_checked_where_it_is_constant() {
+    for (with, what) in [
+        ("{call: book, with: {}}", "skill"),
+        ("{call: book, with: {skill: id, minutes: 0}}", "minutes"),
+        ("{call: book, with: {skill: id, minutes: 5, form: {type: strng}}}", "form"),
+        ("{call: perform, with: {}}", "one of"),
+        ("{call: perform, with: {skill: id, colour: red}}", "colour"),
+        ("{call: perform}", "`with`"),
+    ] {
+        let found = read(&format!("do: [{{a: {with}}}]\n")).unwrap_err();
+        assert!(found[0].detail.contains(what), "{with}: {found:#?}");
+    }
+    read("do: [{a: {call: book, with: {skill: id, minutes: '${ .m }'}}}]\n").unwrap();
 }
 
 #[test]

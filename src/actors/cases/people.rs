@@ -1,0 +1,52 @@
+//! What a case wants of people: CSRs are asked what its state says, and plans are looked for. All of it
+//! follows from the state, so that after a crash the same is asked again.
+
+use super::state::CaseState;
+use crate::actors::staff::planner::Wanted;
+use crate::domain::case::command::Command;
+use crate::domain::case::staff;
+use crate::domain::staff::plan::Plan;
+
+impl CaseState {
+    /// A command has come that answers what was asked.
+    pub(super) fn hears(&mut self, command: &Command) {
+        match command {
+            Command::Propose { plan, .. } => drop(self.planning.remove(plan)),
+            Command::Answered { booking, number, what, .. } => {
+                self.asked.remove(&(*booking, *number, *what));
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks for whatever the case wants of people and has not asked for.
+    pub(super) fn ask_for_people(&mut self, command: &Command) {
+        let Some(case) = &self.case else {
+            // whoever loads it asks again
+            self.asked.clear();
+            self.planning.clear();
+            return;
+        };
+        let state = &case.state;
+        if state.plans.is_empty() {
+            return;
+        }
+        for asked in staff::asks(state) {
+            if self.asked.insert((asked.booking, asked.number, asked.what)) {
+                let asking = self.context.clone().ask_for_case(self.id, asked);
+                self.context.runtime.spawn(asking);
+            }
+        }
+        let again = matches!(command, Command::LookAgain);
+        let waiting = staff::waiting(state).map(|(plan, _)| plan).filter(|_| again);
+        let plans: Vec<Plan> = staff::to_plan(state).chain(waiting).cloned().collect();
+        let customer = state.subject.clone();
+        for plan in plans {
+            let id = plan.id;
+            let wanted = Wanted { case: self.id, customer: customer.clone(), plan };
+            if self.planning.insert(id) && !self.context.staff.planner.plan(wanted) {
+                self.planning.remove(&id);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the API may ask of people's actors, and read of the board.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ask::Terms;
+use super::message::{CsrError, CsrReply};
+use crate::actors::handles::{By, Handle};
+use crate::domain::ids::CsrId;
+use crate::domain::staff::catalogue::Catalogue;
+use crate::domain::staff::csr::Csr;
+use crate::domain::staff::csr::command::Command;
+use crate::domain::staff::holidays::HolidayCalendar;
+use crate::domain::staff::profile::Profile;
+
+/// How long a client waits for what becomes of what it asked for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+const NO_ANSWER: &str = "it is not known yet what became of it; read, or ask again";
+
+impl Handle {
+    /// All CSRs, by id.
+    pub fn csrs(&self) -> Vec<Arc<Csr>> {
+        self.context.staff.all()
+    }
+
+    /// A CSR.
+    pub fn csr(&self, id: &CsrId) -> Option<Arc<Csr>> {
+        self.context.staff.csr(id)
+    }
+
+    /// What an admin picks tasks from.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.context.staff.catalogue
+    }
+
+    /// All holiday calendars.
+    pub fn calendars(&self) -> Vec<Arc<HolidayCalendar>> {
+        self.context.staff.calendars()
+    }
+
+    /// A holiday calendar.
+    pub fn calendar(&self, name: &str) -> Option<Arc<HolidayCalendar>> {
+        self.context.staff.calendar(name)
+    }
+
+    /// Says what is known of a CSR, who is added where there is none of this id.
+    ///
+    /// # Errors
+    /// When it is not carried out.
+    pub async fn put_csr(
+        &self,
+        id: &CsrId,
+        profile: Profile,
+        terms: Terms,
+    ) -> Result<CsrReply, CsrError> {
+        let calendar = profile.holidays.as_deref().and_then(|name| self.calendar(name));
+        self.ask_csr(id, Command::Put { profile: Arc::new(profile), calendar }, terms).await
+    }
+
+    /// Tells a CSR's actor what somebody asks of it.
+    ///
+    /// # Errors
+    /// When it is not carried out.
+    pub async fn ask_csr(
+        &self,
+        id: &CsrId,
+        command: Command,
+        terms: Terms,
+    ) -> Result<CsrReply, CsrError> {
+        let (context, id) = (self.context.clone(), id.clone());
+        // what is committed is taken up, whether or not whoever asked still listens
+        let asking =
+            self.context.runtime.spawn(async move { context.ask_csr(&id, command, terms).await });
+        match tokio::time::timeout(ANSWER_WITHIN, asking).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(_)) => Err(CsrError::Unavailable("it broke off".to_owned())),
+            Err(_) => Err(CsrError::Unknown(NO_ANSWER)),
+        }
+    }
+
+    /// Stores what a calendar says from now on, and tells everybody who goes by it.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn put_calendar(&self, calendar: HolidayCalendar, by: By) -> Result<(), String> {
+        let name: Arc<str> = calendar.name.as_str().into();
+        self.context.store_calendar(calendar, by).await?;
+        self.context.tell_of_calendar(&name);
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! People: one availability actor for each CSR, and the planner, which looks for people and times and only
+//! proposes.
+
+pub mod actor;
+pub mod ask;
+pub mod board;
+mod commit;
+mod handle;
+pub mod kind;
+pub mod load;
+pub mod message;
+pub mod planner;
+pub mod waiting;

@@ -1,0 +1,319 @@
+//! `/v1/assignments`: human tasks, there from their booking on, and what people do with them.
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
+use axum::http::header::ETAG;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde_json::{Value as Json_, json};
+
+use super::Api;
+use super::auth::Client;
+use super::body::{JsonBody, OptionalBody};
+use super::cases::{case_id, etag, if_match};
+use super::problem::Problem;
+use super::query::{Query, bad, cursor};
+use crate::actors::handles::{Case, CommandMeta};
+use crate::domain::case::assignments::Assigned;
+use crate::domain::case::command::{Command, Verb};
+use crate::domain::case::staff;
+use crate::domain::data::Data;
+use crate::domain::ids::{AssignmentId, CaseId, CsrId};
+use crate::domain::staff::plan::{Attention, Person, Phase};
+use crate::domain::time::Timestamp;
+use crate::store::views::assignments::AssignmentFilter;
+
+const FILTERS: [&str; 11] = [
+    "csr",
+    "phase",
+    "case",
+    "skill",
+    "from",
+    "to",
+    "overdue",
+    "attention",
+    "sort",
+    "limit",
+    "cursor",
+];
+
+/// Characters of a reason at the most.
+const REASON_MAX: usize = 1000;
+
+/// Lists assignments.
+pub async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Json_>, Problem> {
+    let query = Query::read(query.as_deref(), &FILTERS)?;
+    let (limit, after) = (query.limit()?, query.cursor()?);
+    let now = api.handle.clock().wall();
+    let filter = filter(&query, now)?;
+    let views = api.views()?;
+    let read = move || views.assignments(&filter, after.as_deref(), limit);
+    let page = super::blocking(read).await??;
+    let items: Vec<Json_> = page.items.iter().map(|one| show(one, now)).collect();
+    Ok(Json(json!({"items": items, "next": cursor(page.next.as_deref())})))
+}
+
+fn filter(query: &Query, now: Timestamp) -> Result<AssignmentFilter, Problem> {
+    let phase = |name: &String| {
+        let names: Vec<&str> = Phase::ALL.into_iter().map(Phase::name).collect();
+        Phase::of(name).ok_or_else(|| bad("phase", format!("one of {}", names.join(", "))))
+    };
+    let attention = |name: &String| {
+        let names: Vec<&str> = Attention::ALL.into_iter().map(Attention::name).collect();
+        let wrong = || bad("attention", format!("one of {}", names.join(", ")));
+        Attention::of(name).ok_or_else(wrong)
+    };
+    let case =
+        |id: &String| id.parse::<CaseId>().map_err(|_| bad("case", "the id of a case".to_owned()));
+    let overdue = match query.get("overdue") {
+        None => None,
+        Some("true") => Some((true, now)),
+        Some("false") => Some((false, now)),
+        Some(_) => return Err(bad("overdue", "true or false".to_owned())),
+    };
+    let by_start = match query.get("sort") {
+        None => false,
+        Some("start") => true,
+        Some(_) => return Err(bad("sort", "start".to_owned())),
+    };
+    Ok(AssignmentFilter {
+        csr: query.all("csr"),
+        phase: query.all("phase").iter().map(phase).collect::<Result<_, _>>()?,
+        case: query.all("case").iter().map(case).collect::<Result<_, _>>()?,
+        skill: query.all("skill"),
+        attention: query.all("attention").iter().map(attention).collect::<Result<_, _>>()?,
+        overdue,
+        from: query.time("from")?,
+        to: query.time("to")?,
+        by_start,
+    })
+}
+
+/// An assignment as lists show it.
+fn show(one: &Assigned, now: Timestamp) -> Json_ {
+    let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    json!({
+        "id": one.id.to_string(),
+        "case": one.case.to_string(),
+        "workflow": one.workflow,
+        "task": one.task,
+        "title": one.title,
+        "phase": one.phase.name(),
+        "csr": one.csr,
+        "start": text(one.start),
+        "end": text(one.end),
+        "minutes": one.minutes,
+        "due": text(one.due),
+        "overdue": one.phase.is_open() && one.due.is_some_and(|due| due < now),
+        "attention": one.attention.map(Attention::name),
+        "customer": one.customer,
+        "after": one.after.map(|after| after.to_string()),
+        "booking": one.id.booking().to_string(),
+        "number": one.number,
+        "why": one.why,
+        "revision": one.revision,
+        "since": one.since.to_string(),
+    })
+}
+
+/// Shows an assignment as its case has it now.
+pub async fn get(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let (id, case) = find(&api, &id)?;
+    let case = api.handle.case(case).await?;
+    shown(&api, &case, id)
+}
+
+fn shown(api: &Api, case: &Case, id: AssignmentId) -> Result<Response, Problem> {
+    let rows = Assigned::of(&case.definition, &case.state);
+    let row = rows.iter().find(|row| row.id == id);
+    let (Some(row), Some((_, item))) = (row, staff::assignment(&case.state, id)) else {
+        return Err(Problem::not_found("assignment"));
+    };
+    let mut shown = show(row, api.handle.clock().wall());
+    let verdicts: Vec<Json_> = item
+        .verdicts
+        .list
+        .iter()
+        .map(|one| {
+            let start = one.start.map(|at| at.to_string());
+            json!({"csr": one.csr, "verdict": one.verdict, "start": start, "load": one.load})
+        })
+        .collect();
+    shown["instructions"] = json!(item.wanted.instructions);
+    shown["form"] = json!(item.wanted.form);
+    shown["outcome"] = json!(item.outcome);
+    shown["verdicts"] = json!(verdicts);
+    Ok(([(ETAG, etag(row.revision))], Json(shown)).into_response())
+}
+
+/// The case that an assignment is of.
+fn find(api: &Api, id: &str) -> Result<(AssignmentId, CaseId), Problem> {
+    let none = || Problem::not_found("assignment");
+    let id: AssignmentId = id.parse().map_err(|_| none())?;
+    let row = api.views()?.assignment(id)?.ok_or_else(none)?;
+    Ok((id, row.case))
+}
+
+/// A reason, which some verbs need.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    #[serde(default)]
+    reason: String,
+}
+
+/// `POST …/complete`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Complete {
+    #[serde(default)]
+    outcome: Data,
+}
+
+/// `POST …/reassign`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Reassign {
+    #[serde(default)]
+    csr: Option<CsrId>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// `POST …/move`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    start: String,
+    #[serde(default)]
+    csr: Option<CsrId>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// What every verb comes with.
+type Asked = (State<Api>, Extension<Client>, Path<String>, HeaderMap);
+
+/// Somebody begins with it.
+pub async fn start(asked: Asked, OptionalBody(_): OptionalBody<NoBody>) -> Answered {
+    tell(asked, |_| Ok(Verb::Start)).await
+}
+
+/// A body without anything in it.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct NoBody {}
+
+/// It is done.
+pub async fn complete(asked: Asked, OptionalBody(body): OptionalBody<Complete>) -> Answered {
+    tell(asked, |_| Ok(Verb::Complete { outcome: body.outcome })).await
+}
+
+/// Somebody gives it back.
+pub async fn hand_back(asked: Asked, OptionalBody(body): OptionalBody<Reason>) -> Answered {
+    tell(asked, |_| Ok(Verb::HandBack { reason: reason(&body.reason)? })).await
+}
+
+/// Somebody else gets it.
+pub async fn reassign(asked: Asked, OptionalBody(body): OptionalBody<Reassign>) -> Answered {
+    tell(asked, |api| {
+        let to = body.csr.as_ref().map(|csr| person(api, csr)).transpose()?;
+        Ok(Verb::Reassign { to, reason: optional_reason(&body.reason)? })
+    })
+    .await
+}
+
+/// The customer has to do something first.
+pub async fn block(asked: Asked, OptionalBody(body): OptionalBody<Reason>) -> Answered {
+    tell(asked, |_| Ok(Verb::Block { reason: reason(&body.reason)? })).await
+}
+
+/// The customer has done it.
+pub async fn unblock(asked: Asked, OptionalBody(_): OptionalBody<Reason>) -> Answered {
+    tell(asked, |_| Ok(Verb::Unblock)).await
+}
+
+/// It is done at another time, or by somebody else.
+pub async fn move_to(asked: Asked, JsonBody(body): JsonBody<Move>) -> Answered {
+    tell(asked, |api| {
+        let start = body.start.parse::<Timestamp>();
+        let start = start.map_err(|error| Problem::at("/start", error.to_string()))?;
+        let to = body.csr.as_ref().map(|csr| person(api, csr)).transpose()?;
+        Ok(Verb::Move { start, to, reason: reason(&body.reason)? })
+    })
+    .await
+}
+
+/// It need not be done.
+pub async fn skip(asked: Asked, OptionalBody(body): OptionalBody<Reason>) -> Answered {
+    tell(asked, |_| Ok(Verb::Skip { reason: reason(&body.reason)? })).await
+}
+
+/// How an assignment stands after a verb.
+type Answered = Result<Response, Problem>;
+
+fn reason(text: &str) -> Result<std::sync::Arc<str>, Problem> {
+    match text.trim().is_empty() {
+        true => Err(Problem::at("/reason", "say why, in 1 to 1000 characters")),
+        false => optional_reason(text),
+    }
+}
+
+fn optional_reason(text: &str) -> Result<std::sync::Arc<str>, Problem> {
+    match text.chars().count() > REASON_MAX {
+        true => Err(Problem::at("/reason", format!("at most {REASON_MAX} characters"))),
+        false => Ok(text.into()),
+    }
+}
+
+fn person(api: &Api, csr: &CsrId) -> Result<Person, Problem> {
+    let csr = api.handle.csr(csr).ok_or_else(|| Problem::at("/csr", "there is no such CSR"))?;
+    Ok(Person::of(&csr))
+}
+
+async fn tell(
+    (State(api), Extension(client), Path(id), headers): Asked,
+    verb: impl FnOnce(&Api) -> Result<Verb, Problem>,
+) -> Answered {
+    let (assignment, case) = find(&api, &id)?;
+    let (verb, if_match) = (verb(&api)?, if_match(&headers)?);
+    let meta = CommandMeta { command: None, by: client.by(""), if_match: None };
+    let command = Command::Assignment { assignment, verb, if_match };
+    api.handle.command(case, command, meta).await?;
+    let case = api.handle.case(case).await?;
+    shown(&api, &case, assignment)
+}
+
+/// What an admin picks tasks from.
+pub async fn task_types(State(api): State<Api>) -> Json<Json_> {
+    Json(json!(api.handle.catalogue()))
+}
+
+/// The plans of a case.
+pub async fn plan(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Json_>, Problem> {
+    let case = api.handle.case(case_id(&id)?).await?;
+    let now = api.handle.clock().wall();
+    let rows = Assigned::of(&case.definition, &case.state);
+    let plans: Vec<Json_> = case
+        .state
+        .plans
+        .iter()
+        .map(|plan| {
+            let tasks: Vec<Json_> =
+                rows.iter().filter(|row| row.plan == plan.id).map(|row| show(row, now)).collect();
+            json!({
+                "plan": plan.id.to_string(),
+                "task": case.definition.task(plan.task.0).reference,
+                "customer": plan.customer,
+                "queued": plan.queued,
+                "closed": plan.closed,
+                "tasks": tasks,
+            })
+        })
+        .collect();
+    Ok(Json(json!({"case": case.state.id.to_string(), "plans": plans})))
+}

@@ -1,0 +1,238 @@
+//! `staff.toml`: the first roster, how work is given to people, and the catalogue of tasks.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::ConfigError;
+use super::place::{line_and_column, read};
+use super::values::{Span, Text};
+use crate::domain::ids::CsrId;
+use crate::domain::staff::business::Business;
+use crate::domain::staff::catalogue::{Catalogue, TaskType, Template};
+use crate::domain::staff::civil::{Hours, Zone};
+use crate::domain::staff::holidays::HolidayCalendar;
+use crate::domain::staff::plan::wanted::Wanted;
+use crate::domain::staff::profile::Profile;
+use crate::domain::staff::settings::Settings;
+use crate::domain::time::DAY;
+
+/// What the file says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Roster {
+    pub settings: Settings,
+    /// CSRs that are added where they do not exist yet.
+    pub csrs: Vec<(CsrId, Profile)>,
+    pub calendars: Vec<HolidayCalendar>,
+    pub catalogue: Catalogue,
+    /// What looks like a slip.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    business: Option<BusinessSection>,
+    staff: StaffSection,
+    csrs: Vec<Spanned<toml::Table>>,
+    calendars: Vec<HolidayCalendar>,
+    tasks: Vec<Spanned<TaskType>>,
+    templates: Vec<Template>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BusinessSection {
+    time_zone: Zone,
+    hours: Vec<Hours>,
+    #[serde(default)]
+    holidays: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StaffSection {
+    notice: Option<Span>,
+    grid: Option<Span>,
+    horizon: Option<Span>,
+    tolerance: Option<Span>,
+    patience: Option<Span>,
+    lead: Option<Text>,
+}
+
+impl Roster {
+    /// Reads a file; without one there is nobody.
+    ///
+    /// # Errors
+    /// What is wrong, each with its key, file and line.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(file) = file else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| ConfigError::new(file.display(), error))?;
+        Self::parse(&text, &file.display().to_string())
+    }
+
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// What is wrong, each with its key, file and line.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
+        let read: File = read(text, file)?;
+        let mut errors = Vec::new();
+        let mut fault = |byte: usize, detail: String| {
+            let (line, column) = line_and_column(text, byte);
+            errors.push(ConfigError::new(format!("{file}:{line}:{column}"), detail));
+        };
+        let mut csrs: Vec<(CsrId, Profile)> = Vec::new();
+        for entry in read.csrs {
+            let place = entry.span().start;
+            match csr(entry.into_inner(), &read.calendars) {
+                Ok((id, _)) if csrs.iter().any(|(known, _)| *known == id) => {
+                    fault(place, format!("csrs: there are two of the id `{id}`"));
+                }
+                Ok(csr) => csrs.push(csr),
+                Err(details) => details.into_iter().for_each(|detail| fault(place, detail)),
+            }
+        }
+        for task in &read.tasks {
+            let wanted = Wanted {
+                skill: task.get_ref().skill.clone(),
+                minutes: task.get_ref().minutes,
+                title: Some(task.get_ref().name.clone()),
+                not_before: None,
+                due: task.get_ref().due.clone(),
+                gap_minutes: 0,
+                buffer_minutes: 0,
+                instructions: task.get_ref().instructions.clone(),
+                form: task.get_ref().form.clone(),
+            };
+            if let Err(wrong) = wanted.check() {
+                fault(task.span().start, format!("tasks: `{}`: {wrong}", task.get_ref().name));
+            }
+        }
+        let settings = settings(read.business, read.staff, &read.calendars);
+        let settings = settings.map_err(|detail| ConfigError::new(file, detail))?;
+        let mut errors = errors.into_iter();
+        if let Some(first) = errors.next() {
+            return Err(ConfigError { others: errors.collect(), ..first });
+        }
+        let tasks = read.tasks.into_iter().map(Spanned::into_inner).collect();
+        let catalogue = Catalogue { tasks, templates: read.templates };
+        let warnings = warnings(&catalogue, &csrs);
+        Ok(Self { settings, csrs, calendars: read.calendars, catalogue, warnings })
+    }
+}
+
+/// One entry of `[[csrs]]`.
+fn csr(
+    mut entry: toml::Table,
+    calendars: &[HolidayCalendar],
+) -> Result<(CsrId, Profile), Vec<String>> {
+    let id = entry.remove("id");
+    let id = id.as_ref().and_then(|id| id.as_str()).unwrap_or_default().to_owned();
+    let named = |detail: String| vec![format!("csrs: `{id}`: {detail}")];
+    let parsed: CsrId = id.parse().map_err(|error| named(format!("{error}")))?;
+    let profile: Profile =
+        entry.try_into().map_err(|error: toml::de::Error| named(error.message().to_owned()))?;
+    let violations = profile.violations();
+    if !violations.is_empty() {
+        let say = |one: &crate::domain::workflow::schema::Violation| {
+            format!("csrs: `{id}`: {}: {}", one.pointer, one.detail)
+        };
+        return Err(violations.iter().map(say).collect());
+    }
+    if let Some(name) = &profile.holidays
+        && !calendars.iter().any(|calendar| calendar.name == **name)
+    {
+        return Err(named(format!("holidays: no calendar of the file is called `{name}`")));
+    }
+    Ok((parsed, profile))
+}
+
+fn settings(
+    business: Option<BusinessSection>,
+    staff: StaffSection,
+    calendars: &[HolidayCalendar],
+) -> Result<Settings, String> {
+    let default = Settings::default();
+    let business = match business {
+        None => default.business,
+        Some(BusinessSection { time_zone: zone, hours, holidays }) => {
+            let known = |name: &String| calendars.iter().find(|one| one.name == *name).cloned();
+            let holidays = match &holidays {
+                None => None,
+                Some(name) => Some(known(name).ok_or_else(|| {
+                    format!("business.holidays: no calendar of the file is called `{name}`")
+                })?),
+            };
+            Business { zone, hours, holidays }
+        }
+    };
+    let span = |given: Option<Span>, default: i64| given.map_or(default, |span| span.0);
+    let horizon = span(staff.horizon, default.horizon);
+    if !(DAY..=366 * DAY).contains(&horizon) {
+        return Err("staff.horizon: 1d to 366d".to_owned());
+    }
+    let patience = staff.patience.map(|patience| patience.0 / DAY);
+    Ok(Settings {
+        business,
+        notice: span(staff.notice, default.notice),
+        grid: span(staff.grid, default.grid).max(60_000),
+        horizon,
+        tolerance: span(staff.tolerance, default.tolerance),
+        patience: patience.map_or(default.patience, |days| usize::try_from(days).unwrap_or(0)),
+        lead: staff.lead.map(|lead| lead.0),
+    })
+}
+
+/// A skill that nobody has, and a template that names an unknown task.
+fn warnings(catalogue: &Catalogue, csrs: &[(CsrId, Profile)]) -> Vec<String> {
+    let skills: BTreeSet<&Arc<str>> = csrs.iter().flat_map(|(_, csr)| &csr.skills).collect();
+    let tasks = catalogue.tasks.iter().filter(|task| !skills.contains(&task.skill));
+    let unskilled = tasks.map(|task| {
+        format!(
+            "the task `{}` needs the skill `{}`, which no CSR of the file has",
+            task.name, task.skill
+        )
+    });
+    let known = |name: &Arc<str>| catalogue.tasks.iter().any(|task| task.name == *name);
+    let unknown = catalogue.templates.iter().flat_map(|template| {
+        let missing = template.tasks.iter().filter(|name| !known(name));
+        missing.map(|name| format!("the template `{}` names no task: `{name}`", template.name))
+    });
+    unskilled.chain(unknown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../config/staff.toml");
+
+    #[test]
+    fn the_shipped_file_has_no_faults_and_no_warnings() {
+        let roster = Roster::parse(SHIPPED, "staff.toml").unwrap();
+        assert_eq!((roster.csrs.len(), roster.warnings.len()), (4, 0), "{:?}", roster.warnings);
+        assert!(!roster.catalogue.templates.is_empty());
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_with_their_lines() {
+        let wrong = "[[csrs]]\nid = \"Mia\"\n\n[[csrs]]\nid = \"ben\"\nname = \"Ben\"\nemail = \"x\"\n\
+            timeZone = \"Europe/Berlin\"\nskills = [\"No\"]\n\n[[tasks]]\nname = \"a\"\nskill = \"id\"\nminutes = 0\n";
+        let error = Roster::parse(wrong, "staff.toml").unwrap_err().to_string();
+        for part in
+            ["staff.toml:1", "staff.toml:4", "/email", "/skills/0", "staff.toml:11", "/minutes"]
+        {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        let zone = "[business]\ntimeZone = \"Europe/Atlantis\"\nhours = []\n";
+        let error = Roster::parse(zone, "staff.toml").unwrap_err().to_string();
+        assert!(error.contains("staff.toml:2") && error.contains("Atlantis"), "{error}");
+        let slips = "[[tasks]]\nname = \"a\"\nskill = \"id\"\nminutes = 5\n[[templates]]\nname = \"t\"\ntasks = [\"b\"]\n";
+        assert_eq!(Roster::parse(slips, "staff.toml").unwrap().warnings.len(), 2);
+    }
+}

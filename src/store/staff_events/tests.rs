@@ -1,0 +1,178 @@
+//! One stored example of every event that has to do with people: read and written as it is.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{decode, encode};
+use crate::domain::case::event::Event as CaseEvent;
+use crate::domain::data::Data;
+use crate::domain::ids::{Bits, BookingId, CaseId, CsrId, EntityKind, PlanId};
+use crate::domain::staff::csr::event::Event;
+use crate::domain::staff::csr::{Displacement, Refusal, Reservation, Slot, Standing};
+use crate::domain::staff::plan::event::{Begun, BegunTask, PlanEvent};
+use crate::domain::staff::plan::wanted::{Booked, Restated};
+use crate::domain::staff::plan::{Debt, Person, Place, Verdict, Verdicts};
+use crate::domain::staff::profile::{Profile, TimeOff};
+use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::TaskId;
+use crate::store::events;
+use crate::store::record::{By, Header};
+
+const AT: Timestamp = Timestamp(1_788_753_600_000);
+
+fn csr() -> CsrId {
+    "mia".parse().unwrap()
+}
+
+fn booking() -> BookingId {
+    BookingId(Bits([7; 16]))
+}
+
+fn slot() -> Slot {
+    Slot { start: AT, end: AT.plus(1_800_000), buffer_end: AT.plus(2_700_000) }
+}
+
+fn profile() -> Arc<Profile> {
+    let profile = json!({
+        "name": "Mia", "email": "mia@example.com", "timeZone": "Europe/Berlin",
+        "hours": [{"day": "mon", "start": "09:00", "end": "17:00"}],
+        "extra": [{"id": "sat", "from": "2026-09-12T10:00", "to": "2026-09-12T12:00"}],
+        "timeOff": [{"id": "ill", "from": "2026-09-09", "to": "2026-09-10", "reason": "a cold"}],
+        "holidays": "berlin", "skills": ["id"], "skillDates": {"id": {"until": "2027-01-01"}},
+        "maxMinutesPerDay": 360, "maxOpen": 20, "from": "2026-01-01", "language": "de",
+    });
+    Arc::new(serde_json::from_value(profile).unwrap())
+}
+
+fn of_a_csr() -> Vec<(&'static str, Event)> {
+    let displaced = vec![(booking(), Displacement::Absent)];
+    let (from, to) = ("2026-09-09".parse().unwrap(), "2026-09-10T12:00".parse().unwrap());
+    let off = TimeOff { id: "ill".to_owned(), from, to, reason: "a cold".to_owned() };
+    let calendar = json!({"name": "berlin", "timeZone": "Europe/Berlin", "days": [
+        {"date": "2026-12-25", "name": "Christmas Day", "start": null, "end": "12:00"}]});
+    let calendar = Some(Arc::new(serde_json::from_value(calendar).unwrap()));
+    let reservation = Reservation {
+        number: 2,
+        case: CaseId(Bits([1; 16])),
+        customer: Some("4711".into()),
+        title: "Check".into(),
+        slot: Some(slot()),
+        standing: Standing::Live,
+    };
+    let queued = Reservation { slot: None, customer: None, ..reservation.clone() };
+    let (number, case, why) = (2, CaseId(Bits([1; 16])), Refusal::Booked);
+    vec![
+        ("csr-added", Event::Added { id: csr(), profile: profile() }),
+        ("csr-changed", Event::Changed { profile: profile(), displaced: displaced.clone() }),
+        ("csr-holidays", Event::Holidays { calendar, displaced: Vec::new() }),
+        ("csr-away", Event::Away { off, displaced: displaced.clone() }),
+        ("csr-back", Event::Back { id: "ill".to_owned() }),
+        ("csr-left", Event::Left { at: AT, reason: "a new job".into(), displaced }),
+        ("csr-reserved", Event::Reserved { booking: booking(), reservation, by_person: true }),
+        (
+            "csr-reserved-queued",
+            Event::Reserved { booking: booking(), reservation: queued, by_person: false },
+        ),
+        ("csr-refused", Event::Refused { booking: booking(), number, case, why }),
+        ("csr-released", Event::Released { booking: booking(), number }),
+        ("csr-kept", Event::Kept { booking: booking(), number }),
+        ("csr-done", Event::Done { booking: booking(), number }),
+    ]
+}
+
+fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
+    let with = json!({
+        "skill": "id", "minutes": 30, "title": "Check", "notBefore": "2026-09-08T08:00:00Z",
+        "due": {"businessHours": 4}, "gapMinutes": 60, "bufferMinutes": 15,
+        "instructions": "Look at it.", "form": {"type": "object"},
+        "customer": {"name": "Ada", "email": "ada@example.com", "timeZone": "Europe/Paris",
+            "language": "fr"},
+        "contactHours": [{"day": "fri", "start": "22:00", "end": "02:00"}], "sticky": "customer",
+    });
+    let (booked, _) = Booked::read(&with).unwrap();
+    let (plan, contact) = (PlanId(Bits([9; 16])), booked.contact());
+    let Booked { tasks, customer, sticky, .. } = booked;
+    let task = |wanted| BegunTask { booking: booking(), wanted, due: Some(AT) };
+    let begun = Begun {
+        plan,
+        task: (TaskId(3), 1),
+        queued: false,
+        single: true,
+        customer,
+        contact,
+        sticky,
+        tasks: tasks.into_iter().map(task).collect(),
+    };
+    let person = Person { id: csr(), name: "Mia".into(), email: "mia@example.com".into() };
+    let (number, why) = (2, "Mia is the only one who can".into());
+    let place = Place { number, csr: person, slot: Some(slot()), at: AT, why, by_person: true };
+    let (start, load) = (Some(AT), Some(125));
+    let verdict = Verdict { csr: csr(), verdict: "chosen".into(), start, load };
+    let verdicts = Arc::new(Verdicts { list: vec![verdict], more: 3 });
+    let restated = Restated { title: Some("Check again".into()), ..Restated::default() };
+    let booking = booking();
+    let reason: Arc<str> = "because".into();
+    let performed =
+        PlanEvent::Performed { plan, task: (TaskId(5), 1), only: Some(booking), restated };
+    let nobody = ("0 of 2 have the skill id".into(), Arc::default());
+    let all = vec![
+        ("plan-begun", PlanEvent::Begun(Box::new(begun))),
+        ("plan-performed", performed),
+        ("plan-closed", PlanEvent::Closed { plan }),
+        ("plan-proposed", PlanEvent::Proposed { booking, place, verdicts }),
+        ("plan-made", PlanEvent::Made { booking, number }),
+        ("plan-refused", PlanEvent::Refused { booking, number, why: Refusal::Minutes }),
+        ("plan-unplaced", PlanEvent::Unplaced { booking, why: nobody.0, verdicts: nobody.1 }),
+        ("plan-displaced", PlanEvent::Displaced { booking, number, why: Displacement::Left }),
+        ("plan-settled", PlanEvent::Settled { booking, csr: csr(), number, what: Debt::Release }),
+        ("plan-ready", PlanEvent::Ready { booking }),
+        ("plan-started", PlanEvent::Started { booking }),
+        ("plan-blocked", PlanEvent::Blocked { booking, reason: reason.clone() }),
+        ("plan-unblocked", PlanEvent::Unblocked { booking }),
+        (
+            "plan-completed",
+            PlanEvent::Completed { booking, outcome: Data::from(json!({"fine": true})) },
+        ),
+        ("plan-handed-back", PlanEvent::HandedBack { booking, reason: reason.clone() }),
+        ("plan-reassigned", PlanEvent::Reassigned { booking, reason: reason.clone() }),
+        ("plan-skipped", PlanEvent::Skipped { booking, reason }),
+    ];
+    let all = all.into_iter().map(|(name, event)| (name, CaseEvent::Plan(event)));
+    all.chain([("closing", CaseEvent::Closing)]).collect()
+}
+
+#[test]
+fn golden_files_are_read_and_written_as_they_are() {
+    let header = Header::following(
+        None,
+        crate::domain::ids::Entity { kind: EntityKind::Csr, bits: Bits([1; 16]) },
+        AT,
+        By::engine(),
+    );
+    let header = header.unwrap();
+    let (csrs, plans) = (of_a_csr(), of_a_plan());
+    let written = csrs.iter().map(|(name, event)| (*name, encode(std::slice::from_ref(event))));
+    let of_plans = plans.iter();
+    let of_plans =
+        of_plans.map(|(name, event)| (*name, events::encode(std::slice::from_ref(event))));
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v6");
+    let mut missing = String::new();
+    for (name, new) in written.chain(of_plans) {
+        let new = String::from_utf8(new).unwrap();
+        match std::fs::read_to_string(folder.join(format!("{name}.json"))) {
+            Ok(golden) => assert_eq!(new, golden.trim_end(), "{name}"),
+            Err(_) => missing += &format!("{name} {new}\n"),
+        }
+    }
+    assert!(missing.is_empty(), "a new event needs a golden file:\n{missing}");
+    let golden = |name: &str| std::fs::read(folder.join(format!("{name}.json"))).unwrap();
+    for (name, event) in &csrs {
+        assert_eq!(decode(&header, &golden(name)), Ok(vec![event.clone()]), "{name}");
+    }
+    for (name, event) in &plans {
+        assert_eq!(events::decode(&golden(name)), Ok(vec![event.clone()]), "{name}");
+    }
+    let files = std::fs::read_dir(&folder).unwrap().count();
+    assert_eq!(files, csrs.len() + plans.len(), "a golden file without its event");
+}
