@@ -159,7 +159,7 @@ impl CaseState {
     /// Whether the case has nothing to do before something comes from outside, and whatever it
     /// waits for finds it in the views.
     fn is_at_rest(&mut self) -> bool {
-        if self.again {
+        if self.again || !self.planning.is_empty() {
             return false;
         }
         let Some(case) = &self.case else {

@@ -37,15 +37,17 @@ impl CaseState {
                 self.context.runtime.spawn(asking);
             }
         }
-        let again = matches!(command, Command::LookAgain);
+        self.look_again |= matches!(command, Command::LookAgain | Command::Recover);
+        // it waits until nobody looks any more, and whoever was asked has answered
+        let again = self.look_again && self.planning.is_empty() && !staff::is_asking(state);
+        self.look_again &= !again;
         let waiting = staff::waiting(state).map(|(plan, _)| plan).filter(|_| again);
         let plans: Vec<Plan> = staff::to_plan(state).chain(waiting).cloned().collect();
         let customer = state.subject.clone();
         for plan in plans {
-            let id = plan.id;
-            let wanted = Wanted { case: self.id, customer: customer.clone(), plan };
-            if self.planning.insert(id) && !self.context.staff.planner.plan(wanted) {
-                self.planning.remove(&id);
+            if self.planning.insert(plan.id) {
+                let wanted = Wanted { customer: customer.clone(), plan };
+                self.context.runtime.spawn(self.context.clone().look_for_people(self.id, wanted));
             }
         }
     }

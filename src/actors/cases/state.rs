@@ -24,6 +24,8 @@ pub struct CaseState {
     pub asked: HashSet<(BookingId, u32, Option<Debt>)>,
     /// Plans that somebody looks for.
     pub planning: HashSet<PlanId>,
+    /// Something has come free while somebody was looking: it is looked for once more.
+    pub look_again: bool,
     /// Messages handled that came through the live cases.
     pub handled: u64,
 }
@@ -40,6 +42,7 @@ impl CaseState {
             again: false,
             asked: HashSet::new(),
             planning: HashSet::new(),
+            look_again: false,
             handled: 0,
         }
     }

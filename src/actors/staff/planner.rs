@@ -6,8 +6,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
 
 use super::waiting::Waiting;
 use crate::actors::context::Context;
@@ -27,14 +29,31 @@ pub struct PlannerActor;
 /// What it is told.
 pub enum PlannerMsg {
     /// A plan of a case is looked for.
-    Plan(Box<Wanted>),
+    Plan { case: CaseId, wanted: Box<Wanted>, reply: oneshot::Sender<Vec<Choice>> },
 }
 
 /// A plan to look for.
+#[derive(Clone)]
 pub struct Wanted {
-    pub case: CaseId,
     pub customer: Option<Arc<str>>,
     pub plan: Plan,
+}
+
+/// After which a planner that begins again is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Context {
+    /// Looks for people for a case, and tells it whom it has found.
+    pub async fn look_for_people(self: Arc<Self>, case: CaseId, wanted: Wanted) {
+        let plan = wanted.plan.id;
+        let choices = loop {
+            match self.staff.planner.plan(case, wanted.clone()).await {
+                Some(choices) => break choices,
+                None => tokio::time::sleep(AGAIN).await,
+            }
+        };
+        self.tell_until_heard(case, Command::Propose { plan, choices }).await;
+    }
 }
 
 /// The planner as others know it.
@@ -45,10 +64,12 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// Has somebody look for a plan. False: nobody is there, ask again.
-    pub fn plan(&self, wanted: Wanted) -> bool {
-        let actor = self.lock().clone();
-        actor.is_some_and(|actor| actor.cast(PlannerMsg::Plan(Box::new(wanted))).is_ok())
+    /// Has somebody look for a plan. None: the planner begins again.
+    async fn plan(&self, case: CaseId, wanted: Wanted) -> Option<Vec<Choice>> {
+        let (reply, answer) = oneshot::channel();
+        let actor = self.lock().clone()?;
+        actor.cast(PlannerMsg::Plan { case, wanted: Box::new(wanted), reply }).ok()?;
+        answer.await.ok()
     }
 
     /// A CSR has time, or skills, that they did not have.
@@ -97,10 +118,10 @@ impl Actor for PlannerActor {
     async fn handle(
         &self,
         _: ActorRef<PlannerMsg>,
-        PlannerMsg::Plan(wanted): PlannerMsg,
+        PlannerMsg::Plan { case, wanted, reply }: PlannerMsg,
         live: &mut PlannerState,
     ) -> Result<(), ActorProcessingErr> {
-        let Wanted { case, customer, plan } = *wanted;
+        let Wanted { customer, plan } = *wanted;
         // what has come free by now may help those who find nobody
         let seen = live.context.staff.planner.waiting.seen();
         let choices = live.choose(&plan, customer.as_ref()).await?;
@@ -108,9 +129,8 @@ impl Actor for PlannerActor {
         if let Some(item) = nobody.and_then(|choice| plan.item(choice.booking)) {
             live.context.staff.planner.waiting.waits(case, item.wanted.skill.clone(), seen);
         }
-        let context = live.context.clone();
-        let command = Command::Propose { plan: plan.id, choices };
-        tokio::spawn(async move { context.tell_until_heard(case, command).await });
+        // whoever asked has gone, and asks again
+        let _ = reply.send(choices);
         Ok(())
     }
 }

@@ -117,6 +117,10 @@ impl Waiting {
 
 /// Has those who wait look again, as things come free.
 pub async fn serve(context: Arc<Context>) {
+    // what came free before the start, and who was about to look, is not known any more
+    for csr in context.staff.all() {
+        context.staff.planner.freed(&csr);
+    }
     loop {
         let skill = context.staff.planner.waiting.next().await;
         context.views_filled().await;

@@ -122,6 +122,11 @@ pub fn asks(state: &State) -> Vec<Asked> {
     state.plans.iter().flat_map(|plan| plan.asks(state.id, customer)).collect()
 }
 
+/// Whether a proposal waits for its answer.
+pub fn is_asking(state: &State) -> bool {
+    state.plans.iter().flat_map(|plan| &plan.items).any(|item| item.proposed.is_some())
+}
+
 /// Whether somebody outside has to be asked something.
 pub fn owes(state: &State) -> bool {
     !is_settled(state) || to_plan(state).next().is_some()

@@ -18,6 +18,7 @@ mod properties;
 mod resilience;
 mod rounds;
 mod simulation;
+mod staffing;
 mod undo;
 mod unknown;
 mod world;

@@ -273,6 +273,7 @@ impl World {
     /// Forgets what is in memory and folds the first `length` events again, as after a crash.
     pub fn replayed(&self, length: usize) -> World {
         let mut world = World::around(self.definition.clone());
+        world.id = self.id;
         world.ctx = self.ctx.clone();
         world.now = self.now;
         for (at, event) in &self.history[..length] {

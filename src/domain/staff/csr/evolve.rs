@@ -93,6 +93,8 @@ pub fn evolve(csr: &mut Csr, event: &Event, at: Timestamp) -> Result<(), Corrupt
         Event::Done { booking, number } => {
             csr.stands(*booking, *number, Standing::Done)?;
             csr.free_rest(*booking, at);
+            // the same proposal may still come once more, when this is forgotten
+            csr.close(*booking, *number, None, at);
         }
     }
     csr.forget(at);

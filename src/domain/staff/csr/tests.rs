@@ -213,6 +213,11 @@ fn what_is_wrong_with_a_profile_is_said_with_its_place() {
     let places: Vec<_> = found.iter().map(|violation| &*violation.pointer).collect();
     let all = ["/name", "/email", "/skills/0", "/skillDates/other", "/extra/0", "/until"];
     assert_eq!(places, all);
+    let mut mia = Told::mia("{}");
+    mia.reserved(1, 1, None);
+    mia.asked(Command::Done { booking: booking(1), number: 1 });
+    let late = mia.reserved(1, 1, None);
+    assert_eq!(late, Answer::Refused(Refusal::Released), "what is done is not taken once more");
     let release = Command::Release { booking: booking(1), number: 1 };
     assert_eq!(Told::new().asked(release), Answer::Released, "nobody has it");
     let away = Command::Back { id: "x".to_owned() };
