@@ -37,7 +37,10 @@ impl CaseState {
                 self.context.runtime.spawn(asking);
             }
         }
-        self.look_again |= matches!(command, Command::LookAgain | Command::Recover);
+        let now = self.context.clock.now();
+        let a_day_ago = staff::look_again_at(state).is_some_and(|at| at <= now);
+        let timer = matches!(command, Command::Timer) && a_day_ago;
+        self.look_again |= matches!(command, Command::LookAgain | Command::Recover) || timer;
         // it waits until nobody looks any more, and whoever was asked has answered
         let again = self.look_again && self.planning.is_empty() && !staff::is_asking(state);
         self.look_again &= !again;

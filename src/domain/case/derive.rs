@@ -272,6 +272,10 @@ pub fn next_due(state: &State) -> Option<Timestamp> {
     if open && !held && state.unwinding.is_none() {
         note(state.clock.and_then(|clock| clock.due()));
     }
+    if open && !held {
+        note(staff::next_due(state).map(|(at, _)| at));
+        note(staff::look_again_at(state));
+    }
     let flow = state.flow.seq.child.as_deref().into_iter().chain(state.undoing.as_deref());
     flow.for_each(|root| root.walk(&mut |activation| note(due_of(activation, held))));
     // while the case undoes what it did, an error does not hold up what is settled before

@@ -8,7 +8,7 @@ use super::state::{Activation, State};
 use crate::domain::ids::{AssignmentId, BookingId};
 use crate::domain::staff::plan::owed::Asked;
 use crate::domain::staff::plan::{Item, Phase, Plan};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY, Timestamp};
 
 /// What comes next of a task that has to do with people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,10 +116,57 @@ pub fn waiting(state: &State) -> impl Iterator<Item = (&Plan, &Item)> {
     plans.filter_map(|plan| plan.waits().map(|item| (plan, item)))
 }
 
+/// When those for whom nobody was found are looked for again by themselves: a new day has come into the
+/// horizon by then.
+pub fn look_again_at(state: &State) -> Option<Timestamp> {
+    let since = |(_, item): (&Plan, &Item)| item.nobody_at.map(|at| at.plus(DAY));
+    waiting(state).filter_map(since).min()
+}
+
 /// What CSRs are asked, until they have answered.
 pub fn asks(state: &State) -> Vec<Asked> {
     let customer: Option<&Arc<str>> = state.subject.as_ref();
     state.plans.iter().flat_map(|plan| plan.asks(state.id, customer)).collect()
+}
+
+/// What is due of the plans of a case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Due {
+    /// The next task was to begin, and this one goes on.
+    Overrun(BookingId),
+    Overdue(BookingId),
+    /// Nobody has begun with it.
+    Silent(BookingId),
+}
+
+/// What comes due next of the plans of a case, and when.
+pub fn next_due(state: &State) -> Option<(Timestamp, Due)> {
+    let open = state.ended_at.is_none() && !state.closing && state.unwinding.is_none();
+    let plans = state.plans.iter().filter(|plan| open && !plan.closed);
+    plans.flat_map(dues).min_by_key(|(at, _)| *at)
+}
+
+fn dues(plan: &Plan) -> Vec<(Timestamp, Due)> {
+    let mut all = Vec::new();
+    for item in plan.items.iter().filter(|item| item.phase.is_open()) {
+        let booking = item.booking;
+        // what waits for the customer is not late
+        let counts = !item.overdue && item.phase != Phase::Blocked;
+        all.extend(item.due.filter(|_| counts).map(|due| (due, Due::Overdue(booking))));
+        let lease = item.lease.filter(|_| item.phase == Phase::Ready);
+        all.extend(lease.map(|lease| (lease, Due::Silent(booking))));
+    }
+    let current = plan.current().filter(|item| !item.holds_up());
+    let behind =
+        plan.performed().skip_while(|item| Some(item.booking) != current.map(|c| c.booking));
+    let next = behind.skip(1).find(|item| item.phase == Phase::Planned && item.proposed.is_none());
+    let start = next.and_then(|item| item.made.as_ref()?.slot).map(|slot| slot.start);
+    if let (Some(current), Some(start)) = (current, start) {
+        // where that was said already, those behind it are about to move
+        let at = start.max(current.overrun.unwrap_or(start));
+        all.push((at, Due::Overrun(current.booking)));
+    }
+    all
 }
 
 /// Whether a proposal waits for its answer.

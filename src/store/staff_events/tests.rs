@@ -126,10 +126,10 @@ fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
         ("plan-unplaced", PlanEvent::Unplaced { booking, why: nobody.0, verdicts: nobody.1 }),
         ("plan-displaced", PlanEvent::Displaced { booking, number, why: Displacement::Left }),
         ("plan-settled", PlanEvent::Settled { booking, csr: csr(), number, what: Debt::Release }),
-        ("plan-ready", PlanEvent::Ready { booking }),
+        ("plan-ready", PlanEvent::Ready { booking, lease: Some(AT) }),
         ("plan-started", PlanEvent::Started { booking }),
         ("plan-blocked", PlanEvent::Blocked { booking, reason: reason.clone() }),
-        ("plan-unblocked", PlanEvent::Unblocked { booking }),
+        ("plan-unblocked", PlanEvent::Unblocked { booking, due: Some(AT) }),
         (
             "plan-completed",
             PlanEvent::Completed { booking, outcome: Data::from(json!({"fine": true})) },
@@ -137,6 +137,10 @@ fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
         ("plan-handed-back", PlanEvent::HandedBack { booking, reason: reason.clone() }),
         ("plan-reassigned", PlanEvent::Reassigned { booking, reason: reason.clone() }),
         ("plan-skipped", PlanEvent::Skipped { booking, reason }),
+        ("plan-overrun", PlanEvent::Overrun { booking, until: AT }),
+        ("plan-overdue", PlanEvent::Overdue { booking }),
+        ("plan-silent", PlanEvent::Silent { booking, lease: AT }),
+        ("plan-taken-back", PlanEvent::TakenBack { booking }),
     ];
     let all = all.into_iter().map(|(name, event)| (name, CaseEvent::Plan(event)));
     all.chain([("closing", CaseEvent::Closing)]).collect()

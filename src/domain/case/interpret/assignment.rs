@@ -68,7 +68,13 @@ impl Interpreter<'_> {
                 let reason = reason.clone();
                 self.plan_event(PlanEvent::Blocked { booking, reason })
             }
-            Verb::Unblock => self.plan_event(PlanEvent::Unblocked { booking }),
+            Verb::Unblock => {
+                // the time that the customer took does not count
+                let business = self.ctx.business();
+                let took = business.between(item.since, self.now);
+                let due = item.due.and_then(|due| business.after(due, took));
+                self.plan_event(PlanEvent::Unblocked { booking, due })
+            }
             Verb::Skip { reason } => {
                 let reason = reason.clone();
                 self.plan_event(PlanEvent::Skipped { booking, reason })

@@ -4,10 +4,9 @@
 use super::{Halt, Interpreter, Key};
 use crate::domain::case::derive;
 use crate::domain::case::event::WaitKind;
-use crate::domain::case::staff::{self, Next};
+use crate::domain::case::staff::{self, Due, Next};
 use crate::domain::case::state::{Activation, Body, Branch, Stage, State, TryStage};
 use crate::domain::ids::BookingId;
-use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, Kind, Strategy};
 
@@ -48,6 +47,8 @@ pub enum Step {
     Alert,
     /// The turn of a human task has come.
     Ready(BookingId),
+    /// Something of a plan is due.
+    PlanDue(Due),
     /// A task has the people or the outcomes that it waited for.
     EndStaff(Key),
 }
@@ -89,7 +90,8 @@ impl Interpreter<'_> {
             Step::EndUnwinding => self.end_unwinding(),
             Step::SuspendUnknown(key) => self.suspend_unknown(key),
             Step::Alert => self.alert(),
-            Step::Ready(booking) => self.plan_event(PlanEvent::Ready { booking }),
+            Step::Ready(booking) => self.ready(booking),
+            Step::PlanDue(due) => self.plan_due(due),
             Step::EndStaff(key) => self.end_staff(key),
         }
     }
@@ -154,6 +156,11 @@ impl Scan<'_> {
         }
         if !self.held && state.clock.is_some_and(|clock| clock.is_over(self.now)) {
             return Some(Step::WorkflowTimeout);
+        }
+        if let Some((_, due)) =
+            staff::next_due(state).filter(|(at, _)| *at <= self.now && !self.held)
+        {
+            return Some(Step::PlanDue(due));
         }
         if state.flow.ending.is_some() {
             return (!self.held).then_some(Step::Finish);

@@ -14,12 +14,16 @@ use crate::domain::case::staff;
 use crate::domain::data::Data;
 use crate::domain::ids::{BookingId, CsrId, PlanId};
 use crate::domain::staff::csr::command::Answer;
-use crate::domain::staff::csr::{Displacement, Refusal};
+use crate::domain::staff::csr::{Displacement, MINUTE, Refusal};
 use crate::domain::staff::plan::event::{Begun, BegunTask, PlanEvent};
 use crate::domain::staff::plan::place::Choice;
 use crate::domain::staff::plan::wanted::{Booked, Performed, Restated, Wanted};
 use crate::domain::staff::plan::{Debt, Item, Owed, Phase, Place, Plan, REFUSALS_MAX};
+use crate::domain::time::DAY;
 use crate::domain::workflow::model::Template;
+
+/// Minutes that a task which goes on into the next one's time is believed to take at least.
+const OVERRUN_MIN: i64 = 30;
 
 /// Tasks for people that a case may have open at the same time.
 const OPEN_MAX: usize = 1000;
@@ -165,7 +169,9 @@ impl Interpreter<'_> {
             let Some(item) = item else { return Ok(()) };
             let (booking, verdicts) = (choice.booking, choice.verdicts.clone());
             let Some(found) = &choice.place else {
-                if item.nobody.as_ref() != Some(&choice.why) {
+                // said once a day, so that it is known when it was looked for last
+                let today = item.nobody_at.is_some_and(|at| self.now.since(at) < DAY);
+                if item.nobody.as_ref() != Some(&choice.why) || !today {
                     let why = choice.why.clone();
                     self.plan_event(PlanEvent::Unplaced { booking, why, verdicts })?;
                 }
@@ -241,6 +247,37 @@ impl Interpreter<'_> {
         match item.filter(made).filter(|item| item.phase.is_open() && !told(item)) {
             Some(_) => self.plan_event(PlanEvent::Displaced { booking, number, why }),
             None => Ok(()),
+        }
+    }
+
+    /// The turn of a task has come.
+    pub(super) fn ready(&mut self, booking: BookingId) -> Result<(), Halt> {
+        let item = self.state.plans.iter().find_map(|plan| plan.item(booking));
+        let slot = item.and_then(|item| item.made.as_ref()?.slot);
+        let from = slot.map_or(self.now, |slot| slot.start.max(self.now));
+        let lease = self.ctx.business().days_after(from, 1);
+        self.plan_event(PlanEvent::Ready { booking, lease })
+    }
+
+    /// Something of a plan is due.
+    pub(super) fn plan_due(&mut self, due: staff::Due) -> Result<(), Halt> {
+        let find = |booking| self.state.plans.iter().find_map(|plan: &Plan| plan.item(booking));
+        match due {
+            staff::Due::Overdue(booking) => self.plan_event(PlanEvent::Overdue { booking }),
+            staff::Due::Overrun(booking) => {
+                let minutes = find(booking).map_or(0, |item| item.wanted.minutes);
+                let more = i64::from(minutes / 2).max(OVERRUN_MIN) * MINUTE;
+                let until = self.now.plus(more);
+                self.plan_event(PlanEvent::Overrun { booking, until })
+            }
+            staff::Due::Silent(booking) if find(booking).is_some_and(|item| item.silent) => {
+                self.plan_event(PlanEvent::TakenBack { booking })
+            }
+            staff::Due::Silent(booking) => {
+                let lease = self.ctx.business().days_after(self.now, 1);
+                let lease = lease.unwrap_or(self.now.plus(DAY));
+                self.plan_event(PlanEvent::Silent { booking, lease })
+            }
         }
     }
 

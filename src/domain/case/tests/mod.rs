@@ -2,6 +2,7 @@
 //! after every decision the promises that hold for all of them.
 
 mod again;
+mod assignments;
 mod beside;
 mod bounds;
 mod calls;

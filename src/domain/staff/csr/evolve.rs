@@ -129,13 +129,21 @@ impl Csr {
     }
 
     fn close(&mut self, booking: BookingId, number: u32, refused: Option<Refusal>, at: Timestamp) {
-        self.closed.insert(booking, Closed { number, at, refused });
+        // one that is closed stays closed, whatever is released after it
+        if self.closed.get(&booking).is_none_or(|known| known.number <= number) {
+            self.closed.insert(booking, Closed { number, at, refused });
+        }
     }
 
     /// Takes time for something that is only about to be reserved: for whoever looks for more.
     pub fn hold(&mut self, booking: BookingId, reservation: Reservation) {
         self.remove(booking);
         self.insert(booking, reservation);
+    }
+
+    /// Gives the time of a reservation back for whoever looks for more.
+    pub fn let_go(&mut self, booking: BookingId) {
+        self.remove(booking);
     }
 
     fn insert(&mut self, booking: BookingId, reservation: Reservation) {

@@ -213,6 +213,12 @@ fn what_is_wrong_with_a_profile_is_said_with_its_place() {
     let places: Vec<_> = found.iter().map(|violation| &*violation.pointer).collect();
     let all = ["/name", "/email", "/skills/0", "/skillDates/other", "/extra/0", "/until"];
     assert_eq!(places, all);
+    let mut mia = Told::mia(r#"{"maxOpen": 1}"#);
+    mia.reserved(1, 1, None);
+    mia.reserved(2, 2, None);
+    mia.asked(Command::Release { booking: booking(1), number: 1 });
+    mia.asked(Command::Release { booking: booking(2), number: 1 });
+    assert_eq!(mia.reserved(2, 2, None), Answer::Refused(Refusal::Open), "it was refused");
     let mut mia = Told::mia("{}");
     mia.reserved(1, 1, None);
     mia.asked(Command::Done { booking: booking(1), number: 1 });

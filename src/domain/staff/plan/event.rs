@@ -68,6 +68,9 @@ pub enum PlanEvent {
     },
     Ready {
         booking: BookingId,
+        /// When it is begun with at the latest, before somebody is told.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        lease: Option<Timestamp>,
     },
     Started {
         booking: BookingId,
@@ -78,6 +81,9 @@ pub enum PlanEvent {
     },
     Unblocked {
         booking: BookingId,
+        /// When it is due now: the time that the customer took does not count.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        due: Option<Timestamp>,
     },
     Completed {
         booking: BookingId,
@@ -95,6 +101,24 @@ pub enum PlanEvent {
     Skipped {
         booking: BookingId,
         reason: Arc<str>,
+    },
+    /// It goes on when the next task was to begin, which therefore moves.
+    Overrun {
+        booking: BookingId,
+        until: Timestamp,
+    },
+    /// It was to be done by now.
+    Overdue {
+        booking: BookingId,
+    },
+    /// Nobody has begun with it; when it is taken back.
+    Silent {
+        booking: BookingId,
+        lease: Timestamp,
+    },
+    /// Nobody has begun with it, so somebody else may have it.
+    TakenBack {
+        booking: BookingId,
     },
 }
 
@@ -151,6 +175,10 @@ impl PlanEvent {
             Self::HandedBack { .. } => "assignment.handedBack",
             Self::Reassigned { .. } => "assignment.reassigned",
             Self::Skipped { .. } => "assignment.skipped",
+            Self::Overrun { .. } => "assignment.overrun",
+            Self::Overdue { .. } => "assignment.overdue",
+            Self::Silent { .. } => "assignment.silent",
+            Self::TakenBack { .. } => "assignment.takenBack",
         }
     }
 
@@ -173,7 +201,11 @@ impl PlanEvent {
             | Self::Unplaced { .. }
             | Self::Displaced { .. }
             | Self::Settled { .. }
-            | Self::Ready { .. } => false,
+            | Self::Ready { .. }
+            | Self::Overrun { .. }
+            | Self::Overdue { .. }
+            | Self::Silent { .. }
+            | Self::TakenBack { .. } => false,
         }
     }
 
@@ -187,14 +219,18 @@ impl PlanEvent {
             | Self::Unplaced { booking, .. }
             | Self::Displaced { booking, .. }
             | Self::Settled { booking, .. }
-            | Self::Ready { booking }
+            | Self::Ready { booking, .. }
             | Self::Started { booking }
             | Self::Blocked { booking, .. }
-            | Self::Unblocked { booking }
+            | Self::Unblocked { booking, .. }
             | Self::Completed { booking, .. }
             | Self::HandedBack { booking, .. }
             | Self::Reassigned { booking, .. }
-            | Self::Skipped { booking, .. } => *booking,
+            | Self::Skipped { booking, .. }
+            | Self::Overrun { booking, .. }
+            | Self::Overdue { booking }
+            | Self::Silent { booking, .. }
+            | Self::TakenBack { booking } => *booking,
         })
     }
 }

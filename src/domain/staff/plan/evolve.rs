@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::event::{Begun, PlanEvent};
 use super::wanted::{Restated, Wanted};
 use super::{Attention, Debt, Item, Owed, Performer, Phase, Plan};
+use crate::domain::ids::BookingId;
 use crate::domain::staff::csr::{Displacement, Refusal};
 use crate::domain::time::Timestamp;
 
@@ -51,7 +52,20 @@ pub fn evolve(plans: &mut Vec<Plan>, event: &PlanEvent, at: Timestamp) -> Result
         return Err(CorruptPlan("something happened to a booking that is not there"));
     };
     item.revision += 1;
-    change(item, closed, event, at)
+    change(item, closed, event, at)?;
+    if let PlanEvent::Overrun { booking, .. } = event {
+        give_back_behind(plans, *booking, at);
+    }
+    Ok(())
+}
+
+/// A task has gone on for too long: those behind it are planned once it is done.
+fn give_back_behind(plans: &mut [Plan], booking: BookingId, at: Timestamp) {
+    let Some(plan) = plans.iter_mut().find(|plan| plan.item(booking).is_some()) else { return };
+    let mut behind = plan.items.iter_mut().skip_while(|item| item.booking != booking);
+    if behind.next().is_some_and(|item| item.holds_up()) {
+        behind.filter(|item| item.phase == Phase::Planned).for_each(|item| item.lose_place(at));
+    }
 }
 
 fn change(
@@ -104,6 +118,7 @@ fn change(
                 item.lose_place(at);
             }
             item.nobody = Some(why.clone());
+            item.nobody_at = Some(at);
             item.verdicts = verdicts.clone();
             item.attention = Some(Attention::Unplaced);
             item.refusals = 0;
@@ -127,10 +142,36 @@ fn change(
             let owed = Owed { csr: csr.clone(), number: *number, what: *what };
             item.owed.retain(|known| *known != owed);
         }
-        PlanEvent::Ready { .. } => item.enter(Phase::Ready, at),
-        PlanEvent::Started { .. } | PlanEvent::Unblocked { .. } => {
+        PlanEvent::Ready { lease, .. } => {
+            (item.lease, item.silent) = (*lease, false);
+            item.enter(Phase::Ready, at);
+        }
+        PlanEvent::Started { .. } => {
             item.started_at.get_or_insert(at);
             item.enter(Phase::Started, at);
+        }
+        PlanEvent::Unblocked { due, .. } => {
+            item.due = due.or(item.due);
+            item.enter(Phase::Started, at);
+        }
+        PlanEvent::Overrun { until, .. } => {
+            item.overrun = Some(*until);
+            item.overruns += 1;
+            item.attention = Some(Attention::Late);
+        }
+        PlanEvent::Overdue { .. } => {
+            item.overdue = true;
+            item.attention = Some(Attention::Overdue);
+        }
+        PlanEvent::Silent { lease, .. } => {
+            (item.lease, item.silent) = (Some(*lease), true);
+            item.attention = Some(Attention::Late);
+        }
+        PlanEvent::TakenBack { .. } => {
+            if item.made.as_ref().is_some_and(|made| made.slot.is_none()) {
+                item.handed_back.extend(item.made.as_ref().map(|made| made.csr.id.clone()));
+            }
+            item.lose_place(at);
         }
         PlanEvent::Blocked { .. } => item.enter(Phase::Blocked, at),
         PlanEvent::Completed { outcome, .. } => {
@@ -224,6 +265,7 @@ impl Item {
             self.owe(&made, Debt::Release);
         }
         self.nobody = None;
+        self.lease = None;
         self.enter(Phase::Unplaced, at);
     }
 

@@ -26,6 +26,9 @@ use wanted::{Customer, Sticky, Wanted};
 /// Refusals in a row after which a task waits instead of being proposed again at once.
 pub const REFUSALS_MAX: u32 = 8;
 
+/// Times that a task may go on into the next one's before those behind it wait until it is done.
+pub const OVERRUNS_MAX: u32 = 2;
+
 /// Verdicts that are kept of a decision; the rest is counted.
 pub const VERDICTS_KEPT: usize = 50;
 
@@ -87,6 +90,16 @@ pub struct Item {
     pub attention: Option<Attention>,
     /// Refusals since something was made of it.
     pub refusals: u32,
+    /// When nobody was found last.
+    pub nobody_at: Option<Timestamp>,
+    /// Until when it is believed to go on beyond its time, and how often that was said.
+    pub overrun: Option<Timestamp>,
+    pub overruns: u32,
+    /// It was said that it is late.
+    pub overdue: bool,
+    /// When it has to be begun with, and whether somebody was told that it was not.
+    pub lease: Option<Timestamp>,
+    pub silent: bool,
     /// Those who handed it back.
     pub handed_back: Vec<CsrId>,
     pub verdicts: Arc<Verdicts>,
@@ -289,6 +302,12 @@ impl Item {
             nobody: None,
             attention: None,
             refusals: 0,
+            nobody_at: None,
+            overrun: None,
+            overruns: 0,
+            overdue: false,
+            lease: None,
+            silent: false,
             handed_back: Vec::new(),
             verdicts: Arc::default(),
             started_at: None,
@@ -301,6 +320,17 @@ impl Item {
     /// Whether a person and, of booked work, a time have to be found for it.
     pub fn wants_place(&self) -> bool {
         self.phase == Phase::Unplaced && self.proposed.is_none()
+    }
+
+    /// When it is believed to end, where it has a time.
+    pub fn ends(&self) -> Option<Timestamp> {
+        let slot = self.made.as_ref().and_then(|made| made.slot);
+        slot.map(|slot| slot.end).max(self.overrun)
+    }
+
+    /// Whether what comes behind it waits until it is done, since it has gone on for too long.
+    pub fn holds_up(&self) -> bool {
+        self.overruns >= OVERRUNS_MAX && self.phase.is_open()
     }
 
     /// Who has it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Debt, Item, Phase, Plan};
+use super::{Debt, Item, Phase, Place, Plan};
 use crate::domain::ids::{BookingId, CaseId, CsrId};
 use crate::domain::staff::csr::MINUTE;
 use crate::domain::staff::csr::command::{Command, Proposal};
@@ -25,7 +25,9 @@ impl Plan {
         let mut all = Vec::new();
         for item in &self.items {
             let booking = item.booking;
-            if let Some(place) = &item.proposed {
+            if let Some(place) =
+                item.proposed.as_ref().filter(|place| !self.is_in_the_way(item, place))
+            {
                 let command = Command::Reserve(Proposal {
                     booking,
                     number: place.number,
@@ -54,6 +56,18 @@ impl Plan {
         all
     }
 
+    /// Whether a task behind this one still has the time that is proposed, and is about to move: it goes
+    /// first.
+    fn is_in_the_way(&self, item: &Item, place: &Place) -> bool {
+        let Some(slot) = place.slot else { return false };
+        let behind = self.items.iter().skip_while(|other| other.booking != item.booking).skip(1);
+        behind.filter(|other| other.proposed.is_some()).any(|other| {
+            let made = other.made.as_ref().filter(|made| made.csr.id == place.csr.id);
+            let taken = made.and_then(|made| made.slot).map(|slot| slot.taken());
+            taken.is_some_and(|taken| taken.common(slot.taken()).is_some())
+        })
+    }
+
     /// Whether somebody has to be looked for. One for whom nobody was found waits for a change, and with it
     /// those behind it.
     pub fn wants_planning(&self) -> bool {
@@ -79,7 +93,10 @@ impl Plan {
             if item.phase == Phase::Unplaced || (early && item.phase == Phase::Planned) {
                 return Some(item);
             }
-            end = slot.map_or(end, |slot| end.max(slot.end));
+            if item.holds_up() {
+                return None;
+            }
+            end = item.ends().map_or(end, |ends| end.max(ends));
         }
         None
     }

@@ -54,7 +54,10 @@ pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings)
             continue;
         }
         if item.phase != Phase::Unplaced && !early {
-            end = slot.map_or(end, |slot| end.max(slot.end));
+            if item.holds_up() {
+                break;
+            }
+            end = item.ends().map_or(end, |ends| end.max(ends));
             continue;
         }
         let sticky = match plan.sticky {
@@ -63,6 +66,7 @@ pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings)
             Sticky::Customer => of_case.as_ref().or(owner.as_ref()),
         };
         let seeking = seeking(plan, item, after, sticky, (*now, settings.notice));
+        give_way(staff, plan, item);
         let found = choose(&seeking, staff, settings);
         let chosen = found.chosen.map(|(csr, slot)| (csr.clone(), slot));
         let (why, verdicts) = (found.why.into(), Arc::new(found.verdicts));
@@ -105,6 +109,17 @@ fn seeking<'a>(
         not: &item.handed_back,
         had,
         now,
+    }
+}
+
+/// Those behind a task that moves are in its way no longer than until they are looked at themselves.
+fn give_way(staff: &mut [Arc<Csr>], plan: &Plan, item: &Item) {
+    let behind = plan.items.iter().skip_while(|other| other.booking != item.booking).skip(1);
+    for other in behind.filter(|other| other.phase == Phase::Planned) {
+        let Some(made) = other.made.as_ref().filter(|made| made.slot.is_some()) else { continue };
+        if let Some(csr) = staff.iter_mut().find(|csr| csr.id == made.csr.id) {
+            Arc::make_mut(csr).let_go(other.booking);
+        }
     }
 }
 

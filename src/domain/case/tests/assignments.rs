@@ -1,0 +1,257 @@
+//! Human tasks of one case on a moved clock: the people are a board that the test keeps.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::world::{START, World, world};
+use crate::domain::case::command::{AssignmentConflict, Command, Rejection, Verb};
+use crate::domain::case::phase::Phase as CasePhase;
+use crate::domain::case::staff;
+use crate::domain::data::Data;
+use crate::domain::staff::csr::command::Command as Told;
+use crate::domain::staff::csr::decide::{Facts, decide};
+use crate::domain::staff::csr::event::Event;
+use crate::domain::staff::csr::{Csr, MINUTE, begin};
+use crate::domain::staff::plan::place::{Request, place};
+use crate::domain::staff::plan::{Attention, Item, Phase, Plan};
+use crate::domain::staff::settings::Settings;
+use crate::domain::time::{DAY, Timestamp};
+
+const HOUR: i64 = 60 * MINUTE;
+
+/// A case and its people.
+struct Office {
+    world: World,
+    csrs: Vec<Csr>,
+}
+
+impl Office {
+    /// People who work around the clock.
+    fn begin(body: &str, names: &[&str]) -> Self {
+        let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+        let hours = days.map(|day| json!({"day": day, "start": "00:00", "end": "24:00"}));
+        let csr = |name: &&str| {
+            let profile = json!({"name": name, "email": "x@example.com", "timeZone": "UTC",
+                "skills": ["a"], "hours": hours});
+            let profile = Arc::new(serde_json::from_value(profile).unwrap());
+            begin(&Event::Added { id: name.parse().unwrap(), profile }).unwrap()
+        };
+        let csrs = names.iter().map(csr).collect();
+        let mut office = Self { world: world(body), csrs };
+        office.world.start(json!({}));
+        office.settle();
+        office
+    }
+
+    /// Everybody answers until nobody is asked any more.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            let state = self.world.state().clone();
+            let now = self.world.now;
+            if let Some(asked) = staff::asks(&state).into_iter().next() {
+                let csr = self.csrs.iter_mut().find(|csr| csr.id == asked.csr).unwrap();
+                let facts = Facts { now, wall: now };
+                let decided = decide(Some(csr), &asked.csr, &asked.command, facts).unwrap();
+                *csr = decided.csr.unwrap();
+                let (booking, number, what) = (asked.booking, asked.number, asked.what);
+                let (csr, answer) = (asked.csr, decided.answer);
+                self.world.tell(Command::Answered { csr, booking, number, what, answer });
+            } else if let Some(plan) = staff::to_plan(&state).next() {
+                let mut board: Vec<Arc<Csr>> = self.csrs.iter().cloned().map(Arc::new).collect();
+                let request = Request { plan, owner: None, now };
+                let choices =
+                    place(&request, &mut board, &Settings { notice: 0, ..Settings::default() });
+                self.world.tell(Command::Propose { plan: plan.id, choices });
+            } else {
+                return;
+            }
+        }
+        panic!("it goes on for ever\n{}", self.world.told());
+    }
+
+    fn plan(&self) -> &Plan {
+        self.world.state().plans.last().unwrap()
+    }
+
+    fn item(&self, n: usize) -> &Item {
+        &self.plan().items[n]
+    }
+
+    fn start_of(&self, n: usize) -> Timestamp {
+        self.item(n).made.as_ref().unwrap().slot.unwrap().start
+    }
+
+    fn act(&mut self, n: usize, verb: Verb) -> Result<(), Rejection> {
+        let assignment = self.item(n).booking.assignment();
+        let acted = self.world.try_tell(Command::Assignment { assignment, verb, if_match: None });
+        self.settle();
+        acted
+    }
+
+    fn complete(&mut self, n: usize) {
+        self.act(n, Verb::Complete { outcome: Data::from(json!({"n": n})) }).unwrap();
+    }
+
+    /// The clock moves to an instant, by way of all that comes due until then.
+    fn pass_until(&mut self, at: Timestamp) {
+        while let Some(due) = crate::domain::case::derive::next_due(self.world.state()) {
+            if due > at {
+                break;
+            }
+            self.world.now = self.world.now.max(due);
+            self.world.tell(Command::Timer);
+            self.settle();
+        }
+        self.world.now = at;
+        self.world.tell(Command::Timer);
+        self.settle();
+    }
+}
+
+const ORDERED: &str = "
+do:
+  - plan: { call: book, with: { tasks: [{skill: a, minutes: 60}, {skill: a, minutes: 60}, {skill: a, minutes: 60}] } }
+  - perform: { call: perform, with: { plan: '${ .plan }' }, metadata: { statusOnStart: InProgress } }
+";
+
+#[test]
+fn what_overruns_moves_those_behind_it_and_the_second_time_they_wait() {
+    let mut office = Office::begin(ORDERED, &["ann"]);
+    assert_eq!(office.world.shown_wait().unwrap().on.as_deref(), Some("csr:ann"));
+    let (second, third) = (office.start_of(1), office.start_of(2));
+    office.pass_until(office.start_of(0));
+    office.act(0, Verb::Start).unwrap();
+    assert_eq!(office.world.statuses(), ["InProgress"]);
+    office.pass_until(second.plus(-1));
+    assert_eq!(office.start_of(1), second);
+    office.pass_until(second);
+    assert_eq!(office.start_of(1), second.plus(30 * MINUTE), "half of what overruns");
+    assert_eq!(office.start_of(2), third.plus(30 * MINUTE), "and those behind it");
+    assert_eq!(office.item(0).attention, Some(Attention::Late));
+    office.pass_until(second.plus(30 * MINUTE));
+    let phases: Vec<Phase> = office.plan().items.iter().map(|item| item.phase).collect();
+    assert_eq!(phases, [Phase::Started, Phase::Unplaced, Phase::Unplaced]);
+    assert!(office.csrs[0].busy.len() == 1, "their time is free: {:?}", office.csrs[0].busy);
+    office.complete(0);
+    assert_eq!(office.item(1).phase, Phase::Ready, "{}", office.world.told());
+    assert!(office.start_of(1) >= office.world.now);
+    office.complete(1);
+    office.complete(2);
+    let output = office.world.output();
+    assert_eq!(output[2]["outcome"], json!({"n": 2}), "{output:#}");
+}
+
+#[test]
+fn who_is_silent_is_told_and_then_loses_it() {
+    let body = "do:\n  - review: { call: perform, with: { skill: a, minutes: 20 } }\n";
+    let mut office = Office::begin(body, &["ann", "ben"]);
+    let first = office.item(0).csr().unwrap().id.clone();
+    let lease = office.item(0).lease.unwrap();
+    assert!(lease > START && lease < START.plus(4 * DAY));
+    office.pass_until(lease);
+    assert_eq!(office.item(0).attention, Some(Attention::Late));
+    assert_eq!(office.item(0).csr().unwrap().id, first, "told once before");
+    let lease = office.item(0).lease.unwrap();
+    office.pass_until(lease);
+    assert_ne!(office.item(0).csr().unwrap().id, first, "{}", office.world.told());
+    assert_eq!(office.item(0).phase, Phase::Ready);
+    office.act(0, Verb::Start).unwrap();
+    let second = office.item(0).csr().unwrap().id.clone();
+    office.pass_until(START.plus(30 * DAY));
+    assert_eq!(office.item(0).csr().unwrap().id, second, "started work never moves by itself");
+}
+
+#[test]
+fn what_is_late_is_marked_and_the_customers_time_does_not_count() {
+    let body = "do:\n  - review: { call: perform, with: { skill: a, minutes: 20, due: PT26H } }\n";
+    let mut office = Office::begin(body, &["ann"]);
+    office.act(0, Verb::Start).unwrap();
+    let due = office.item(0).due.unwrap();
+    assert_eq!(due, START.plus(26 * HOUR));
+    office.pass_until(START.plus(10 * HOUR));
+    office.act(0, Verb::Block { reason: "a passport is missing".into() }).unwrap();
+    assert_eq!(office.world.shown_wait().unwrap().on.as_deref(), Some("customer"));
+    // the business day from nine to five (UTC) is within
+    office.pass_until(START.plus(20 * HOUR));
+    assert_eq!(office.item(0).attention, None);
+    office.act(0, Verb::Unblock).unwrap();
+    let later = office.item(0).due.unwrap();
+    assert!(later > due, "{later} {due}");
+    office.pass_until(later.plus(-1));
+    assert_eq!(office.item(0).attention, None);
+    office.pass_until(later);
+    assert_eq!(office.item(0).attention, Some(Attention::Overdue));
+    office.complete(0);
+    assert_eq!(office.item(0).attention, None);
+}
+
+#[test]
+fn a_suspended_case_records_what_was_started_and_nothing_else() {
+    let mut office = Office::begin(ORDERED, &["ann"]);
+    office.act(0, Verb::Start).unwrap();
+    office.world.tell(Command::Suspend { reason: "a look".into() });
+    let conflict = |rejection: Rejection| match rejection {
+        Rejection::Assignment { why, .. } => why,
+        other => panic!("{other:?}"),
+    };
+    let early = office.act(1, Verb::Skip { reason: "no".into() }).unwrap_err();
+    assert_eq!(conflict(early), AssignmentConflict::CaseSuspended);
+    office.complete(0);
+    assert_eq!(office.item(1).phase, Phase::Planned, "its turn comes when the case goes on");
+    office.pass_until(START.plus(2 * DAY));
+    office.world.tell(Command::Resume { reason: "on".into() });
+    office.settle();
+    assert_eq!(office.item(1).phase, Phase::Ready);
+    let order = office.act(2, Verb::Complete { outcome: Data::null() }).unwrap_err();
+    assert_eq!(conflict(order), AssignmentConflict::PredecessorOpen);
+}
+
+#[test]
+fn what_ends_gives_back_what_it_has() {
+    let mut office = Office::begin(ORDERED, &["ann"]);
+    assert_eq!(office.csrs[0].busy.len(), 3);
+    office.world.tell(Command::Cancel { reason: "gone".into() });
+    assert_ne!(office.world.phase(), CasePhase::Cancelled, "not before all is given back");
+    office.settle();
+    assert_eq!((office.world.phase(), office.csrs[0].busy.len()), (CasePhase::Cancelled, 0));
+    let failing = "
+do:
+  - book: { call: book, with: { skill: a, minutes: 60 } }
+  - raise: { raise: { error: { type: 'https://x/y', status: 418 } } }
+";
+    let mut office = Office::begin(failing, &["ann"]);
+    office.settle();
+    assert_eq!((office.world.phase(), office.csrs[0].busy.len()), (CasePhase::Faulted, 0));
+    let wrong = "do:\n  - perform: { call: perform, with: { plan: '${ \"plan_00000000000000000000000000\" }' } }\n";
+    let office = Office::begin(wrong, &["ann"]);
+    assert!(office.world.error().detail.unwrap().contains("no such plan"));
+    let wrong = "do:\n  - book: { call: book, with: { skill: a, minutes: '${ \"x\" }' } }\n";
+    let office = Office::begin(wrong, &["ann"]);
+    assert_eq!(office.world.error().status, 400);
+}
+
+#[test]
+fn a_person_says_who_and_when() {
+    let mut office = Office::begin(ORDERED, &["ann", "ben"]);
+    let other = if office.item(1).csr().unwrap().id.as_str() == "ann" { 1 } else { 0 };
+    let to = crate::domain::staff::plan::Person::of(&office.csrs[other]);
+    let slot = office.item(1).made.as_ref().unwrap().slot;
+    let reason: Arc<str> = "they know the customer".into();
+    office.act(1, Verb::Reassign { to: Some(to.clone()), reason: reason.clone() }).unwrap();
+    assert_eq!(
+        (office.item(1).csr(), office.item(1).made.as_ref().unwrap().slot),
+        (Some(&to), slot)
+    );
+    assert_eq!(
+        &*office.item(1).made.as_ref().unwrap().why,
+        "a person wanted it so: they know the customer"
+    );
+    let start = office.start_of(2).plus(5 * HOUR);
+    office.act(2, Verb::Move { start, to: None, reason }).unwrap();
+    assert_eq!(office.start_of(2), start);
+    let reserved: usize = office.csrs.iter().map(|csr| csr.reservations.len()).sum();
+    assert_eq!(reserved, 3, "what it had before is given back");
+    let value: Json = json!(office.world.told());
+    assert!(value.as_str().unwrap().contains("Reassigned"));
+}
