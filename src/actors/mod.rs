@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! root ─┬─ case supervisor ── one actor for each live case
+//!       ├─ CSR supervisor ─── one availability actor for each CSR that was asked something
+//!       ├─ planner       plans of cases -> who and when
 //!       ├─ breaker, one for each service
 //!       ├─ projector     the journal's tail -> views, feed, who has to be told
 //!       ├─ notifier      rows of news -> cases
@@ -33,6 +35,12 @@
 //! | dispatcher → composer | 2 mails made at a time, 32 under way | they wait; what leaves too late is not sent |
 //! | call → names | 32 lookups, 1,000 names known | they wait; what nobody waits for is not looked up |
 //! | gate → breaker | one `Look` until it has looked | |
+//! | API → CSR | 64 clients for each CSR | 429 |
+//! | case → CSR | one message for each proposal, release and end: 1,000 open tasks of a case | the task fails |
+//! | case → planner | one message for each plan that is looked for | |
+//! | CSR → cases | 16 told at the same time of what does not fit any more | they wait |
+//! | who waits for people → case | 8 cases look again at the same time; 10,000 that have just begun to wait | the index has all |
+//! | CSRs | 5,000, of 2,000 reservations each | 503; refused |
 //!
 //! `context` holds what all of them share; [`handles`] is what the API may name.
 

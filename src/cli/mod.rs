@@ -14,6 +14,7 @@ mod exit;
 mod output;
 mod serve;
 mod services;
+mod staff;
 mod submit;
 mod workflows;
 
@@ -57,6 +58,12 @@ enum Verb {
     Isolate(services::Isolate),
     /// End a hold
     Release(services::Release),
+    /// Show CSRs, what they can do and how much they have to do
+    Csrs(staff::Csrs),
+    /// List human tasks
+    Assignments(staff::Assignments),
+    /// Show the plan of a case: who does what when, and why
+    Plan(staff::Plan),
     /// Show what cannot go on without a person, by cause; or one letter
     DeadLetters(dead_letters::DeadLetters),
     /// Take up the case of a dead letter again
@@ -95,6 +102,9 @@ impl Cli {
             Verb::Services(verb) => verb.run(),
             Verb::Isolate(verb) => verb.run(),
             Verb::Release(verb) => verb.run(),
+            Verb::Csrs(verb) => verb.run(),
+            Verb::Assignments(verb) => verb.run(),
+            Verb::Plan(verb) => verb.run(),
             Verb::DeadLetters(verb) => verb.run(),
             Verb::Redrive(verb) => verb.run("dead-letters", "redrive"),
             Verb::Workflows(verb) => verb.run(),

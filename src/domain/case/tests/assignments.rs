@@ -9,7 +9,6 @@ use crate::domain::case::command::{AssignmentConflict, Command, Rejection, Verb}
 use crate::domain::case::phase::Phase as CasePhase;
 use crate::domain::case::staff;
 use crate::domain::data::Data;
-use crate::domain::staff::csr::command::Command as Told;
 use crate::domain::staff::csr::decide::{Facts, decide};
 use crate::domain::staff::csr::event::Event;
 use crate::domain::staff::csr::{Csr, MINUTE, begin};
