@@ -2,6 +2,7 @@
 //! Benches report; they assert nothing but that no case was lost.
 
 mod load;
+mod people;
 mod report;
 mod runs;
 mod world;
@@ -68,10 +69,12 @@ pub enum Figure {
     Kill,
     /// Submissions while batches of 1,000 events come in
     Batches,
+    /// Plans of people's tasks: how long they take, and what a booking costs
+    People,
 }
 
 impl Figure {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Order5,
         Self::Echo5,
         Self::Single,
@@ -80,6 +83,7 @@ impl Figure {
         Self::Rebuild,
         Self::Kill,
         Self::Batches,
+        Self::People,
     ];
 }
 
@@ -123,6 +127,7 @@ impl Bench {
                 Figure::Rebuild => runs::rebuild(&self, &mut world, &mut report).await?,
                 Figure::Kill => runs::kill(&self, &mut world, &mut report).await?,
                 Figure::Batches => runs::batches(&self, &mut world, &mut report).await?,
+                Figure::People => people::people(&self, &mut world, &mut report).await?,
             }
             world.close().await;
         }

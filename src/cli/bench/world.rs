@@ -205,7 +205,7 @@ impl World {
     }
 }
 
-fn definitions() -> [(&'static str, String); 3] {
+fn definitions() -> [(&'static str, String); 4] {
     let tasks =
         |task: &str| (1..=5).map(|n| task.replace("{n}", &n.to_string())).collect::<String>();
     let echo = "\n  - task{n}: { call: echo, with: '${ . }' }\n";
@@ -213,6 +213,7 @@ fn definitions() -> [(&'static str, String); 3] {
         ("order5.yaml", format!("{ORDER5}{}", tasks(TASK))),
         ("echo5.yaml", format!("{}{}", ORDER5.replace("order5", "echo5"), tasks(echo))),
         ("parked.yaml", PARKED.to_owned()),
+        ("people.yaml", super::people::definition()),
     ]
 }
 
