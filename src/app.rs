@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::actors::definitions::Refused;
 use crate::actors::engine::{Engine, Parts, Running};
-use crate::actors::handles::{By, Handle, Terms};
+use crate::actors::handles::{By, CsrError, Handle, Terms};
 use crate::api::{self, Api, Key};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -321,7 +321,13 @@ async fn enroll(handle: &Handle, roster: Roster) -> Result<(), String> {
         if handle.csr(&id).is_none() {
             let terms = Terms { by: by(), if_match: Some(0), dry_run: false };
             let put = handle.put_csr(&id, profile, terms).await;
-            put.map_err(|error| format!("csrs: `{id}`: {error}"))?;
+            match put {
+                Ok(_) => {}
+                Err(CsrError::Quarantined(reason)) => {
+                    tracing::error!(csr = %id, %reason, "a CSR of the staff file is out of service");
+                }
+                Err(error) => return Err(format!("csrs: `{id}`: {error}")),
+            }
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ pub use super::definitions::{Listed, Refused, Registration, TEXT_MAX};
 pub use super::projection::feed::{Changed, FeedChange, FeedCursor, RecordCursor, Since};
 pub use super::services::handle::ServiceHandle;
 pub use super::staff::ask::Terms;
+pub use super::staff::dry_run::DryRun;
 pub use super::staff::message::{CsrError, CsrReply};
 pub use crate::store::record::By;
 

@@ -39,7 +39,7 @@
 //! | case → CSR | one message for each proposal, release and end: 1,000 open tasks of a case | the task fails |
 //! | case → planner | one message for each plan that is looked for | |
 //! | CSR → cases | 16 told at the same time of what does not fit any more | they wait |
-//! | who waits for people → case | 8 cases look again at the same time; 10,000 that have just begun to wait | the index has all |
+//! | who waits for people → case | one case looks again at a time; 10,000 that have just begun to wait | the index has all |
 //! | CSRs | 5,000, of 2,000 reservations each | 503; refused |
 //!
 //! `context` holds what all of them share; [`handles`] is what the API may name.

@@ -86,8 +86,8 @@ pub struct RootState {
     crashes: HashMap<String, Crashes>,
     /// Serves the wants.
     wants: Option<JoinHandle<()>>,
-    /// Has those look again who wait for people.
-    waiting: Option<JoinHandle<()>>,
+    /// Has those look again who wait for people, and those go whose time is over.
+    waiting: Vec<JoinHandle<()>>,
     /// Wakes what is owed from before the start.
     recovering: Option<JoinHandle<()>>,
 }
@@ -105,7 +105,7 @@ impl Actor for RootActor {
         let RootArgs { housekeeper, mut wanted, fatal } = args;
         let context = housekeeper.context.clone();
         let (running, crashes) = (HashMap::new(), HashMap::new());
-        let (wants, waiting, recovering) = (None, None, None);
+        let (wants, waiting, recovering) = (None, Vec::new(), None);
         let mut live =
             RootState { context, housekeeper, fatal, running, crashes, wants, waiting, recovering };
         for shared in [
@@ -119,7 +119,10 @@ impl Actor for RootActor {
             live.start(&myself, shared).await?;
         }
         live.wants = Some(tokio::spawn(serve_wants(live.context.clone())));
-        live.waiting = Some(tokio::spawn(waiting::serve(live.context.clone())));
+        live.waiting = vec![
+            tokio::spawn(waiting::serve(live.context.clone())),
+            tokio::spawn(live.context.clone().see_off()),
+        ];
         for shared in [SharedActor::Notifier, SharedActor::Starter] {
             live.start(&myself, shared).await?;
         }
@@ -156,7 +159,7 @@ impl Actor for RootActor {
         live: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
         live.wants.take().iter().for_each(JoinHandle::abort);
-        live.waiting.take().iter().for_each(JoinHandle::abort);
+        live.waiting.iter().for_each(JoinHandle::abort);
         live.recovering.take().iter().for_each(JoinHandle::abort);
         Ok(())
     }

@@ -16,10 +16,12 @@ use super::problem::Problem;
 use super::query::{Query, bad, cursor};
 use crate::actors::handles::{Case, CommandMeta};
 use crate::domain::case::assignments::Assigned;
-use crate::domain::case::command::{Command, Verb};
+use crate::domain::case::command::{Command, PlanChange, PlannedTask, Verb};
+use crate::domain::case::interpret::allowed;
 use crate::domain::case::staff;
 use crate::domain::data::Data;
-use crate::domain::ids::{AssignmentId, CaseId, CsrId};
+use crate::domain::ids::{AssignmentId, CaseId, CsrId, PlanId};
+use crate::domain::staff::plan::wanted::Customer;
 use crate::domain::staff::plan::{Attention, Person, Phase};
 use crate::domain::time::Timestamp;
 use crate::store::views::assignments::AssignmentFilter;
@@ -37,6 +39,10 @@ const FILTERS: [&str; 11] = [
     "limit",
     "cursor",
 ];
+
+/// How often, and after how long each, it is looked whether a CSR has answered.
+const ANSWER_LOOKS: usize = 100;
+const ANSWER_LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Characters of a reason at the most.
 const REASON_MAX: usize = 1000;
@@ -272,6 +278,9 @@ fn optional_reason(text: &str) -> Result<std::sync::Arc<str>, Problem> {
 
 fn person(api: &Api, csr: &CsrId) -> Result<Person, Problem> {
     let csr = api.handle.csr(csr).ok_or_else(|| Problem::at("/csr", "there is no such CSR"))?;
+    if csr.profile.there().end <= api.handle.clock().wall() {
+        return Err(Problem::at("/csr", "they have left"));
+    }
     Ok(Person::of(&csr))
 }
 
@@ -283,14 +292,80 @@ async fn tell(
     let (verb, if_match) = (verb(&api)?, if_match(&headers)?);
     let meta = CommandMeta { command: None, by: client.by(""), if_match: None };
     let command = Command::Assignment { assignment, verb, if_match };
+    let asks = matches!(
+        &command,
+        Command::Assignment { verb: Verb::Move { .. } | Verb::Reassign { to: Some(_), .. }, .. }
+    );
     api.handle.command(case, command, meta).await?;
-    let case = api.handle.case(case).await?;
-    shown(&api, &case, assignment)
+    match asks {
+        true => answered(&api, case, assignment).await,
+        false => shown(&api, &api.handle.case(case).await?, assignment),
+    }
+}
+
+/// The assignment once the CSR has answered, or as it is when that takes long.
+async fn answered(api: &Api, id: CaseId, assignment: AssignmentId) -> Answered {
+    for _ in 0..ANSWER_LOOKS {
+        let case = api.handle.case(id).await?;
+        let item = staff::assignment(&case.state, assignment).map(|(_, item)| item);
+        let Some(item) = item.filter(|item| item.proposed.is_none()) else {
+            tokio::time::sleep(ANSWER_LOOK).await;
+            continue;
+        };
+        let by_person =
+            item.made.as_ref().is_some_and(|made| made.by_person && made.number == item.number);
+        if !by_person {
+            let detail = "the CSR cannot have it then: they have something else, or are not there";
+            return Err(Problem::conflict(detail, &allowed(item)).of_kind("not-free"));
+        }
+        return shown(api, &case, assignment);
+    }
+    shown(api, &api.handle.case(id).await?, assignment)
 }
 
 /// What an admin picks tasks from.
 pub async fn task_types(State(api): State<Api>) -> Json<Json_> {
     Json(json!(api.handle.catalogue()))
+}
+
+/// `PUT /v1/cases/{id}/plan`
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewPlan {
+    #[serde(default)]
+    plan: Option<PlanId>,
+    tasks: Vec<Json_>,
+    #[serde(default)]
+    customer: Option<Customer>,
+    reason: String,
+}
+
+/// An admin changes what is still to be done.
+pub async fn change_plan(
+    State(api): State<Api>,
+    Extension(client): Extension<Client>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<NewPlan>,
+) -> Result<Json<Json_>, Problem> {
+    let case = case_id(&id)?;
+    let tasks = body.tasks.into_iter().enumerate().map(planned_task);
+    let (tasks, reason) = (tasks.collect::<Result<_, _>>()?, reason(&body.reason)?);
+    let change = PlanChange { plan: body.plan, tasks, customer: body.customer, reason };
+    let by = client.by(&change.reason);
+    let meta = CommandMeta { command: None, by, if_match: if_match(&headers)? };
+    api.handle.command(case, Command::ChangePlan(Box::new(change)), meta).await?;
+    plan(State(api), Path(id)).await
+}
+
+fn planned_task((place, task): (usize, Json_)) -> Result<PlannedTask, Problem> {
+    let wrong = |detail: String| Problem::at(format!("/tasks/{place}"), detail);
+    let Some(booking) = task.get("booking") else {
+        let wanted = serde_json::from_value(task).map_err(|error| wrong(error.to_string()))?;
+        return Ok(PlannedTask::New(std::sync::Arc::new(wanted)));
+    };
+    let booking = booking.as_str().and_then(|id| id.parse().ok());
+    booking.map(PlannedTask::Kept).ok_or_else(|| wrong("`booking` is the id of one".to_owned()))
 }
 
 /// The plans of a case.

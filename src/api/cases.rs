@@ -48,9 +48,15 @@ pub async fn submit(
     State(api): State<Api>,
     Extension(client): Extension<Client>,
     Extension(turn): Extension<Turn>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     JsonBody(body): JsonBody<Submission>,
 ) -> Result<Response, Problem> {
+    let query = Query::read(query.as_deref(), &["dryRun"])?;
+    if query.flag("dryRun")? {
+        let tried = api.handle.dry_run(submitted(body, None, &client)?).await?;
+        return Ok(Json(show::dry_run(&tried)).into_response());
+    }
     let key = idempotency_key(&headers)?;
     let wait = prefer_wait(&headers);
     let submitted = submitted(body, key, &client)?;

@@ -17,10 +17,10 @@ use super::cases::{etag, if_match};
 use super::problem::Problem;
 use super::query::{Query, bad};
 use crate::actors::handles::{CsrError, CsrReply, Terms};
-use crate::domain::ids::{Bits, CsrId};
+use crate::domain::ids::{Bits, BookingId, CsrId};
 use crate::domain::staff::civil::Moment;
 use crate::domain::staff::csr::command::{Answer, Command, Rejection};
-use crate::domain::staff::csr::{Csr, MINUTE, Standing};
+use crate::domain::staff::csr::{Csr, Displacement, MINUTE, Standing};
 use crate::domain::staff::intervals::Span;
 use crate::domain::staff::profile::{Profile, TimeOff};
 use crate::domain::time::{DAY, Timestamp};
@@ -71,22 +71,27 @@ pub async fn put(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response, Problem> {
-    let query = Query::read(query.as_deref(), &["dryRun"])?;
+    let dry_run = is_dry(query.as_deref())?;
     let id: CsrId = id.parse().map_err(|e| Problem::at("/id", format!("{e}")))?;
     let mut body: Json_ = parse(&body)?;
-    if let Some(said) = body.as_object_mut().and_then(|body| body.remove("id"))
-        && said.as_str() != Some(id.as_str())
-    {
+    let Some(fields) = body.as_object_mut() else {
+        return Err(Problem::at("", "an object is expected"));
+    };
+    if fields.remove("id").is_some_and(|said| said.as_str() != Some(id.as_str())) {
         return Err(Problem::at("/id", "it is not the one of the address"));
     }
-    let profile: Profile = parse(&serde_json::to_vec(&body).unwrap_or_default())?;
+    // what a GET says beside what can be said
+    for told in ["state", "load", "revision"] {
+        fields.remove(told);
+    }
+    let mut profile: Profile = parse(&serde_json::to_vec(&body).unwrap_or_default())?;
+    profile.name_spans();
     if let Some(name) = &profile.holidays
         && api.handle.calendar(name).is_none()
     {
         return Err(Problem::at("/holidays", format!("there is no holiday calendar `{name}`")));
     }
     let is_new = api.handle.csr(&id).is_none();
-    let dry_run = query.get("dryRun") == Some("true");
     let terms = Terms { by: client.by(""), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.put_csr(&id, profile, terms).await?;
     answer(&api, told, is_new, dry_run)
@@ -97,13 +102,15 @@ pub async fn delete(
     State(api): State<Api>,
     Extension(client): Extension<Client>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let dry_run = is_dry(query.as_deref())?;
     let csr = find(&api, &id)?;
     let (on, reason) = (Moment::Instant(api.handle.clock().wall()), "removed".into());
-    let terms = Terms { by: client.by(""), if_match: if_match(&headers)?, dry_run: false };
+    let terms = Terms { by: client.by(""), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.ask_csr(&csr.id, Command::Leave { on, reason }, terms).await?;
-    answer(&api, told, false, false)
+    answer(&api, told, false, dry_run)
 }
 
 /// `POST /v1/csrs/{id}/time-off`
@@ -125,6 +132,7 @@ pub async fn away(
     State(api): State<Api>,
     Extension(client): Extension<Client>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     OptionalBody(body): OptionalBody<Away>,
 ) -> Result<Response, Problem> {
@@ -139,7 +147,7 @@ pub async fn away(
     let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
     let absence = format!("{:?}", Bits::derived(&parts))[..12].to_owned();
     let off = TimeOff { id: absence.clone(), from, to, reason: body.reason.clone() };
-    let dry_run = body.dry_run;
+    let dry_run = body.dry_run || is_dry(query.as_deref())?;
     let terms = Terms { by: client.by(&body.reason), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.ask_csr(&csr.id, Command::Away { off }, terms).await?;
     answer(&api, told, !dry_run, dry_run)
@@ -150,12 +158,14 @@ pub async fn back(
     State(api): State<Api>,
     Extension(client): Extension<Client>,
     Path((id, absence)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let dry_run = is_dry(query.as_deref())?;
     let csr = find(&api, &id)?;
-    let terms = Terms { by: client.by(""), if_match: if_match(&headers)?, dry_run: false };
+    let terms = Terms { by: client.by(""), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.ask_csr(&csr.id, Command::Back { id: absence }, terms).await?;
-    answer(&api, told, false, false)
+    answer(&api, told, false, dry_run)
 }
 
 /// `POST /v1/csrs/{id}/leave`
@@ -174,11 +184,13 @@ pub async fn leave(
     State(api): State<Api>,
     Extension(client): Extension<Client>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     JsonBody(body): JsonBody<Leave>,
 ) -> Result<Response, Problem> {
     let csr = find(&api, &id)?;
     let (on, reason, dry_run) = (body.on, body.reason.as_str().into(), body.dry_run);
+    let dry_run = dry_run || is_dry(query.as_deref())?;
     let terms = Terms { by: client.by(&body.reason), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.ask_csr(&csr.id, Command::Leave { on, reason }, terms).await?;
     answer(&api, told, false, dry_run)
@@ -262,6 +274,11 @@ fn show_calendar(csr: &Csr, within: Span) -> Json_ {
     })
 }
 
+/// Whether only what would come of it is wanted.
+fn is_dry(query: Option<&str>) -> Result<bool, Problem> {
+    Query::read(query, &["dryRun"])?.flag("dryRun")
+}
+
 fn find(api: &Api, id: &str) -> Result<Arc<Csr>, Problem> {
     let id: Option<CsrId> = id.parse().ok();
     id.and_then(|id| api.handle.csr(&id)).ok_or_else(|| Problem::not_found("CSR"))
@@ -274,23 +291,26 @@ fn answer(api: &Api, told: CsrReply, is_new: bool, dry_run: bool) -> Result<Resp
         _ => &[],
     };
     if dry_run {
-        let moves: Vec<Json_> = displaced
-            .iter()
-            .map(|(booking, why)| {
-                let slot = csr.reservations.get(booking).and_then(|one| one.slot);
-                json!({
-                    "assignment": booking.assignment().to_string(),
-                    "from": {"csr": csr.id, "start": slot.map(|slot| slot.start.to_string())},
-                    "to": null,
-                    "why": why.name(),
-                })
-            })
-            .collect();
+        let moves = moves(&csr, displaced);
         return Ok(Json(json!({"moves": moves, "attention": []})).into_response());
     }
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let shown = show(&csr, api.handle.clock().wall());
     Ok((status, [(ETAG, etag(csr.revision))], Json(shown)).into_response())
+}
+
+/// What would move because of a change.
+pub fn moves(csr: &Csr, displaced: &[(BookingId, Displacement)]) -> Vec<Json_> {
+    let one = |(booking, why): &(BookingId, Displacement)| {
+        let slot = csr.reservations.get(booking).and_then(|one| one.slot);
+        json!({
+            "assignment": booking.assignment().to_string(),
+            "from": {"csr": csr.id, "start": slot.map(|slot| slot.start.to_string())},
+            "to": null,
+            "why": why.name(),
+        })
+    };
+    displaced.iter().map(one).collect()
 }
 
 /// A CSR as users see them.

@@ -107,7 +107,7 @@ impl Api {
             .route("/v1/cases/{id}/resume", cases::ask(|reason| Command::Resume { reason }))
             .route("/v1/cases/{id}/cancel", cases::ask(|reason| Command::Cancel { reason }))
             .route("/v1/cases/{id}/retry", post(cases::retry))
-            .route("/v1/cases/{id}/plan", get(assignments::plan))
+            .route("/v1/cases/{id}/plan", get(assignments::plan).put(assignments::change_plan))
             .route("/v1/csrs", get(csrs::list))
             .route("/v1/csrs/{id}", get(csrs::get).put(csrs::put).delete(csrs::delete))
             .route("/v1/csrs/{id}/calendar", get(csrs::calendar))

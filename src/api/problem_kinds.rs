@@ -12,7 +12,7 @@ pub struct Kind {
 }
 
 /// All kinds; the first of a status is the one that is meant where nothing else is said.
-pub const KINDS: [Kind; 22] = [
+pub const KINDS: [Kind; 23] = [
     Kind {
         name: "malformed",
         status: 400,
@@ -66,6 +66,12 @@ pub const KINDS: [Kind; 22] = [
         status: 409,
         title: "Another task comes before it",
         page: "The tasks of a plan are done strictly in order. `detail` names the one that is still open.",
+    },
+    Kind {
+        name: "not-free",
+        status: 409,
+        title: "The CSR cannot have it then",
+        page: "They have something else at that time, or are not there. Person and time stay as they were; `GET /v1/csrs/{id}/calendar` shows free time.",
     },
     Kind {
         name: "already-done",

@@ -58,6 +58,18 @@ impl Query {
         values.filter(|value| !value.is_empty()).collect()
     }
 
+    /// Whether something is wanted; not where nothing is said.
+    ///
+    /// # Errors
+    /// 400 where it is neither `true` nor `false`.
+    pub fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(bad(name, "true or false".to_owned())),
+        }
+    }
+
     /// How many items are wanted.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::actors::handles::{Case, Entry, Handle};
+use crate::actors::handles::{Case, DryRun, Entry, Handle};
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::history::open_tasks;
 use crate::domain::case::phase::Phase;
@@ -129,4 +129,20 @@ pub fn entry(entry: &Entry) -> Json {
     shown["by"] = by;
     shown["data"] = json!(entry.told.data);
     shown
+}
+
+/// The plan that a submission would get.
+pub fn dry_run(tried: &DryRun) -> Json {
+    let (placed, unplaced): (Vec<_>, Vec<_>) =
+        tried.tasks.iter().partition(|task| task.csr.is_some());
+    let placed = placed.into_iter().map(|task| {
+        json!({"title": task.title, "csr": task.csr, "start": time(task.start),
+            "end": time(task.end), "why": task.why})
+    });
+    let unplaced = unplaced.into_iter().map(|task| {
+        let why = task.why.as_deref().unwrap_or("a task before it has no place");
+        json!({"title": task.title, "why": why})
+    });
+    json!({"plan": placed.collect::<Vec<_>>(), "unplaced": unplaced.collect::<Vec<_>>(),
+        "stopsAt": tried.stops_at})
 }

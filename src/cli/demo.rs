@@ -184,7 +184,7 @@ Cut Bob's Post off, see its cases wait, bring it back:
 Onboard a customer, see who does what and why, call a CSR in sick, complete the first task:
 
   curl -s {base}/v1/cases -H 'content-type: application/json' \\
-    -d '{{\"workflow\":\"customers/onboarding\",\"subject\":\"ada\",\"input\":{{\"customer\":{{\"name\":\"Ada\",\"email\":\"ada@example.com\",\"timeZone\":\"Europe/Paris\"}},\"tasks\":[{{\"title\":\"Check the identity\",\"skill\":\"identity\",\"minutes\":30}},{{\"title\":\"Explain the contract\",\"skill\":\"contract\",\"minutes\":45}},{{\"title\":\"First training\",\"skill\":\"training\",\"minutes\":60}}]}}}}'
+    -d '{{\"workflow\":\"customers/onboarding\",\"subject\":\"ada\",\"input\":{{\"customer\":{{\"name\":\"Ada\",\"email\":\"ada@example.com\",\"timeZone\":\"Europe/Paris\"}},\"tasks\":[{{\"name\":\"Check the identity\",\"skill\":\"identity\",\"minutes\":30}},{{\"name\":\"Explain the contract\",\"skill\":\"contract\",\"minutes\":45}},{{\"name\":\"First training\",\"skill\":\"training\",\"minutes\":60}}]}}}}'
   caseworker plan <id> --explain
   curl -s {base}/v1/csrs/mia/time-off -H 'content-type: application/json' -d '{{\"reason\":\"ill\"}}'
   caseworker assignments

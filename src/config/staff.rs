@@ -135,8 +135,9 @@ fn csr(
     let id = id.as_ref().and_then(|id| id.as_str()).unwrap_or_default().to_owned();
     let named = |detail: String| vec![format!("csrs: `{id}`: {detail}")];
     let parsed: CsrId = id.parse().map_err(|error| named(format!("{error}")))?;
-    let profile: Profile =
+    let mut profile: Profile =
         entry.try_into().map_err(|error: toml::de::Error| named(error.message().to_owned()))?;
+    profile.name_spans();
     let violations = profile.violations();
     if !violations.is_empty() {
         let say = |one: &crate::domain::workflow::schema::Violation| {

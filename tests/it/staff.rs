@@ -33,7 +33,7 @@ fn customer(n: usize) -> Value {
 }
 
 fn tasks(titles: &[&str]) -> Value {
-    let task = |title: &&str| json!({"title": title, "skill": "identity", "minutes": 30});
+    let task = |title: &&str| json!({"name": title, "skill": "identity", "minutes": 30});
     json!(titles.iter().map(task).collect::<Vec<_>>())
 }
 
@@ -201,6 +201,16 @@ async fn who_is_sick_or_leaves_gives_what_they_have_to_others_or_it_is_shown() {
     csr(&server, "ben", "UTC", &["identity"], json!({"hours": hours("00:00", "24:00")})).await;
     let dry = json!({"from": in_days(0), "to": in_days(9), "reason": "ill", "dryRun": true});
     let dry = server.post("/v1/csrs/ann/time-off", &dry).await;
+    for (method, path) in [
+        (Method::DELETE, "/v1/csrs/ben?dryRun=true"),
+        (Method::POST, "/v1/csrs/ben/time-off?dryRun=true"),
+    ] {
+        let tried = server.send(method, path, None, &[]).await;
+        assert_eq!(tried.status, 200, "{}", tried.text);
+        assert!(tried.json["moves"].is_array(), "{}", tried.text);
+    }
+    let ben = server.get("/v1/csrs/ben").await.json;
+    assert_eq!((&ben["state"], &ben["timeOff"]), (&json!("active"), &json!([])), "{ben:#}");
     assert_eq!(dry.json["moves"].as_array().map(Vec::len), Some(2), "{}", dry.text);
     let ill = json!({"from": in_days(0), "to": in_days(9), "reason": "ill"});
     let ill = server.post("/v1/csrs/ann/time-off", &ill).await;
@@ -327,4 +337,143 @@ do:
     assert_eq!(booked, 1);
     let calendar = server.get(&format!("/v1/csrs/ann/calendar?to={}", in_days(3))).await.json;
     assert_eq!(calendar["bookings"].as_array().map(Vec::len), Some(1), "{calendar:#}");
+}
+
+#[tokio::test]
+async fn a_plan_is_tried_without_a_trace_and_changed_while_it_is_performed() {
+    let mut server = Server::new("");
+    server.start().await;
+    csr(&server, "ann", "UTC", &["identity"], json!({})).await;
+    let mut wanted = tasks(&["first", "second"]);
+    wanted[1]["skill"] = json!("saml");
+    let input = json!({"customer": customer(1), "tasks": wanted});
+    let body = json!({"workflow": "customers/onboarding", "input": input});
+    let tried = server.post("/v1/cases?dryRun=true", &body).await;
+    assert_eq!(tried.status, 200, "{}", tried.text);
+    assert_eq!(tried.json["plan"][0]["csr"], "ann", "{}", tried.text);
+    assert_eq!(tried.json["unplaced"][0]["why"], "0 of 1 have the skill saml", "{}", tried.text);
+    assert_eq!(tried.json["stopsAt"], "/do/0/plan", "{}", tried.text);
+    assert!(server.list("/v1/cases?limit=10").await.is_empty());
+    books_agree(&server, &["ann"]).await;
+    let wrong =
+        server.post("/v1/cases?dryRun=true", &json!({"workflow": "customers/onboarding"})).await;
+    assert_eq!(wrong.status, 422, "{}", wrong.text);
+    let input = json!({"customer": customer(1), "tasks": tasks(&["first", "second", "third"])});
+    let case = server.submit("customers/onboarding", &input).await;
+    server.case_when(&case, |case| case["wait"]["on"] == "csr:ann").await;
+    let path = format!("/v1/cases/{case}/plan");
+    let plan = server.get(&path).await.json;
+    let booking = |n: usize| plan["plans"][0]["tasks"][n]["booking"].clone();
+    let more = json!({"title": "more", "skill": "identity", "minutes": 15});
+    let change = json!({"tasks": [{"booking": booking(2)}, {"booking": booking(0)}, more], "reason": "they asked"});
+    let changed = put(&server, &path, &change).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let titles: Vec<_> = changed.json["plans"][0]["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| {
+            format!("{} {}", task["title"].as_str().unwrap(), task["phase"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(&titles[..2], ["second skipped", "third ready"], "{}", changed.text);
+    until("all have their places in order", || async {
+        let plan = server.get(&path).await.json;
+        let tasks = plan["plans"][0]["tasks"].as_array().unwrap()[1..].to_vec();
+        let starts: Vec<&str> = tasks.iter().filter_map(|task| task["start"].as_str()).collect();
+        (starts.len() == 3 && starts.is_sorted()).then_some(())
+    })
+    .await;
+    books_agree(&server, &["ann"]).await;
+    let begun = act(&server, "assign_00000000000000000000000000", "start", json!({})).await;
+    assert_eq!(begun.status, 404, "{}", begun.text);
+    let unnamed = put(&server, &path, &json!({"tasks": []})).await;
+    assert_eq!(
+        (unnamed.status, &unnamed.json["errors"][0]["pointer"]),
+        (422, &json!("")),
+        "{}",
+        unnamed.text
+    );
+}
+
+/// One hour of a CSR, in so many days.
+fn hour(id: &str, days: i64, hour: u32) -> Value {
+    let day = in_days(days);
+    json!({"id": id, "from": format!("{day}T{hour:02}:00"), "to": format!("{day}T{:02}:00", hour + 1)})
+}
+
+const HOUR: &str = "
+document: { dsl: '1.0.3', namespace: test, name: hour, version: '1.0.0' }
+do:
+  - book: { call: book, with: { skill: identity, minutes: 60 }, metadata: { status: Booked } }
+  - keep: { wait: P1D }
+";
+
+#[tokio::test]
+async fn what_comes_free_goes_to_who_comes_first_and_a_refusal_changes_nothing() {
+    let mut server = Server::new("");
+    server.start().await;
+    assert_eq!(server.define(HOUR).await.status, 201);
+    csr(&server, "ann", "UTC", &["identity"], json!({"hours": [], "extra": [hour("a", 1, 10)]}))
+        .await;
+    let submit = |priority: u8| {
+        let body = json!({"workflow": "test/hour", "input": {}, "priority": priority});
+        let server = &server;
+        async move {
+            let answer = server.post("/v1/cases", &body).await;
+            assert_eq!(answer.status, 201, "{}", answer.text);
+            answer.json["id"].as_str().unwrap().to_owned()
+        }
+    };
+    let first = submit(5).await;
+    server.case_when(&first, |case| case["status"] == "Booked").await;
+    let mut waiting = Vec::new();
+    for priority in [5, 1, 9, 3] {
+        let case = submit(priority).await;
+        server.case_when(&case, |case| !case["wait"]["detail"].is_null()).await;
+        waiting.push(case);
+    }
+    // the index has all of them
+    until("all four are listed", || async {
+        let all = server.list("/v1/cases?wait=staff:skill:identity&limit=10").await;
+        (all.len() == 4).then_some(())
+    })
+    .await;
+    let booked = until("it is listed", || async {
+        assignments(&server, &format!("case={first}")).await.into_iter().next()
+    })
+    .await;
+    let id = booked["id"].as_str().unwrap();
+    csr(&server, "ben", "UTC", &["other"], json!({})).await;
+    // ann has another hour, to which the first one is moved: what it had comes free
+    let extra = json!([hour("a", 1, 10), hour("b", 2, 10)]);
+    let ninth = waiting.remove(2);
+    csr(&server, "ann", "UTC", &["identity"], json!({"hours": [], "extra": extra})).await;
+    server.case_when(&ninth, |case| case["status"] == "Booked").await;
+    let to = format!("{}T10:00:00Z", in_days(2));
+    let taken = act(&server, id, "move", json!({"start": to, "reason": "they asked"})).await;
+    assert_eq!(
+        (taken.status, &taken.json["type"]),
+        (409, &json!("/problems/not-free")),
+        "{}",
+        taken.text
+    );
+    let kept = server.get(&format!("/v1/assignments/{id}")).await.json;
+    assert_eq!((&kept["csr"], &kept["start"]), (&booked["csr"], &booked["start"]), "{kept:#}");
+    let to = format!("{}T15:00:00Z", in_days(2));
+    let moved = act(&server, id, "move", json!({"start": to, "reason": "they asked"})).await;
+    assert_eq!(moved.status, 200, "{}", moved.text);
+    server.case_when(&waiting[0], |case| case["status"] == "Booked").await;
+    for case in &waiting[1..] {
+        assert_eq!(server.case(case).await["status"], Value::Null);
+    }
+    server.send(Method::DELETE, "/v1/csrs/ben", None, &[]).await;
+    let gone = act(&server, id, "reassign", json!({"csr": "ben", "reason": "why not"})).await;
+    assert_eq!(
+        (gone.status, &gone.json["errors"][0]["pointer"]),
+        (422, &json!("/csr")),
+        "{}",
+        gone.text
+    );
+    books_agree(&server, &["ann"]).await;
 }

@@ -6,7 +6,7 @@ mod case_ref;
 pub mod committed;
 mod decision_context;
 mod dispatch;
-mod execute;
+pub mod execute;
 pub mod intake;
 pub mod kind;
 pub mod load;

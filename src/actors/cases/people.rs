@@ -40,7 +40,10 @@ impl CaseState {
         let now = self.context.clock.now();
         let a_day_ago = staff::look_again_at(state).is_some_and(|at| at <= now);
         let timer = matches!(command, Command::Timer) && a_day_ago;
-        self.look_again |= matches!(command, Command::LookAgain | Command::Recover) || timer;
+        self.look_again |= matches!(
+            command,
+            Command::LookAgain | Command::Recover | Command::Resume { .. } | Command::Retry { .. }
+        ) || timer;
         // it waits until nobody looks any more, and whoever was asked has answered
         let again = self.look_again && self.planning.is_empty() && !staff::is_asking(state);
         self.look_again &= !again;

@@ -126,7 +126,11 @@ impl Context {
         lag.is_some_and(|lag| lag > LAG_MAX)
     }
 
-    async fn definition(&self, id: &DefinitionId) -> Result<Arc<Definition>, SubmitError> {
+    /// A definition that is registered.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn definition(&self, id: &DefinitionId) -> Result<Arc<Definition>, SubmitError> {
         let unreadable = || SubmitError::Unavailable(format!("{id} cannot be read"));
         self.definitions.get(id).await.ok().flatten().ok_or_else(unreadable)
     }
@@ -326,7 +330,7 @@ fn submission_in(command: Command) -> Box<Submission> {
 }
 
 impl Submitted {
-    fn into_submission(self, definition: &Definition) -> Submission {
+    pub fn into_submission(self, definition: &Definition) -> Submission {
         let fingerprint = self.key.as_ref().map(|_| self.fingerprint());
         Submission {
             definition: definition.id.clone(),

@@ -14,6 +14,7 @@ use crate::actors::context::Context;
 use crate::actors::registry::Spawner;
 use crate::actors::registry::supervisor::Supervised;
 use crate::domain::ids::CsrId;
+use crate::domain::staff::csr::command::Command;
 
 /// The actor.
 pub struct CsrActor;
@@ -87,7 +88,13 @@ impl Actor for CsrActor {
         message: CsrMsg,
         live: &mut CsrState,
     ) -> Result<(), ActorProcessingErr> {
-        let CsrMsg::Request(request) = message else { return Ok(()) };
+        let request = match message {
+            CsrMsg::Request(request) => request,
+            CsrMsg::Recover => {
+                live.recover().await;
+                return Ok(());
+            }
+        };
         let told = live.on(&request).await;
         if let Err(CsrError::Quarantined(reason)) = &told {
             Csrs::quarantine(&live.context, live.key, reason.clone()).await;
@@ -104,19 +111,47 @@ impl CsrState {
             return Err(CsrError::Quarantined(reason));
         }
         if !self.loaded {
-            // a predecessor that crashed may have committed more than it has shown
-            self.context.reload(&request.id).await?;
-            self.loaded = true;
+            self.load(&request.id).await?;
         }
-        let before = self.revision(&request.id);
+        let before = self.context.staff.csr(&request.id);
         let told = self.context.carry_out_csr(request).await;
         if matches!(told, Err(CsrError::Unavailable(_) | CsrError::Unknown(_))) {
             self.loaded = false;
         }
-        if self.revision(&request.id) != before {
-            self.context.csr_has_changed(&request.id, &request.command);
+        let frees = match &request.command {
+            // a move within their time frees what it was at before
+            Command::Reserve(proposal) => {
+                before.as_ref().is_some_and(|csr| csr.reservations.contains_key(&proposal.booking))
+            }
+            Command::Keep { .. } => false,
+            _ => true,
+        };
+        if self.revision(&request.id) != before.map_or(0, |csr| csr.revision) {
+            self.context.csr_has_changed(&request.id, frees);
         }
         told
+    }
+
+    /// A predecessor that crashed may have committed more than it has shown, and told.
+    async fn load(&mut self, id: &CsrId) -> Result<(), CsrError> {
+        let before = self.revision(id);
+        self.context.reload(id).await?;
+        self.loaded = true;
+        if self.revision(id) != before {
+            self.context.csr_has_changed(id, true);
+        }
+        Ok(())
+    }
+
+    async fn recover(&mut self) {
+        let key = self.key;
+        let known = self.context.staff.all().into_iter().find(|csr| CsrKey::from(&csr.id) == key);
+        // whoever asks next loads them otherwise
+        if let Some(csr) = known
+            && let Err(error) = self.load(&csr.id).await
+        {
+            tracing::warn!(csr = %csr.id, %error, "a CSR cannot be read now");
+        }
     }
 
     fn revision(&self, id: &CsrId) -> u64 {

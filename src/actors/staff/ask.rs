@@ -13,6 +13,7 @@ use crate::actors::cases::message::CommandError;
 use crate::actors::context::Context;
 use crate::domain::case::command::Command as CaseCommand;
 use crate::domain::ids::{CaseId, CsrId};
+use crate::domain::staff::csr::Standing;
 use crate::domain::staff::csr::command::{Answer, Command};
 use crate::domain::staff::plan::owed::Asked;
 use crate::store::record::By;
@@ -22,6 +23,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The same where somebody is out of service.
 const MUCH_LATER: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether somebody's time is over.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Cases that one CSR tells at the same time.
 const TOLD_AT_ONCE: usize = 16;
@@ -109,14 +113,11 @@ impl Context {
 
     /// A CSR is another one now: whoever looks for people hears of it, and cases of what does not fit any
     /// more.
-    pub fn csr_has_changed(self: &Arc<Self>, id: &CsrId, by: &Command) {
-        let frees = !matches!(by, Command::Reserve(_) | Command::Keep { .. });
+    pub fn csr_has_changed(self: &Arc<Self>, id: &CsrId, frees: bool) {
         if frees && let Some(csr) = self.staff.csr(id) {
             self.staff.planner.freed(&csr);
         }
-        if !matches!(by, Command::Reserve(_) | Command::Release { .. } | Command::Done { .. }) {
-            self.tell_displaced(id.clone());
-        }
+        self.tell_displaced(id.clone());
     }
 
     /// Tells everybody who goes by a calendar what it says now: until they have taken it.
@@ -146,6 +147,22 @@ impl Context {
         }
     }
 
+    /// Has those go whose time is over, with all that they have.
+    pub async fn see_off(self: Arc<Self>) {
+        loop {
+            let now = self.clock.wall();
+            for csr in self.staff.all() {
+                let live = csr.reservations.values().any(|one| one.standing == Standing::Live);
+                if csr.profile.there().end <= now && live {
+                    let terms = Terms { by: By::engine(), if_match: None, dry_run: false };
+                    // it is looked at again in a moment
+                    let _ = self.ask_csr(&csr.id, Command::Depart, terms).await;
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Tells every case what no CSR has got an answer to: after a start, or a crash.
     pub fn tell_all_displaced(self: &Arc<Self>) {
         for csr in self.staff.all() {
@@ -169,7 +186,8 @@ impl Context {
 
     /// Tells the cases of a CSR what does not fit any more, until each has said what becomes of it.
     fn tell_displaced(self: &Arc<Self>, id: CsrId) {
-        if self.displaced(&id).is_empty() {
+        // one who tells already goes on until there is nothing more to tell
+        if self.displaced(&id).is_empty() || !self.staff.begins_telling(&id) {
             return;
         }
         let context = self.clone();
@@ -177,7 +195,11 @@ impl Context {
             loop {
                 let owed = context.displaced(&id);
                 if owed.is_empty() {
-                    return;
+                    context.staff.ends_telling(&id);
+                    if context.displaced(&id).is_empty() || !context.staff.begins_telling(&id) {
+                        return;
+                    }
+                    continue;
                 }
                 let tell = |(case, command)| {
                     let context = context.clone();

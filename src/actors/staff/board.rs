@@ -1,8 +1,8 @@
 //! The board: every CSR as they were committed last, for whoever plans or shows. Its one writer for each
 //! CSR is their actor.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::kind::CsrRegistry;
 use super::planner::Planner;
@@ -36,6 +36,8 @@ pub struct Staff {
     business: Arc<Business>,
     csrs: RwLock<BTreeMap<CsrId, Kept>>,
     calendars: RwLock<BTreeMap<Arc<str>, Arc<HolidayCalendar>>>,
+    /// CSRs whose cases are being told what does not fit any more.
+    telling: Mutex<HashSet<CsrId>>,
     pub registry: Arc<CsrRegistry>,
     pub planner: Planner,
 }
@@ -49,10 +51,21 @@ impl Staff {
             settings,
             csrs: RwLock::default(),
             calendars: RwLock::default(),
+            telling: Mutex::default(),
             // their actors need no places: there are few, and all stay
             registry: Arc::new(CsrRegistry::new(0)),
             planner: Planner::default(),
         }
+    }
+
+    /// Somebody begins to tell a CSR's cases. False: somebody does already.
+    pub fn begins_telling(&self, id: &CsrId) -> bool {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
+    }
+
+    /// They have been told.
+    pub fn ends_telling(&self, id: &CsrId) {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     /// How tasks are given to people.

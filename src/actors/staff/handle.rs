@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask::Terms;
+use super::dry_run::DryRun;
 use super::message::{CsrError, CsrReply};
-use crate::actors::handles::{By, Handle};
+use crate::actors::handles::{By, Handle, SubmitError, Submitted};
 use crate::domain::ids::CsrId;
 use crate::domain::staff::catalogue::Catalogue;
 use crate::domain::staff::csr::Csr;
-use crate::domain::staff::csr::command::Command;
+use crate::domain::staff::csr::command::{Answer, Command};
+use crate::domain::staff::csr::event::Displaced;
 use crate::domain::staff::holidays::HolidayCalendar;
 use crate::domain::staff::profile::Profile;
 
@@ -32,6 +34,16 @@ impl Handle {
     /// What an admin picks tasks from.
     pub fn catalogue(&self) -> &Catalogue {
         &self.context.staff.catalogue
+    }
+
+    /// The plan that a submission would get; nothing is stored.
+    ///
+    /// # Errors
+    /// When it would not be taken.
+    pub async fn dry_run(&self, submitted: Submitted) -> Result<DryRun, SubmitError> {
+        let context = self.context.clone();
+        let running = self.context.runtime.spawn(async move { context.dry_run(submitted).await });
+        running.await.unwrap_or_else(|_| Err(SubmitError::Unavailable("it broke off".to_owned())))
     }
 
     /// All holiday calendars.
@@ -77,6 +89,30 @@ impl Handle {
             Ok(Err(_)) => Err(CsrError::Unavailable("it broke off".to_owned())),
             Err(_) => Err(CsrError::Unknown(NO_ANSWER)),
         }
+    }
+
+    /// What a calendar would displace, of each who goes by it.
+    ///
+    /// # Errors
+    /// When a CSR does not say.
+    pub async fn try_calendar(
+        &self,
+        calendar: HolidayCalendar,
+    ) -> Result<Vec<(Arc<Csr>, Displaced)>, CsrError> {
+        let calendar = Arc::new(calendar);
+        let mut all = Vec::new();
+        for csr in self.csrs() {
+            if csr.profile.holidays.as_deref() != Some(&calendar.name) {
+                continue;
+            }
+            let command = Command::Holidays { calendar: Some(calendar.clone()) };
+            let terms = Terms { by: By::engine(), if_match: None, dry_run: true };
+            if let Answer::Changed(displaced) = self.ask_csr(&csr.id, command, terms).await?.answer
+            {
+                all.push((csr, displaced));
+            }
+        }
+        Ok(all)
     }
 
     /// Stores what a calendar says from now on, and tells everybody who goes by it.

@@ -5,6 +5,7 @@ pub mod actor;
 pub mod ask;
 pub mod board;
 mod commit;
+pub mod dry_run;
 mod handle;
 pub mod kind;
 pub mod load;

@@ -131,6 +131,7 @@ impl Actor for PlannerActor {
         }
         // whoever asked has gone, and asks again
         let _ = reply.send(choices);
+        live.context.staff.planner.waiting.has_looked(case);
         Ok(())
     }
 }

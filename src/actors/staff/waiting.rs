@@ -1,5 +1,5 @@
 //! Tasks for which nobody was found: they are looked for again when somebody has time or a skill that they
-//! did not have, by priority, due and age, eight at a time; never by polling.
+//! did not have, by priority, due and age, one after the other; never by polling.
 //!
 //! The views have all of them, after a while; whoever has just begun to wait is known here, and whoever
 //! looked before something came free looks again at once.
@@ -8,14 +8,17 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::actors::context::Context;
 use crate::domain::case::command::Command;
 use crate::domain::ids::CaseId;
 
-/// Cases that look at the same time.
+/// Cases that are read from the index in one go.
 const AT_ONCE: usize = 8;
+
+/// How long the next one waits for the one before it at the longest.
+const LOOKS: Duration = Duration::from_millis(500);
 
 /// Cases that have just begun to wait, at the most; the oldest are in the views by then.
 const FRESH: usize = 10_000;
@@ -40,8 +43,8 @@ struct Shared {
     due: Vec<Arc<str>>,
     /// Those who have just begun to wait.
     fresh: VecDeque<(Arc<str>, CaseId)>,
-    /// How many have found nobody, by skill.
-    nobody: HashMap<Arc<str>, u64>,
+    /// The one whose turn it is, and who waits for it.
+    looking: Option<(CaseId, oneshot::Sender<()>)>,
 }
 
 impl Waiting {
@@ -52,6 +55,24 @@ impl Waiting {
     /// How much has come free so far.
     pub fn seen(&self) -> u64 {
         self.lock().freed
+    }
+
+    /// Waits until somebody has looked for people for a case.
+    fn looks(&self, case: CaseId) -> oneshot::Receiver<()> {
+        let (told, looked) = oneshot::channel();
+        self.lock().looking = Some((case, told));
+        looked
+    }
+
+    /// Somebody has looked for people for a case, and holds what was found.
+    pub fn has_looked(&self, case: CaseId) {
+        let mut shared = self.lock();
+        if shared.looking.as_ref().is_some_and(|(known, _)| *known == case)
+            && let Some((_, told)) = shared.looking.take()
+        {
+            // nobody who waits is no fault
+            let _ = told.send(());
+        }
     }
 
     /// Something of these skills has come free.
@@ -72,7 +93,6 @@ impl Waiting {
     /// A case waits from now on; it looked when so much had come free.
     pub fn waits(&self, case: CaseId, skill: Arc<str>, seen: u64) {
         let mut shared = self.lock();
-        *shared.nobody.entry(skill.clone()).or_default() += 1;
         if !shared.fresh.contains(&(skill.clone(), case)) {
             shared.fresh.push_back((skill.clone(), case));
         }
@@ -101,10 +121,6 @@ impl Waiting {
         }
     }
 
-    fn nobody(&self, skill: &str) -> u64 {
-        self.lock().nobody.get(skill).copied().unwrap_or(0)
-    }
-
     /// Takes those who have just begun to wait for a skill.
     fn take_fresh(&self, skill: &str) -> Vec<CaseId> {
         let mut shared = self.lock();
@@ -131,7 +147,7 @@ pub async fn serve(context: Arc<Context>) {
     }
 }
 
-/// All who wait for a skill look again, until nobody finds anybody any more.
+/// All who wait for a skill look again: one behind another may need less, or another time.
 async fn look_again(
     context: &Arc<Context>,
     skill: &Arc<str>,
@@ -142,21 +158,18 @@ async fn look_again(
     loop {
         let indexed = context.views.seeking(skill, told.len() + AT_ONCE)?;
         let next = indexed.into_iter().chain(fresh.drain(..));
-        let mut next: Vec<CaseId> = next.filter(|case| told.insert(*case)).collect();
+        let next: Vec<CaseId> = next.filter(|case| told.insert(*case)).collect();
         if next.is_empty() {
             return Ok(());
         }
-        while !next.is_empty() {
-            let rest = next.split_off(next.len().min(AT_ONCE));
-            let before = waiting.nobody(skill);
-            let count = next.len() as u64;
-            let looking = next.into_iter().map(|case| context.wake(case, Command::LookAgain));
-            futures_util::future::join_all(looking).await;
-            // those behind them would find nobody either
-            if waiting.nobody(skill) >= before + count && count == AT_ONCE as u64 {
-                return Ok(());
+        // one after the other: whoever comes first is to have what came free
+        for case in next {
+            let looked = waiting.looks(case);
+            let woken = context.wake(case, Command::LookAgain).await.is_ok();
+            if woken {
+                // one that does not wait any more does not look
+                let _ = tokio::time::timeout(LOOKS, looked).await;
             }
-            next = rest;
         }
     }
 }

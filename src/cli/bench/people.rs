@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::Bench;
 use super::load::{percentile, submit};
 use super::report::Report;
+use super::runs::settle;
 use super::world::World;
 
 /// CSRs, in four time zones, of two of eight skills each.
@@ -60,6 +61,7 @@ pub async fn people(bench: &Bench, world: &mut World, report: &mut Report) -> Re
     enroll(world).await?;
     world.stop().await?;
     world.start().await?;
+    settle().await;
     let before = world.own_memory()?;
     let cases = BOOKINGS.div_ceil(TASKS);
     submit(world, "people", cases, bench.connections).await?;
@@ -69,6 +71,7 @@ pub async fn people(bench: &Bench, world: &mut World, report: &mut Report) -> Re
     report.note("the same p50", "ms", &[percentile(&single, 50.0)]);
     world.stop().await?;
     world.start().await?;
+    settle().await;
     let each = (world.own_memory()? - before) * 1e6 / BOOKINGS as f64;
     report.at_most("own memory for each booking", "B", &[each], 1024.0);
     let count = count(world, "/v1/assignments?csr=c00&phase=planned,ready").await?;

@@ -282,6 +282,6 @@ async fn parked_all(world: &World) -> Result<(), String> {
 }
 
 /// What is about to be given back is given back.
-async fn settle() {
+pub async fn settle() {
     tokio::time::sleep(Duration::from_secs(2)).await;
 }

@@ -10,6 +10,7 @@ use crate::domain::ids::{AssignmentId, BookingId, CaseId, CsrId, EventCursor, Pl
 use crate::domain::staff::csr::Displacement;
 use crate::domain::staff::csr::command::Answer;
 use crate::domain::staff::plan::place::Choice;
+use crate::domain::staff::plan::wanted::{Customer, Wanted};
 use crate::domain::staff::plan::{Debt, Person};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::TaskId;
@@ -66,6 +67,8 @@ pub enum Command {
     },
     /// Somebody may have time now for what nobody was found for.
     LookAgain,
+    /// An admin changes what is still to be done.
+    ChangePlan(Box<PlanChange>),
     /// What a person does with a task of theirs.
     Assignment {
         assignment: AssignmentId,
@@ -107,6 +110,7 @@ impl Command {
             Self::Answered { .. } => "answered",
             Self::Displaced { .. } => "displaced",
             Self::LookAgain => "lookAgain",
+            Self::ChangePlan(_) => "plan",
             Self::Assignment { verb, .. } => verb.name(),
             Self::Suspend { .. } => "suspend",
             Self::Resume { .. } => "resume",
@@ -114,6 +118,23 @@ impl Command {
             Self::Retry { .. } => "retry",
         }
     }
+}
+
+/// What an admin wants of a plan from now on.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PlanChange {
+    /// None: the latest one that is open.
+    pub plan: Option<PlanId>,
+    pub tasks: Vec<PlannedTask>,
+    pub customer: Option<Customer>,
+    pub reason: Arc<str>,
+}
+
+/// A task of a plan, as an admin names it.
+#[derive(Clone, PartialEq, Debug)]
+pub enum PlannedTask {
+    Kept(BookingId),
+    New(Arc<Wanted>),
 }
 
 /// What a person does with an assignment.

@@ -112,6 +112,7 @@ pub fn to_plan(state: &State) -> impl Iterator<Item = &Plan> {
 /// Plans that wait because nobody was found.
 pub fn waiting(state: &State) -> impl Iterator<Item = (&Plan, &Item)> {
     let open = state.ended_at.is_none() && !state.closing && state.unwinding.is_none();
+    let open = open && !derive::holds(state);
     let plans = state.plans.iter().filter(move |_| open);
     plans.filter_map(|plan| plan.waits().map(|item| (plan, item)))
 }

@@ -50,7 +50,8 @@ impl Business {
             let open = self.open(self.zone.day(date));
             open.spans().last().map(|last| last.end)
         });
-        ends.take(days).last().filter(|_| days > 0)
+        let Some(place) = days.checked_sub(1) else { return Some(from) };
+        ends.take(DAYS).nth(place)
     }
 
     /// Milliseconds of business time from one instant to another.

@@ -82,7 +82,9 @@ impl Zone {
     /// The days that a span touches, in order.
     pub fn days(&self, span: Span) -> impl Iterator<Item = Date> {
         let last = self.local(span.end.plus(-1)).date();
-        std::iter::successors(Some(self.local(span.start).date()), |date| Some(next(*date)))
+        // the last day that there is has none behind it
+        let behind = |date: &Date| Some(next(*date)).filter(|next| next != date);
+        std::iter::successors(Some(self.local(span.start).date()), behind)
             .take_while(move |date| *date <= last)
     }
 }

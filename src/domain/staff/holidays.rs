@@ -40,6 +40,9 @@ impl Holiday {
 impl HolidayCalendar {
     /// The instants that are free by it, as far as a span goes.
     pub fn within(&self, within: Span) -> Intervals {
-        self.days.iter().filter_map(|day| day.span(&self.zone)?.common(within)).collect()
+        let (first, last) =
+            (self.zone.local(within.start).date(), self.zone.local(within.end).date());
+        let near = self.days.iter().filter(|day| (first..=last).contains(&day.date));
+        near.filter_map(|day| day.span(&self.zone)?.common(within)).collect()
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::civil::{Hours, Moment, Zone, weekly};
 use super::holidays::HolidayCalendar;
 use super::intervals::{Intervals, Span};
+use crate::domain::ids::Bits;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::schema::Violation;
 
@@ -24,6 +25,7 @@ const TEXT_MAX: usize = 200;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extra {
+    #[serde(default)]
     pub id: String,
     pub from: Moment,
     pub to: Moment,
@@ -33,6 +35,7 @@ pub struct Extra {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimeOff {
+    #[serde(default)]
     pub id: String,
     pub from: Moment,
     pub to: Moment,
@@ -126,6 +129,19 @@ impl Profile {
         self.skills.iter().any(|known| **known == *skill) && valid()
     }
 
+    /// Gives absences and extra hours an id that were said without one: the same gets the same.
+    pub fn name_spans(&mut self) {
+        let name = |id: &mut String, from: Moment, to: Moment| {
+            if id.is_empty() {
+                let (from, to) = (String::from(from), String::from(to));
+                let bits = Bits::derived(&[from.as_bytes(), to.as_bytes()]);
+                *id = format!("{bits:?}")[..12].to_owned();
+            }
+        };
+        self.extra.iter_mut().for_each(|one| name(&mut one.id, one.from, one.to));
+        self.time_off.iter_mut().for_each(|one| name(&mut one.id, one.from, one.to));
+    }
+
     /// What is wrong with it, each with its place.
     pub fn violations(&self) -> Vec<Violation> {
         let mut found = Vec::new();
@@ -161,9 +177,15 @@ impl Profile {
             let at = format!("/timeOff/{place}");
             wrong(!ends(off.from, off.to), at.clone(), "it ends before it begins");
             wrong(!is_word(&off.id), format!("{at}/id"), WORD);
+            let twice = self.time_off[..place].iter().any(|other| other.id == off.id);
+            wrong(twice, format!("{at}/id"), "another one has it");
             let long = off.reason.chars().count() > TEXT_MAX;
             wrong(long, format!("{at}/reason"), &format!("at most {TEXT_MAX} characters"));
         }
+        let language = self.language.as_deref().unwrap_or("en");
+        wrong(!is_language(language), "/language".to_owned(), "a language tag such as de or en-GB");
+        let user = self.user.as_deref().unwrap_or("x");
+        wrong(!is_text(user), "/user".to_owned(), &text);
         let over = self.from.zip(self.until).is_some_and(|(from, until)| !ends(from, until));
         wrong(over, "/until".to_owned(), "it is before `from`");
         found
@@ -180,7 +202,12 @@ pub fn is_word(text: &str) -> bool {
 
 fn is_text(text: &str) -> bool {
     let length = text.chars().count();
-    (1..=TEXT_MAX).contains(&length) && !text.chars().any(char::is_control)
+    let shown = text.chars().any(char::is_alphanumeric);
+    (1..=TEXT_MAX).contains(&length) && shown && !text.chars().any(char::is_control)
+}
+
+fn is_language(text: &str) -> bool {
+    (2..=35).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// Whether it looks like an address that mail can go to.

@@ -168,6 +168,17 @@ fn what_says_more_about_a_day_counts() {
 }
 
 #[test]
+fn days_end_with_the_last_one_that_there_is() {
+    let tokyo = zone("Asia/Tokyo");
+    let last = Span { start: Timestamp::MAX.plus(-2 * DAY), end: Timestamp::MAX };
+    assert!((2..5).contains(&tokyo.days(last).count()));
+    let team =
+        Business { zone: zone("UTC"), hours: hours(&WORKDAYS, "09:00", "17:00"), holidays: None };
+    let from = at("2026-12-24T15:00:00Z");
+    assert_eq!((team.days_after(from, 0), team.days_after(from, 4_000_000)), (Some(from), None));
+}
+
+#[test]
 fn moments_are_written_as_people_write_them() {
     for text in ["2026-12-24", "2026-12-24T09:00:00", "2026-12-24T08:00:00.000Z"] {
         assert_eq!(String::from(moment(text)), text);

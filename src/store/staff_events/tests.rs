@@ -10,7 +10,7 @@ use crate::domain::data::Data;
 use crate::domain::ids::{Bits, BookingId, CaseId, CsrId, EntityKind, PlanId};
 use crate::domain::staff::csr::event::Event;
 use crate::domain::staff::csr::{Displacement, Refusal, Reservation, Slot, Standing};
-use crate::domain::staff::plan::event::{Begun, BegunTask, PlanEvent};
+use crate::domain::staff::plan::event::{Begun, BegunTask, Changed, ChangedTask, PlanEvent};
 use crate::domain::staff::plan::wanted::{Booked, Restated};
 use crate::domain::staff::plan::{Debt, Person, Place, Verdict, Verdicts};
 use crate::domain::staff::profile::{Profile, TimeOff};
@@ -94,6 +94,10 @@ fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
     let (plan, contact) = (PlanId(Bits([9; 16])), booked.contact());
     let Booked { tasks, customer, sticky, .. } = booked;
     let task = |wanted| BegunTask { booking: booking(), wanted, due: Some(AT) };
+    let new = task(tasks[0].clone());
+    let new_tasks = vec![ChangedTask::Kept(booking()), ChangedTask::New(new)];
+    let (kept, reason) = (customer.clone(), "in another order".into());
+    let changed = Changed { plan, tasks: new_tasks, customer: kept, reason };
     let begun = Begun {
         plan,
         task: (TaskId(3), 1),
@@ -119,6 +123,7 @@ fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
     let all = vec![
         ("plan-begun", PlanEvent::Begun(Box::new(begun))),
         ("plan-performed", performed),
+        ("plan-changed", PlanEvent::Changed(Box::new(changed))),
         ("plan-closed", PlanEvent::Closed { plan }),
         ("plan-proposed", PlanEvent::Proposed { booking, place, verdicts }),
         ("plan-made", PlanEvent::Made { booking, number }),
@@ -135,7 +140,7 @@ fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
             PlanEvent::Completed { booking, outcome: Data::from(json!({"fine": true})) },
         ),
         ("plan-handed-back", PlanEvent::HandedBack { booking, reason: reason.clone() }),
-        ("plan-reassigned", PlanEvent::Reassigned { booking, reason: reason.clone() }),
+        ("plan-reassigned", PlanEvent::Reassigned { booking, to: None, reason: reason.clone() }),
         ("plan-skipped", PlanEvent::Skipped { booking, reason }),
         ("plan-overrun", PlanEvent::Overrun { booking, until: AT }),
         ("plan-overdue", PlanEvent::Overdue { booking }),

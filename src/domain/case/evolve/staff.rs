@@ -52,7 +52,12 @@ pub fn close_all(state: &mut State, at: Timestamp) {
 pub fn left(state: &mut State, plan: Option<PlanId>) {
     let at = state.updated_at;
     let left = state.plans.iter_mut().find(|known| Some(known.id) == plan && !known.closed);
-    left.into_iter().for_each(|plan| plan.close(at));
+    let Some(left) = left else { return };
+    match left.performer.and_then(|performer| performer.only) {
+        // the others of the plan are nothing to it
+        Some(only) => left.leave(only, at),
+        None => left.close(at),
+    }
 }
 
 /// A branch has lost: what was booked in it since it began is given back. `before` says how often the
@@ -78,7 +83,8 @@ fn forget(definition: &Definition, state: &mut State) {
             let is_open =
                 performer.is_some_and(|key| state.find(definition, key.0, key.1).is_some());
             let ended = plan.items.iter().all(|item| !item.phase.is_open());
-            let again = state.plans.iter().any(|other| other.task == plan.task && !other.closed);
+            let again = |other: &Plan| other.task.0 == plan.task.0 && other.id != plan.id;
+            let again = state.plans.iter().any(again);
             plan.is_settled() && ended && !is_open && (again || !plan.closed)
         };
         let Some(place) = state.plans.iter().position(is_over) else { return };

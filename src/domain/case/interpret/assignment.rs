@@ -16,6 +16,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::json::{SIZE_MAX, shallow_enough, size_of};
 use crate::domain::workflow::schema::{Schema, Violation};
 
+/// Bytes that a task takes in the output of its plan beside its outcome.
+const FRAME: usize = 400;
+
 impl Interpreter<'_> {
     pub(super) fn assignment(
         &mut self,
@@ -37,7 +40,7 @@ impl Interpreter<'_> {
         match verb {
             Verb::Start => self.begin_assignment(&plan, &item),
             Verb::Complete { outcome } => {
-                check_outcome(&item, outcome)?;
+                check_outcome(&plan, &item, outcome)?;
                 if item.phase == Phase::Ready {
                     self.begin_assignment(&plan, &item)?;
                 }
@@ -50,16 +53,19 @@ impl Interpreter<'_> {
             }
             Verb::Reassign { to: None, reason } => {
                 let reason = reason.clone();
-                self.plan_event(PlanEvent::Reassigned { booking, reason })
+                self.plan_event(PlanEvent::Reassigned { booking, to: None, reason })
             }
             Verb::Reassign { to: Some(person), reason } => {
-                let slot = item.made.as_ref().and_then(|made| made.slot);
-                let event = PlanEvent::Reassigned { booking, reason: reason.clone() };
+                // what has begun is theirs from now on
+                let slot = item.slot().filter(|slot| slot.start >= self.now);
+                let to = Some(person.id.clone());
+                let event = PlanEvent::Reassigned { booking, to, reason: reason.clone() };
                 self.plan_event(event)?;
                 self.place_by_person(&item, person.clone(), slot, reason)
             }
             Verb::Move { start, to, reason } => {
                 let Some(made) = &item.made else { return Ok(()) };
+                check_start(&plan, &item, *start, self.now)?;
                 let person = to.clone().unwrap_or_else(|| made.csr.clone());
                 let slot = slot_of(&item, *start);
                 self.place_by_person(&item, person, Some(slot), reason)
@@ -173,7 +179,19 @@ fn is_done_so(item: &Item, verb: &Verb) -> bool {
         Verb::Block { .. } => item.phase == Phase::Blocked,
         Verb::Unblock => item.phase == Phase::Started,
         Verb::Skip { .. } => item.phase == Phase::Skipped,
-        Verb::HandBack { .. } | Verb::Reassign { .. } | Verb::Move { .. } => false,
+        Verb::HandBack { reason } => item.back.as_ref() == Some(reason) && !item.phase.has_begun(),
+        Verb::Reassign { to: Some(person), .. } => {
+            let wanted = item.proposed.as_ref().or(item.made.as_ref());
+            wanted.is_some_and(|place| place.csr.id == person.id && place.by_person)
+        }
+        Verb::Move { start, to, .. } => {
+            let wanted = item.proposed.as_ref().or(item.made.as_ref());
+            wanted.is_some_and(|place| {
+                let same = to.as_ref().is_none_or(|to| to.id == place.csr.id);
+                same && place.slot.is_some_and(|slot| slot.start == *start)
+            })
+        }
+        Verb::Reassign { to: None, .. } => false,
     }
 }
 
@@ -182,17 +200,44 @@ fn slot_of(item: &Item, start: Timestamp) -> Slot {
     Slot { start, end, buffer_end: end.plus(i64::from(item.wanted.buffer_minutes) * MINUTE) }
 }
 
+/// A person moves a task to what is still to come, behind what has to be done before it.
+fn check_start(
+    plan: &Plan,
+    item: &Item,
+    start: Timestamp,
+    now: Timestamp,
+) -> Result<(), Rejection> {
+    let wrong = |detail: String| {
+        let pointer = "/start".to_owned();
+        Err(Rejection::Invalid(vec![Violation { pointer, detail }]))
+    };
+    if start < now {
+        return wrong("it is over".to_owned());
+    }
+    let before = plan.items.iter().take_while(|other| other.booking != item.booking);
+    let ends = before.filter(|other| other.phase.is_open()).filter_map(Item::ends).max();
+    let gap = i64::from(item.wanted.gap_minutes) * MINUTE;
+    match ends.map(|ends| ends.plus(gap)).filter(|first| start < *first) {
+        Some(first) => wrong(format!("what comes before it ends later: {first} at the earliest")),
+        None => Ok(()),
+    }
+}
+
 /// An outcome has to fit its form, and a record.
-fn check_outcome(item: &Item, outcome: &Data) -> Result<(), Rejection> {
+fn check_outcome(plan: &Plan, item: &Item, outcome: &Data) -> Result<(), Rejection> {
     let invalid = |pointer: String, detail: String| {
         Rejection::Invalid(vec![Violation { pointer: format!("/outcome{pointer}"), detail }])
     };
     if !shallow_enough(outcome) {
         return Err(invalid(String::new(), "it is nested too deep".to_owned()));
     }
-    if size_of(outcome) > SIZE_MAX {
+    // all of a plan are one output in the end
+    let others = plan.items.iter().filter_map(|item| item.outcome.as_ref());
+    let others: usize = others.map(|outcome| size_of(outcome)).sum();
+    let frames = plan.items.len() * FRAME;
+    if size_of(outcome) + others + frames > SIZE_MAX {
         return Err(Rejection::TooLarge(format!(
-            "the outcome is larger than {} KiB",
+            "the outcomes of a plan are larger than {} KiB",
             SIZE_MAX / 1024
         )));
     }

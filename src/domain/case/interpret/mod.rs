@@ -5,6 +5,7 @@ mod assignment;
 mod attempt;
 mod authorize;
 mod brake;
+mod change_plan;
 mod children;
 mod enter;
 mod evaluate;
@@ -33,6 +34,7 @@ use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, Task, TaskId};
 
+pub use assignment::allowed;
 pub use brake::{EVENTS_BRAKED, is_braked};
 pub use evaluate::{event_size, runtime_argument};
 pub use settle::SEND_WITHIN;
@@ -215,6 +217,7 @@ impl<'a> Interpreter<'a> {
             }
             Command::Displaced { booking, number, why } => self.displaced(*booking, *number, *why),
             Command::LookAgain => Ok(()),
+            Command::ChangePlan(change) => self.change_plan(change),
             Command::Assignment { assignment, verb, if_match } => {
                 self.assignment(*assignment, verb, *if_match)
             }

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::evaluate::Place as Where;
 use super::finish::bounded;
-use super::{Halt, Interpreter, Key, Trouble};
+use super::{BYTES_MAX, Halt, Interpreter, Key, Trouble};
 use crate::domain::case::derive;
 use crate::domain::case::event::Event;
 use crate::domain::case::problem::{Problem, Standard};
@@ -160,6 +160,10 @@ impl Interpreter<'_> {
             return Ok(());
         }
         for choice in choices {
+            // the rest is looked for again, once these are answered
+            if self.bytes >= BYTES_MAX / 2 {
+                return Ok(());
+            }
             let known = self.state.plans.iter().find(|known| known.id == plan);
             let item = known.and_then(|plan| plan.item(choice.booking)).filter(|item| {
                 let same = item.number == choice.number && item.proposed.is_none();

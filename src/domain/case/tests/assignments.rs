@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::world::{START, World, world};
-use crate::domain::case::command::{AssignmentConflict, Command, Rejection, Verb};
+use crate::domain::case::command::{
+    AssignmentConflict, Command, PlanChange, PlannedTask, Rejection, Verb,
+};
 use crate::domain::case::phase::Phase as CasePhase;
 use crate::domain::case::staff;
 use crate::domain::data::Data;
@@ -45,7 +47,7 @@ impl Office {
 
     /// Everybody answers until nobody is asked any more.
     fn settle(&mut self) {
-        for _ in 0..100 {
+        for _ in 0..2000 {
             let state = self.world.state().clone();
             let now = self.world.now;
             if let Some(asked) = staff::asks(&state).into_iter().next() {
@@ -228,6 +230,86 @@ do:
     let wrong = "do:\n  - book: { call: book, with: { skill: a, minutes: '${ \"x\" }' } }\n";
     let office = Office::begin(wrong, &["ann"]);
     assert_eq!(office.world.error().status, 400);
+}
+
+#[test]
+fn the_same_once_more_changes_nothing_and_a_plan_of_many_fits_into_records() {
+    let body = "do:\n  - review: { call: perform, with: { skill: a, minutes: 20 } }\n";
+    let mut office = Office::begin(body, &["ann", "ben", "cai"]);
+    let back = || Verb::HandBack { reason: "no time".into() };
+    office.act(0, back()).unwrap();
+    let next = office.item(0).csr().unwrap().id.clone();
+    office.act(0, back()).unwrap();
+    assert_eq!(office.item(0).csr().unwrap().id, next, "it was handed back once");
+    for n in 0..2 {
+        let reason = format!("no time either, the {n}. time").into();
+        office.act(0, Verb::HandBack { reason }).unwrap();
+    }
+    let waits = office.item(0).nobody.clone().unwrap();
+    assert_eq!(&*waits, "all 3 with the skill a handed it back");
+    let title = "x".repeat(150);
+    let task = json!({"skill": "a", "minutes": 15, "title": title});
+    let tasks: Vec<&Json> = (0..100).map(|_| &task).collect();
+    let body = format!("do:\n  - plan: {{ call: book, with: {} }}\n", json!({"tasks": tasks}));
+    let names: Vec<String> = (0..60).map(|n| format!("csr-{n}-{}", "x".repeat(30))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let office = Office::begin(&body, &names);
+    assert_eq!(office.world.phase(), CasePhase::Completed);
+}
+
+#[test]
+fn what_a_person_wants_in_vain_is_refused() {
+    let mut office = Office::begin(ORDERED, &["ann", "ben"]);
+    let reason: Arc<str> = "they asked".into();
+    let start = office.world.now.plus(-HOUR);
+    let past = office.act(0, Verb::Move { start, to: None, reason: reason.clone() }).unwrap_err();
+    assert!(matches!(past, Rejection::Invalid(_)), "{past:?}");
+    let start = office.start_of(0);
+    let early = office.act(1, Verb::Move { start, to: None, reason: reason.clone() }).unwrap_err();
+    assert!(matches!(early, Rejection::Invalid(_)), "{early:?}");
+    // what has begun goes to whoever a person says, whatever their hours
+    office.pass_until(office.start_of(0).plus(MINUTE));
+    office.act(0, Verb::Start).unwrap();
+    let other = usize::from(office.item(0).csr().unwrap().id.as_str() == "ann");
+    let to = crate::domain::staff::plan::Person::of(&office.csrs[other]);
+    office.act(0, Verb::Reassign { to: Some(to.clone()), reason }).unwrap();
+    assert_eq!(office.item(0).csr(), Some(&to), "{}", office.world.told());
+}
+
+#[test]
+fn an_admin_adds_skips_and_reorders_what_is_still_to_be_done() {
+    let mut office = Office::begin(ORDERED, &["ann"]);
+    office.act(0, Verb::Start).unwrap();
+    let booking = |office: &Office, n: usize| PlannedTask::Kept(office.item(n).booking);
+    let wanted = json!({"skill": "a", "minutes": 15, "title": "more"});
+    let more = PlannedTask::New(Arc::new(serde_json::from_value(wanted).unwrap()));
+    let change = |tasks| {
+        let (plan, customer, reason) = (None, None, "the customer asked for it".into());
+        Command::ChangePlan(Box::new(PlanChange { plan, tasks, customer, reason }))
+    };
+    let begun = vec![booking(&office, 0)];
+    let refused = office.world.try_tell(change(begun)).unwrap_err();
+    assert!(matches!(refused, Rejection::Invalid(_)), "{refused:?}");
+    let tasks = vec![booking(&office, 2), more];
+    office.world.tell(change(tasks));
+    office.settle();
+    let titles: Vec<_> = office.plan().items.iter().map(|item| item.wanted.title()).collect();
+    assert_eq!(titles.iter().map(|t| &**t).collect::<Vec<_>>(), ["a", "a", "a", "more"]);
+    let phases: Vec<Phase> = office.plan().items.iter().map(|item| item.phase).collect();
+    assert_eq!(phases, [Phase::Started, Phase::Skipped, Phase::Planned, Phase::Planned]);
+    assert!(office.start_of(3) >= office.item(2).ends().unwrap());
+    assert_eq!(office.csrs[0].reservations.len(), 3, "what is skipped is given back");
+    office.complete(0);
+    // another one goes first, although the turn of this one has come
+    let tasks = vec![booking(&office, 3), booking(&office, 2)];
+    office.world.tell(change(tasks));
+    office.settle();
+    let phases: Vec<Phase> = office.plan().items.iter().map(|item| item.phase).collect();
+    assert_eq!(phases, [Phase::Done, Phase::Skipped, Phase::Ready, Phase::Planned]);
+    office.complete(2);
+    office.complete(3);
+    let output = office.world.output();
+    assert_eq!(output[1]["skipped"], true, "{output:#}");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! each placed task and none beside, no two at a time, nothing for a case that has ended, and nobody waits
 //! while somebody free has the skill.
 
+mod calendars;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -11,18 +13,17 @@ use proptest::test_runner::RngSeed;
 use serde_json::{Value as Json, json};
 
 use super::world::{World, world};
-use crate::domain::case::command::{Command, Verb};
-use crate::domain::case::phase::Phase as CasePhase;
+use crate::domain::case::command::{Command, PlanChange, PlannedTask, Verb};
 use crate::domain::case::staff;
 use crate::domain::data::Data;
 use crate::domain::ids::{Bits, CaseId, CsrId};
 use crate::domain::staff::csr::command::Command as Told;
 use crate::domain::staff::csr::decide::{Decided, Facts, decide};
 use crate::domain::staff::csr::event::Event;
-use crate::domain::staff::csr::{Csr, MINUTE, Standing, begin, evolve};
+use crate::domain::staff::csr::{Csr, MINUTE, begin, evolve};
 use crate::domain::staff::plan::owed::Asked;
 use crate::domain::staff::plan::place::{Request, place};
-use crate::domain::staff::plan::{Person, Phase, Plan};
+use crate::domain::staff::plan::{Item, Person, Plan};
 use crate::domain::staff::profile::{Profile, TimeOff};
 use crate::domain::staff::settings::Settings;
 use crate::domain::time::{DAY, Timestamp};
@@ -209,6 +210,7 @@ impl Run {
 
     fn tell(&mut self, case: usize, command: Command) {
         self.cases[case].now = self.now;
+        self.again[case] |= matches!(command, Command::Resume { .. } | Command::Retry { .. });
         // a "no" is an answer, too
         let _ = self.cases[case].try_tell(command);
         self.derive(case);
@@ -340,6 +342,7 @@ impl Run {
             26 if rest % 3 == 0 => self.tell(case, Command::Cancel { reason: "off".into() }),
             27 => self.retry(case),
             28 => self.crash(),
+            29 => self.change_plan(case, rest),
             _ => {
                 self.now = self.now.plus(i64::from(rest % 9) * HOUR);
                 for case in 0..self.cases.len() {
@@ -347,6 +350,24 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// An admin turns what is left around, skips one, or adds one.
+    fn change_plan(&mut self, case: usize, choice: u32) {
+        let Some(state) = &self.cases[case].state else { return };
+        let Some(plan) = state.plans.last() else { return };
+        let open = |item: &&Item| item.phase.is_open() && !item.phase.has_begun();
+        let open = plan.items.iter().filter(open).map(|item| PlannedTask::Kept(item.booking));
+        let mut tasks: Vec<PlannedTask> = open.collect();
+        tasks.reverse();
+        match choice / 3 % 3 {
+            0 => drop(tasks.pop()),
+            1 => tasks.push(PlannedTask::New(plan.items[0].wanted.clone())),
+            _ => {}
+        }
+        let (plan, customer, reason) = (Some(plan.id), None, "so it is".into());
+        let change = PlanChange { plan, tasks, customer, reason };
+        self.tell(case, Command::ChangePlan(Box::new(change)));
     }
 
     fn retry(&mut self, case: usize) {
@@ -381,65 +402,6 @@ impl Run {
                 .collect::<String>()
         });
         cases.chain(csrs).collect::<Vec<_>>().join("----\n")
-    }
-
-    /// What the calendars have to say in the end.
-    fn check(&self) {
-        for csr in &self.csrs {
-            let mut last = Timestamp::MIN;
-            for (span, booking) in &csr.busy {
-                assert!(last <= span.start, "{booking} overlaps\n{}", self.told());
-                last = span.end;
-            }
-            for (booking, one) in &csr.reservations {
-                let case = self.cases.iter().find(|world| world.id == one.case).unwrap();
-                let state = case.state();
-                let item = state.plans.iter().find_map(|plan| plan.item(*booking)).unwrap();
-                let made = item.made.as_ref();
-                let same = made.is_some_and(|made| {
-                    (&made.csr.id, made.number, made.slot) == (&csr.id, one.number, one.slot)
-                });
-                assert!(same, "{booking} is reserved and not the case's\n{}", self.told());
-                match one.standing {
-                    Standing::Done => assert!(!item.phase.is_open(), "{}", self.told()),
-                    Standing::Live | Standing::Kept => {
-                        assert!(item.phase.is_open(), "{booking} has ended\n{}", self.told());
-                        assert!(!state.phase.ended(), "its case has ended\n{}", self.told());
-                    }
-                    Standing::Displaced(_) => panic!("{booking} is displaced\n{}", self.told()),
-                }
-            }
-        }
-        for world in &self.cases {
-            let state = world.state();
-            assert!(!staff::owes(state), "{} owes\n{}", world.id, self.told());
-            for item in state.plans.iter().flat_map(|plan| &plan.items) {
-                let Some(made) = item.made.as_ref().filter(|_| item.phase.is_open()) else {
-                    continue;
-                };
-                let csr = self.csrs.iter().find(|csr| csr.id == made.csr.id).unwrap();
-                let one = csr.reservations.get(&item.booking);
-                let same =
-                    one.is_some_and(|one| (one.number, one.slot) == (made.number, made.slot));
-                assert!(same, "{} is placed and not reserved\n{}", item.booking, self.told());
-            }
-            if state.phase == CasePhase::Suspended {
-                continue;
-            }
-            for (plan, item) in staff::waiting(state) {
-                let mut board: Vec<Arc<Csr>> = self.csrs.iter().cloned().map(Arc::new).collect();
-                let request = Request { plan, owner: None, now: self.now };
-                let found = place(&request, &mut board, &self.settings);
-                let nobody = found.iter().all(|choice| choice.place.is_none());
-                assert!(nobody, "{} waits, and somebody is free\n{}", item.booking, self.told());
-            }
-            let order = state.plans.iter().flat_map(|plan| plan.items.windows(2));
-            for two in order {
-                let begun = two[1].phase.has_begun() || two[1].phase == Phase::Done;
-                let wrong = begun && two[0].phase.is_open();
-                assert!(!wrong, "a task was begun before its turn\n{}", self.told());
-            }
-        }
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Command {
         on: Moment,
         reason: Arc<str>,
     },
+    /// The instant at which they leave may have come.
+    Depart,
     Reserve(Proposal),
     /// Gives back a number and all before it, reserved or not.
     Release {

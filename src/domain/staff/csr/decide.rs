@@ -9,6 +9,9 @@ use crate::domain::ids::{BookingId, CsrId};
 use crate::domain::staff::intervals::Span;
 use crate::domain::time::{DAY, Timestamp};
 
+/// How far into the future something is reserved at the most.
+const FUTURE_MAX: i64 = 3 * 366 * DAY;
+
 /// Circumstances of a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
@@ -96,6 +99,17 @@ pub fn decide(
             let at = on.ends(&before.profile.zone);
             if before.profile.there().end > at || before.leaves.is_none() {
                 let reason = reason.clone();
+                let change = |displaced| Event::Left { at, reason, displaced };
+                one.displacing(Displacement::Left, change)?;
+            }
+            one.changed(&before)?
+        }
+        Command::Depart => {
+            let before = one.known()?.clone();
+            let at = before.profile.there().end;
+            let live = |one: &Reservation| one.standing == Standing::Live;
+            if at <= facts.wall && before.reservations.values().any(live) {
+                let reason = before.leaves.clone().unwrap_or_else(|| "their time is over".into());
                 let change = |displaced| Event::Left { at, reason, displaced };
                 one.displacing(Displacement::Left, change)?;
             }
@@ -219,6 +233,11 @@ fn judge(csr: &Csr, proposal: &Proposal, wall: Timestamp) -> Result<(), Refusal>
     let Proposal { booking, skill, by_person, .. } = proposal;
     let Some(slot) = proposal.slot else {
         let soon = Span { start: wall, end: wall.plus(1) };
+        if *by_person {
+            let there = csr.profile.there().common(soon).is_some();
+            csr.has_room(*booking)?;
+            return if there { Ok(()) } else { Err(Refusal::NotThere) };
+        }
         if !csr.profile.has_skill(skill, soon) {
             return Err(Refusal::Skill);
         }
@@ -228,11 +247,14 @@ fn judge(csr: &Csr, proposal: &Proposal, wall: Timestamp) -> Result<(), Refusal>
         return Err(Refusal::Past);
     }
     // what a reservation may last is bounded, so that only so much is looked at
-    if slot.end <= slot.start || slot.buffer_end.since(slot.start) > 2 * DAY {
+    let lasts = slot.buffer_end.since(slot.start);
+    let far = slot.start.since(wall) > FUTURE_MAX;
+    if slot.end <= slot.start || lasts > 2 * DAY || far {
         return Err(Refusal::Bound);
     }
     match by_person {
         true => {
+            csr.has_room(*booking)?;
             csr.is_free(*booking, slot)?;
             let there = csr.profile.there().common(slot.span()) == Some(slot.span());
             if there { Ok(()) } else { Err(Refusal::NotThere) }
@@ -249,16 +271,15 @@ fn displaced(before: &Csr, after: &Csr, usual: Displacement, wall: Timestamp) ->
         if one.standing != Standing::Live {
             continue;
         }
-        let Some(slot) = one.slot else {
-            // queued work goes when they go
-            if there.end <= wall {
-                found.push((*booking, Displacement::Left));
-            }
-            continue;
-        };
-        if slot.end <= wall && there.end > wall {
+        if there.end <= wall {
+            // whatever they have goes when they go
+            found.push((*booking, Displacement::Left));
             continue;
         }
+        if one.slot.is_none() && before.works_soon(wall) && !after.works_soon(wall) {
+            found.push((*booking, usual));
+        }
+        let Some(slot) = one.slot.filter(|slot| slot.end > wall) else { continue };
         if there.common(slot.span()) != Some(slot.span()) {
             found.push((*booking, Displacement::Left));
         } else if works(before, slot) && !works(after, slot) {

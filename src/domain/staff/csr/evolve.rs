@@ -130,8 +130,9 @@ impl Csr {
 
     fn close(&mut self, booking: BookingId, number: u32, refused: Option<Refusal>, at: Timestamp) {
         // one that is closed stays closed, whatever is released after it
-        if self.closed.get(&booking).is_none_or(|known| known.number <= number) {
-            self.closed.insert(booking, Closed { number, at, refused });
+        match self.closed.get_mut(&booking).filter(|known| known.number > number) {
+            Some(known) => known.at = at,
+            None => drop(self.closed.insert(booking, Closed { number, at, refused })),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Csr, RESERVATIONS_MAX, Refusal, Slot};
+use super::{Csr, KEPT_MAX, RESERVATIONS_MAX, Refusal, Slot};
 use crate::domain::ids::BookingId;
 use crate::domain::staff::civil::{Hours, Zone, weekly};
 use crate::domain::staff::intervals::{Intervals, Span};
@@ -65,6 +65,12 @@ impl Csr {
         Err(why)
     }
 
+    /// Whether they work within a week: else nothing is queued with them.
+    pub fn works_soon(&self, now: Timestamp) -> bool {
+        let week = Span { start: now, end: now.plus(7 * DAY) };
+        !self.profile.working(self.calendar.as_deref(), week).spans().is_empty()
+    }
+
     /// Whether they may have a task at all, whenever it is done.
     ///
     /// # Errors
@@ -85,10 +91,17 @@ impl Csr {
         if profile.max_open.is_some_and(|most| open >= most as usize) {
             return Err(Refusal::Open);
         }
-        if !has && self.reservations.len() >= RESERVATIONS_MAX {
-            return Err(Refusal::Bound);
-        }
-        Ok(())
+        self.has_room(booking)
+    }
+
+    /// Whether there may be another reservation.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn has_room(&self, booking: BookingId) -> Result<(), Refusal> {
+        let has = self.reservations.contains_key(&booking);
+        let full = self.open() >= RESERVATIONS_MAX || self.reservations.len() >= KEPT_MAX;
+        if !has && full { Err(Refusal::Bound) } else { Ok(()) }
     }
 
     /// Whether a slot fits.

@@ -26,6 +26,9 @@ pub use evolve::{CorruptCsr, begin, evolve};
 /// Live reservations of one CSR at the most.
 pub const RESERVATIONS_MAX: usize = 2000;
 
+/// The same with those that are done and still shown.
+pub const KEPT_MAX: usize = 4 * RESERVATIONS_MAX;
+
 /// How long a refused or released number is remembered.
 pub const CLOSED_KEPT: i64 = 7 * DAY;
 

@@ -30,6 +30,8 @@ pub struct Seeking<'a> {
     pub owner: Option<&'a CsrId>,
     /// Those who handed it back.
     pub not: &'a [CsrId],
+    /// Those who did not begin with it.
+    pub silent: &'a [CsrId],
     /// What it had: the person and the time are kept where they are still right.
     pub had: Option<(&'a CsrId, Option<Slot>)>,
     pub now: Timestamp,
@@ -55,7 +57,10 @@ struct Candidate<'a> {
 /// Looks for somebody.
 pub fn choose<'a>(seeking: &Seeking<'_>, staff: &'a [Arc<Csr>], settings: &Settings) -> Found<'a> {
     let mut verdicts = Verdicts::default();
-    let skilled: Vec<&Arc<Csr>> = staff.iter().filter(|csr| has(csr, seeking.skill)).collect();
+    let staff: Vec<&Arc<Csr>> =
+        staff.iter().filter(|csr| csr.profile.there().end > seeking.now).collect();
+    let skilled: Vec<&Arc<Csr>> =
+        staff.iter().copied().filter(|csr| has(csr, seeking.skill)).collect();
     if skilled.is_empty() {
         let why = format!("0 of {} have the skill {}", staff.len(), seeking.skill);
         return Found { chosen: None, why, verdicts };
@@ -65,15 +70,33 @@ pub fn choose<'a>(seeking: &Seeking<'_>, staff: &'a [Arc<Csr>], settings: &Setti
     for csr in &skilled {
         match first(csr, seeking, within, settings) {
             Ok(slot) => candidates.push((csr, slot)),
+            Err(_) if seeking.not.contains(&csr.id) => {
+                note(&mut verdicts, csr, "handed it back", None, None);
+            }
             Err(why) => note(&mut verdicts, csr, why.name(), None, None),
         }
+    }
+    // whoever was silent gets it again only where nobody else can
+    if candidates.iter().any(|(csr, _)| !seeking.silent.contains(&csr.id)) {
+        candidates.retain(|(csr, _)| !seeking.silent.contains(&csr.id));
     }
     let earliest = candidates.iter().min_by_key(|(csr, slot)| (slot.start, &csr.id)).copied();
     let Some((_, best)) = earliest else {
         let count = skilled.len();
-        let until = within.end;
-        let why =
-            format!("none of the {count} with the skill {} has time before {until}", seeking.skill);
+        let skill = seeking.skill;
+        let until = match seeking.due.filter(|due| *due == within.end) {
+            Some(due) => format!("before {due}"),
+            None => format!("within {} days", settings.horizon / DAY),
+        };
+        let back = skilled.iter().filter(|csr| seeking.not.contains(&csr.id)).count();
+        let why = match back {
+            0 => format!("none of the {count} with the skill {skill} has time {until}"),
+            back if back == count => format!("all {count} with the skill {skill} handed it back"),
+            back => format!(
+                "of the {count} with the skill {skill} {back} handed it back, and the others have no \
+                 time {until}"
+            ),
+        };
         return Found { chosen: None, why, verdicts };
     };
     if let Some((csr, slot)) = kept(seeking, &candidates, best.start, settings) {
@@ -85,7 +108,7 @@ pub fn choose<'a>(seeking: &Seeking<'_>, staff: &'a [Arc<Csr>], settings: &Setti
         && let Some((csr, slot)) = candidates.iter().find(|(csr, _)| csr.id == *owner)
     {
         let patience = settings.business.days_after(best.start, settings.patience);
-        if patience.is_none_or(|until| slot.start <= until) {
+        if patience.is_some_and(|until| slot.start <= until) || slot.start == best.start {
             let why = format!("{} has other tasks of this customer or case", csr.profile.name);
             return found(csr, *slot, why, seeking, &candidates, verdicts);
         }
@@ -135,7 +158,7 @@ fn has(csr: &Csr, skill: &str) -> bool {
 fn window(seeking: &Seeking<'_>, settings: &Settings) -> Span {
     let length = i64::from(seeking.minutes) * MINUTE;
     let start = seeking.earliest;
-    let horizon = seeking.now.plus(settings.horizon).max(start.plus(DAY));
+    let horizon = seeking.now.plus(settings.horizon);
     // one that cannot be in time any more is better late than never
     let due = seeking.due.filter(|due| *due >= start.plus(length));
     Span { start, end: due.map_or(horizon, |due| due.min(horizon)) }
@@ -158,6 +181,9 @@ fn first(
             return Err(Refusal::Skill);
         }
         let day = Span { start: seeking.now, end: seeking.now.plus(DAY) };
+        if !csr.works_soon(seeking.now) {
+            return Err(Refusal::Away);
+        }
         let absent = csr.profile.working(csr.calendar.as_deref(), day).spans().is_empty();
         // whoever is not there today is asked last
         let start = if absent { seeking.now.plus(DAY) } else { seeking.now };
@@ -190,7 +216,7 @@ fn kept<'a>(
             && csr.fits(seeking.booking, seeking.skill, *slot).is_ok()
     });
     let patience = settings.business.days_after(best, settings.patience);
-    let near = patience.is_none_or(|until| first.start <= until);
+    let near = patience.is_some_and(|until| first.start <= until) || first.start == best;
     same.or(near.then_some(*first)).map(|slot| (*csr, slot))
 }
 

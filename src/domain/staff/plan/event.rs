@@ -29,6 +29,8 @@ pub enum PlanEvent {
         #[serde(default)]
         restated: Restated,
     },
+    /// An admin has changed what is still to be done.
+    Changed(Box<Changed>),
     /// Nothing of it is wanted any more.
     Closed {
         plan: PlanId,
@@ -96,6 +98,9 @@ pub enum PlanEvent {
     /// To somebody in particular, by a proposal that goes along; else to whoever is found.
     Reassigned {
         booking: BookingId,
+        /// Who is to have it; none: whoever is found.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        to: Option<CsrId>,
         reason: Arc<str>,
     },
     Skipped {
@@ -142,6 +147,27 @@ pub struct Begun {
     pub tasks: Vec<BegunTask>,
 }
 
+/// What is to be done of a plan from now on.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Changed {
+    pub plan: PlanId,
+    /// All open tasks that nobody has begun with, in their new order; those that are not named are skipped.
+    pub tasks: Vec<ChangedTask>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub customer: Option<Customer>,
+    pub reason: Arc<str>,
+}
+
+/// A task of a changed plan.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ChangedTask {
+    /// One that is there.
+    Kept(BookingId),
+    New(BegunTask),
+}
+
 /// A task at the beginning of its plan.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -156,7 +182,7 @@ impl PlanEvent {
     /// The word that users see.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Begun(_) => "plan.changed",
+            Self::Begun(_) | Self::Changed(_) => "plan.changed",
             Self::Performed { .. } => "plan.performed",
             Self::Closed { .. } => "plan.closed",
             Self::Proposed { .. } => "booking.proposed",
@@ -191,6 +217,7 @@ impl PlanEvent {
             | Self::Completed { .. }
             | Self::HandedBack { .. }
             | Self::Reassigned { .. }
+            | Self::Changed(_)
             | Self::Skipped { .. } => true,
             Self::Begun(_)
             | Self::Performed { .. }
@@ -212,7 +239,9 @@ impl PlanEvent {
     /// The booking that it is about, of all but a whole plan's.
     pub fn booking(&self) -> Option<BookingId> {
         Some(match self {
-            Self::Begun(_) | Self::Performed { .. } | Self::Closed { .. } => return None,
+            Self::Begun(_) | Self::Performed { .. } | Self::Changed(_) | Self::Closed { .. } => {
+                return None;
+            }
             Self::Proposed { booking, .. }
             | Self::Made { booking, .. }
             | Self::Refused { booking, .. }

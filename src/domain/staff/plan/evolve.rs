@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::event::{Begun, PlanEvent};
+use super::event::{Begun, Changed, ChangedTask, PlanEvent};
 use super::wanted::{Restated, Wanted};
-use super::{Attention, Debt, Item, Owed, Performer, Phase, Plan};
+use super::{Attention, Debt, Item, Owed, Performer, Phase, Place, Plan};
 use crate::domain::ids::BookingId;
 use crate::domain::staff::csr::{Displacement, Refusal};
 use crate::domain::time::Timestamp;
@@ -34,6 +34,11 @@ pub fn evolve(plans: &mut Vec<Plan>, event: &PlanEvent, at: Timestamp) -> Result
                     restate(item, restated);
                 }
             }
+            return Ok(());
+        }
+        PlanEvent::Changed(changed) => {
+            let known = plans.iter_mut().find(|known| known.id == changed.plan);
+            known.ok_or(CorruptPlan("a plan is changed that is not there"))?.change(changed, at);
             return Ok(());
         }
         PlanEvent::Closed { plan } => {
@@ -87,19 +92,30 @@ fn change(
         PlanEvent::Made { number, .. } => {
             let proposed = item.proposed.take().filter(|place| place.number == *number);
             let made = proposed.ok_or(CorruptPlan("a booking is made that was not proposed"))?;
-            if let Some(before) = item.made.take() {
-                // a move within one CSR has replaced it
-                if before.csr.id != made.csr.id {
-                    item.owe(&before, Debt::Release);
-                }
-            }
             if closed || !item.phase.is_open() {
-                // it came too late
-                item.owe(&made, Debt::Release);
+                // it came too late; a move within one CSR has replaced what was done
+                let same = item.made.as_ref().is_some_and(|before| before.csr.id == made.csr.id);
+                let done = same && item.phase == Phase::Done;
+                item.owe(&made, if done { Debt::Done } else { Debt::Release });
+                if done {
+                    item.made = Some(made);
+                }
                 return Ok(());
             }
+            if let Some(before) = item.made.take() {
+                // a move within one CSR has replaced it
+                let other = before.csr.id != made.csr.id;
+                if other {
+                    item.owe(&before, Debt::Release);
+                }
+                if item.phase == Phase::Ready || (other && item.phase.has_begun()) {
+                    // its turn comes again, at its new time
+                    item.enter(Phase::Planned, at);
+                }
+            }
             item.refusals = 0;
-            item.attention = None;
+            item.had = None;
+            item.attention = late(&made, item.due);
             if item.phase == Phase::Unplaced {
                 item.enter(Phase::Planned, at);
             }
@@ -135,7 +151,10 @@ fn change(
             });
             match item.phase {
                 Phase::Started | Phase::Blocked => item.owe(&made, Debt::Keep),
-                _ => item.lose_place(at),
+                _ => {
+                    item.lose_place(at);
+                    item.had = Some(made);
+                }
             }
         }
         PlanEvent::Settled { csr, number, what, .. } => {
@@ -168,9 +187,7 @@ fn change(
             item.attention = Some(Attention::Late);
         }
         PlanEvent::TakenBack { .. } => {
-            if item.made.as_ref().is_some_and(|made| made.slot.is_none()) {
-                item.handed_back.extend(item.made.as_ref().map(|made| made.csr.id.clone()));
-            }
+            item.silent_ones.extend(item.made.as_ref().map(|made| made.csr.id.clone()));
             item.lose_place(at);
         }
         PlanEvent::Blocked { .. } => item.enter(Phase::Blocked, at),
@@ -178,16 +195,22 @@ fn change(
             item.outcome = Some(outcome.clone());
             item.end(Phase::Done, at);
         }
-        PlanEvent::HandedBack { .. } => {
+        PlanEvent::HandedBack { reason, .. } => {
+            item.back = Some(reason.clone());
             item.handed_back.extend(item.made.as_ref().map(|made| made.csr.id.clone()));
             item.lose_place(at);
         }
-        PlanEvent::Reassigned { .. } => item.lose_place(at),
+        PlanEvent::Reassigned { to: None, .. } => item.lose_place(at),
+        // what it has stays until the other one has it
+        PlanEvent::Reassigned { to: Some(_), .. } => {}
         PlanEvent::Skipped { reason, .. } => {
             item.skipped = Some(reason.clone());
             item.end(Phase::Skipped, at);
         }
-        PlanEvent::Begun(_) | PlanEvent::Performed { .. } | PlanEvent::Closed { .. } => {}
+        PlanEvent::Begun(_)
+        | PlanEvent::Performed { .. }
+        | PlanEvent::Changed(_)
+        | PlanEvent::Closed { .. } => {}
     }
     Ok(())
 }
@@ -209,6 +232,12 @@ fn plan(begun: &Begun, at: Timestamp) -> Plan {
     }
 }
 
+/// A place that is not in time.
+fn late(made: &Place, due: Option<Timestamp>) -> Option<Attention> {
+    let late = made.slot.zip(due).is_some_and(|(slot, due)| due < slot.end);
+    late.then_some(Attention::Late)
+}
+
 impl Plan {
     /// Nothing of it is wanted any more.
     pub fn close(&mut self, at: Timestamp) {
@@ -220,14 +249,65 @@ impl Plan {
         }
     }
 
+    /// What nobody has begun with is in another order, or not to be done, and more may be.
+    fn change(&mut self, changed: &Changed, at: Timestamp) {
+        if let Some(customer) = &changed.customer {
+            self.customer = Some(customer.clone());
+        }
+        let fixed = |item: &Item| !item.phase.is_open() || item.phase.has_begun();
+        let (mut items, mut open): (Vec<Item>, Vec<Item>) =
+            std::mem::take(&mut self.items).into_iter().partition(fixed);
+        let mut behind = Vec::new();
+        for task in &changed.tasks {
+            match task {
+                ChangedTask::Kept(booking) => {
+                    let place = open.iter().position(|item| item.booking == *booking);
+                    behind.extend(place.map(|place| open.remove(place)));
+                }
+                ChangedTask::New(task) => {
+                    self.count += 1;
+                    let (booking, wanted) = (task.booking, task.wanted.clone());
+                    behind.push(Item::new(booking, wanted, task.due, at));
+                }
+            }
+        }
+        for mut item in open {
+            item.skipped = Some(changed.reason.clone());
+            item.end(Phase::Skipped, at);
+            item.revision += 1;
+            items.push(item);
+        }
+        let current = items.iter().any(|item| item.phase.is_open());
+        for (place, item) in behind.iter_mut().enumerate() {
+            // its turn has come, and now another one goes first
+            if item.phase == Phase::Ready && (current || place > 0) {
+                item.lease = None;
+                item.enter(Phase::Planned, at);
+                item.revision += 1;
+            }
+        }
+        items.append(&mut behind);
+        self.items = items;
+    }
+
+    /// Nobody performs this task any more; it stays booked.
+    pub fn leave(&mut self, booking: BookingId, at: Timestamp) {
+        self.performer = None;
+        if let Some(item) = self.item_mut(booking).filter(|item| item.phase == Phase::Ready) {
+            item.lease = None;
+            item.enter(Phase::Planned, at);
+        }
+    }
+
     /// What was given back is wanted after all.
     fn open_again(&mut self, at: Timestamp) {
         if !std::mem::take(&mut self.closed) {
             return;
         }
         for item in self.items.iter_mut().filter(|item| item.phase == Phase::Cancelled) {
-            item.ended_at = None;
-            item.started_at = None;
+            (item.ended_at, item.started_at) = (None, None);
+            (item.overrun, item.overruns) = (None, 0);
+            (item.overdue, item.silent) = (false, false);
             item.enter(Phase::Unplaced, at);
         }
     }
@@ -264,7 +344,7 @@ impl Item {
         if let Some(made) = self.made.take() {
             self.owe(&made, Debt::Release);
         }
-        self.nobody = None;
+        (self.nobody, self.had) = (None, None);
         self.lease = None;
         self.enter(Phase::Unplaced, at);
     }

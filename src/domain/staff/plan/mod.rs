@@ -77,6 +77,8 @@ pub struct Item {
     pub proposed: Option<Place>,
     /// What the task has.
     pub made: Option<Place>,
+    /// What it had, until that did not fit any more.
+    pub had: Option<Place>,
     /// What CSRs have to be told, and have not said yet that they know.
     pub owed: Vec<Owed>,
     pub phase: Phase,
@@ -102,6 +104,10 @@ pub struct Item {
     pub silent: bool,
     /// Those who handed it back.
     pub handed_back: Vec<CsrId>,
+    /// Why it was handed back last: the same once more changes nothing.
+    pub back: Option<Arc<str>>,
+    /// Those who did not begin with it.
+    pub silent_ones: Vec<CsrId>,
     pub verdicts: Arc<Verdicts>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
@@ -295,6 +301,7 @@ impl Item {
             number: 0,
             proposed: None,
             made: None,
+            had: None,
             owed: Vec::new(),
             phase: Phase::Unplaced,
             since: at,
@@ -309,6 +316,8 @@ impl Item {
             lease: None,
             silent: false,
             handed_back: Vec::new(),
+            back: None,
+            silent_ones: Vec::new(),
             verdicts: Arc::default(),
             started_at: None,
             ended_at: None,
@@ -320,6 +329,11 @@ impl Item {
     /// Whether a person and, of booked work, a time have to be found for it.
     pub fn wants_place(&self) -> bool {
         self.phase == Phase::Unplaced && self.proposed.is_none()
+    }
+
+    /// Its time, where it has one.
+    pub fn slot(&self) -> Option<Slot> {
+        self.made.as_ref().and_then(|made| made.slot)
     }
 
     /// When it is believed to end, where it has a time.

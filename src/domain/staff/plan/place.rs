@@ -11,6 +11,9 @@ use crate::domain::staff::csr::{Csr, MINUTE, Reservation, Slot, Standing};
 use crate::domain::staff::settings::Settings;
 use crate::domain::time::Timestamp;
 
+/// Tasks of a plan that are looked for at once.
+const CHOICES_MAX: usize = 32;
+
 /// What is looked for: the plan as its case has it, and whom its customer knows.
 pub struct Request<'a> {
     pub plan: &'a Plan,
@@ -38,22 +41,24 @@ pub struct Chosen {
 }
 
 /// Looks for a place for each task that has none or has one too early, up to the first for which there is
-/// nobody.
+/// nobody. Where one that moves does not fit before those behind it, they give way and are looked at anew.
 pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings) -> Vec<Choice> {
     let Request { plan, owner, now } = request;
     let mut choices = Vec::new();
     let mut end = Timestamp::MIN;
     let mut of_case = plan.items.iter().rev().find_map(|item| Some(item.csr()?.id.clone()));
-    for item in &plan.items {
-        let slot = item.made.as_ref().and_then(|made| made.slot);
-        let gap = i64::from(item.wanted.gap_minutes) * MINUTE;
-        let after = if end > Timestamp::MIN { end.plus(gap) } else { end };
-        let early = slot.is_some_and(|slot| slot.start < after) && item.phase == Phase::Planned;
+    let mut gives_way = false;
+    for (n, item) in plan.items.iter().enumerate() {
+        let after = if end > Timestamp::MIN { end.plus(gap(item)) } else { end };
         if !item.phase.is_open() {
             end = item.ended_at.filter(|_| item.phase == Phase::Done).map_or(end, |at| end.max(at));
             continue;
         }
-        if item.phase != Phase::Unplaced && !early {
+        let slot = item.slot().filter(|_| item.phase == Phase::Planned);
+        let has_to_move =
+            item.phase == Phase::Unplaced || slot.is_some_and(|slot| slot.start < after);
+        let looked_at = has_to_move || gives_way && slot.is_some();
+        if !looked_at {
             if item.holds_up() {
                 break;
             }
@@ -66,24 +71,63 @@ pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings)
             Sticky::Customer => of_case.as_ref().or(owner.as_ref()),
         };
         let seeking = seeking(plan, item, after, sticky, (*now, settings.notice));
-        give_way(staff, plan, item);
+        let behind = &plan.items[n + 1..];
+        if !gives_way && !fits_before(&seeking, behind, staff, settings) {
+            give_way(staff, behind);
+            gives_way = true;
+        }
         let found = choose(&seeking, staff, settings);
         let chosen = found.chosen.map(|(csr, slot)| (csr.clone(), slot));
         let (why, verdicts) = (found.why.into(), Arc::new(found.verdicts));
+        let stays = chosen.as_ref().is_some_and(|(csr, slot)| {
+            item.made.as_ref().is_some_and(|made| (&made.csr.id, made.slot) == (&csr.id, *slot))
+        });
         let place = chosen.map(|(csr, slot)| {
             take(staff, item, &csr.id, slot);
             end = slot.map_or(end, |slot| end.max(slot.end));
             of_case = Some(csr.id.clone());
             Chosen { csr: super::Person::of(&csr), slot }
         });
+        if stays {
+            continue;
+        }
         let nobody = place.is_none();
         let (booking, number) = (item.booking, item.number);
         choices.push(Choice { booking, number, place, why, verdicts });
-        if nobody {
+        // so many go into one record of a case; the rest is looked for once these are answered
+        if nobody || choices.len() == CHOICES_MAX {
             break;
         }
     }
     choices
+}
+
+fn gap(item: &Item) -> i64 {
+    i64::from(item.wanted.gap_minutes) * MINUTE
+}
+
+/// Whether a task finds a place that ends before those behind it begin.
+fn fits_before(
+    seeking: &Seeking<'_>,
+    behind: &[Item],
+    staff: &[Arc<Csr>],
+    settings: &Settings,
+) -> bool {
+    let planned = behind.iter().filter(|item| item.phase == Phase::Planned);
+    let next = planned.filter_map(|item| Some(item.slot()?.start.plus(-gap(item)))).min();
+    let Some(next) = next else { return true };
+    let slot = choose(seeking, staff, settings).chosen.and_then(|(_, slot)| slot);
+    slot.is_some_and(|slot| slot.end <= next)
+}
+
+/// Those behind a task that moves are in its way no longer than until they are looked at themselves.
+fn give_way(staff: &mut [Arc<Csr>], behind: &[Item]) {
+    for other in behind.iter().filter(|other| other.phase == Phase::Planned) {
+        let Some(made) = other.made.as_ref().filter(|made| made.slot.is_some()) else { continue };
+        if let Some(csr) = staff.iter_mut().find(|csr| csr.id == made.csr.id) {
+            Arc::make_mut(csr).let_go(other.booking);
+        }
+    }
 }
 
 fn seeking<'a>(
@@ -95,7 +139,7 @@ fn seeking<'a>(
 ) -> Seeking<'a> {
     let wanted = &item.wanted;
     let earliest = now.plus(notice).max(after).max(wanted.not_before.unwrap_or(Timestamp::MIN));
-    let had = item.made.as_ref().map(|made| (&made.csr.id, made.slot));
+    let had = item.made.as_ref().or(item.had.as_ref()).map(|made| (&made.csr.id, made.slot));
     Seeking {
         booking: item.booking,
         skill: &wanted.skill,
@@ -107,19 +151,9 @@ fn seeking<'a>(
         queued: plan.queued,
         owner,
         not: &item.handed_back,
+        silent: &item.silent_ones,
         had,
         now,
-    }
-}
-
-/// Those behind a task that moves are in its way no longer than until they are looked at themselves.
-fn give_way(staff: &mut [Arc<Csr>], plan: &Plan, item: &Item) {
-    let behind = plan.items.iter().skip_while(|other| other.booking != item.booking).skip(1);
-    for other in behind.filter(|other| other.phase == Phase::Planned) {
-        let Some(made) = other.made.as_ref().filter(|made| made.slot.is_some()) else { continue };
-        if let Some(csr) = staff.iter_mut().find(|csr| csr.id == made.csr.id) {
-            Arc::make_mut(csr).let_go(other.booking);
-        }
     }
 }
 

@@ -71,6 +71,7 @@ fn seeking() -> Seeking<'static> {
         queued: false,
         owner: None,
         not: &[],
+        silent: &[],
         had: None,
         now: MONDAY,
     }
@@ -298,6 +299,11 @@ fn arguments_are_read_with_their_places() {
     let hours = json!([{"day": "mon", "start": "09:00", "end": "17:00"}]);
     let with = json!({"skill": "id", "minutes": 5, "contactHours": hours});
     assert!(wrong(with).contains("timeZone"));
+    let form = json!({"properties": {"a": {"allOf": [{"$ref": "#/$defs/b"}]}}, "$defs": {"b": {}}});
+    assert!(wrong(json!({"skill": "id", "minutes": 5, "form": form})).contains("$ref"));
+    let long: Vec<&Json> = (0..65).map(|_| &hours[0]).collect();
+    let with = json!({"skill": "id", "minutes": 5, "timeZone": "UTC", "contactHours": long});
+    assert!(wrong(with).contains("64"));
     let customer =
         json!({"name": "Ada", "email": "ada@example.com", "timeZone": "America/New_York"});
     let with = json!({"skill": "id", "minutes": 5, "customer": customer, "contactHours": hours});

@@ -13,6 +13,7 @@ use crate::domain::staff::csr::MINUTE;
 use crate::domain::staff::csr::fit::Contact;
 use crate::domain::staff::profile::{is_address, is_word};
 use crate::domain::time::{Duration, Timestamp};
+use crate::domain::workflow::expr::json::size_of;
 use crate::domain::workflow::schema::Schema;
 
 /// Tasks of one plan at the most.
@@ -25,13 +26,22 @@ const MINUTES_MAX: u32 = 24 * 60;
 const TITLE_MAX: usize = 200;
 const INSTRUCTIONS_MAX: usize = 10_000;
 
+/// Bytes of a form.
+const FORM_MAX: usize = 16 * 1024;
+
+/// Spans of contact hours.
+const CONTACT_MAX: usize = 64;
+
+/// Business hours and days until something is due.
+const DUE_MAX: u32 = 20_000;
+
 /// A task for a person.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Wanted {
     pub skill: Arc<str>,
     pub minutes: u32,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(alias = "name", skip_serializing_if = "Option::is_none", default)]
     pub title: Option<Arc<str>>,
     #[serde(with = "rfc3339", skip_serializing_if = "Option::is_none", default)]
     pub not_before: Option<Timestamp>,
@@ -89,6 +99,11 @@ impl Due {
                 Ok(at) => Some(at),
                 Err(_) => text.parse::<Duration>().ok().map(|span| span.after(from)),
             },
+            Self::Hours { business_hours: count } | Self::Days { business_days: count }
+                if *count > DUE_MAX =>
+            {
+                None
+            }
             Self::Hours { business_hours } => {
                 business.after(from, i64::from(*business_hours) * 60 * MINUTE)
             }
@@ -107,6 +122,11 @@ pub struct Customer {
     pub zone: Zone,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub language: Option<String>,
+}
+
+/// Whether mail can go to a customer.
+pub fn is_customer(customer: &Customer) -> bool {
+    is_address(&customer.email)
 }
 
 /// Who should have the tasks, other things being nearly equal.
@@ -173,9 +193,12 @@ impl Booked {
             task.check().map_err(|wrong| format!("/tasks/{place}{wrong}"))?;
         }
         if let Some(customer) = &self.customer
-            && !is_address(&customer.email)
+            && !is_customer(customer)
         {
             return Err("/customer/email is no address such as ada@example.com".to_owned());
+        }
+        if self.contact_hours.as_ref().is_some_and(|hours| hours.len() > CONTACT_MAX) {
+            return Err(format!("`contactHours` has more than {CONTACT_MAX} spans"));
         }
         if self.contact_hours.is_some() && self.zone.is_none() && self.customer.is_none() {
             return Err("`contactHours` need a `timeZone`, or the customer's".to_owned());
@@ -231,7 +254,25 @@ impl Wanted {
 /// Whether a form is a JSON Schema.
 fn check_form(form: Option<&Data>) -> Result<(), String> {
     let Some(form) = form else { return Ok(()) };
+    // an outcome is checked while others wait: what it takes has to be bounded by what the form says
+    if size_of(form) > FORM_MAX {
+        return Err(format!("/form is larger than {} KiB", FORM_MAX / 1024));
+    }
+    if refers(form) {
+        return Err("/form may not refer to other schemas ($ref)".to_owned());
+    }
     Schema::compile(form).map(drop).map_err(|error| format!("/form is no JSON Schema: {error}"))
+}
+
+/// Whether a schema refers to others, anywhere.
+fn refers(schema: &Json) -> bool {
+    match schema {
+        Json::Object(fields) => fields.iter().any(|(name, value)| {
+            matches!(name.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") || refers(value)
+        }),
+        Json::Array(items) => items.iter().any(refers),
+        _ => false,
+    }
 }
 
 /// The arguments of `perform`.
