@@ -186,7 +186,7 @@ Onboard a customer, see who does what and why, call a CSR in sick, complete the 
   curl -s {base}/v1/cases -H 'content-type: application/json' \\
     -d '{{\"workflow\":\"customers/onboarding\",\"subject\":\"ada\",\"input\":{{\"customer\":{{\"name\":\"Ada\",\"email\":\"ada@example.com\",\"timeZone\":\"Europe/Paris\"}},\"tasks\":[{{\"name\":\"Check the identity\",\"skill\":\"identity\",\"minutes\":30}},{{\"name\":\"Explain the contract\",\"skill\":\"contract\",\"minutes\":45}},{{\"name\":\"First training\",\"skill\":\"training\",\"minutes\":60}}]}}}}'
   caseworker plan <id> --explain
-  curl -s {base}/v1/csrs/mia/time-off -H 'content-type: application/json' -d '{{\"reason\":\"ill\"}}'
+  curl -s {base}/v1/csrs/mia/time-off -H 'content-type: application/json' -d '{{\"to\":\"<day>\",\"reason\":\"ill\"}}'
   caseworker assignments
   curl -s {base}/v1/assignments/<assignment>/complete -H 'content-type: application/json' -d '{{\"outcome\":{{\"verified\":true}}}}'
 

@@ -202,6 +202,8 @@ pub fn evolve(
 
 /// A person lets the case go on.
 fn resume(state: &mut State, retried: bool, at: Timestamp) {
+    let open = state.plans.iter_mut().filter(|plan| !plan.closed);
+    open.for_each(|plan| plan.give_up_passed(at));
     state.hold = None;
     if !retried {
         return;

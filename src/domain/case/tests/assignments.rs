@@ -204,6 +204,7 @@ fn a_suspended_case_records_what_was_started_and_nothing_else() {
     office.world.tell(Command::Resume { reason: "on".into() });
     office.settle();
     assert_eq!(office.item(1).phase, Phase::Ready);
+    assert!(office.start_of(1) >= office.world.now, "what has passed is planned anew");
     let order = office.act(2, Verb::Complete { outcome: Data::null() }).unwrap_err();
     assert_eq!(conflict(order), AssignmentConflict::PredecessorOpen);
 }

@@ -290,6 +290,18 @@ impl Plan {
         self.items = items;
     }
 
+    /// What has passed without its turn is planned anew.
+    pub fn give_up_passed(&mut self, at: Timestamp) {
+        let passed = |item: &Item| {
+            item.phase == Phase::Planned && item.slot().is_some_and(|slot| slot.start < at)
+        };
+        for item in self.items.iter_mut().filter(|item| passed(item)) {
+            let had = item.made.clone();
+            item.lose_place(at);
+            item.had = had;
+        }
+    }
+
     /// Nobody performs this task any more; it stays booked.
     pub fn leave(&mut self, booking: BookingId, at: Timestamp) {
         self.performer = None;

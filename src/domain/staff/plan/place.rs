@@ -55,8 +55,10 @@ pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings)
             continue;
         }
         let slot = item.slot().filter(|_| item.phase == Phase::Planned);
-        let has_to_move =
-            item.phase == Phase::Unplaced || slot.is_some_and(|slot| slot.start < after);
+        // while others are looked for still, nobody was told of it: one that has passed is planned anew
+        let passed = |slot: Slot| plan.performer.is_none() && slot.start < *now;
+        let early = slot.is_some_and(|slot| slot.start < after || passed(slot));
+        let has_to_move = item.phase == Phase::Unplaced || early;
         let looked_at = has_to_move || gives_way && slot.is_some();
         if !looked_at {
             if item.holds_up() {
