@@ -179,7 +179,7 @@ impl Interpreter<'_> {
                     let why = choice.why.clone();
                     self.plan_event(PlanEvent::Unplaced { booking, why, verdicts })?;
                 }
-                return Ok(());
+                continue;
             };
             let place = Place {
                 number: item.number + 1,

@@ -47,7 +47,7 @@ pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings)
     let mut choices = Vec::new();
     let mut end = Timestamp::MIN;
     let mut of_case = plan.items.iter().rev().find_map(|item| Some(item.csr()?.id.clone()));
-    let mut gives_way = false;
+    let (mut gives_way, mut short) = (false, false);
     for (n, item) in plan.items.iter().enumerate() {
         let after = if end > Timestamp::MIN { end.plus(gap(item)) } else { end };
         if !item.phase.is_open() {
@@ -60,6 +60,9 @@ pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings)
         let early = slot.is_some_and(|slot| slot.start < after || passed(slot));
         let has_to_move = item.phase == Phase::Unplaced || early;
         let looked_at = has_to_move || gives_way && slot.is_some();
+        if short && slot.is_none() {
+            continue;
+        }
         if !looked_at {
             if item.holds_up() {
                 break;
@@ -97,9 +100,11 @@ pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings)
         let (booking, number) = (item.booking, item.number);
         choices.push(Choice { booking, number, place, why, verdicts });
         // so many go into one record of a case; the rest is looked for once these are answered
-        if nobody || choices.len() == CHOICES_MAX {
+        if nobody && !gives_way || choices.len() == CHOICES_MAX {
             break;
         }
+        // those behind that gave way have to find another place all the same
+        short |= nobody;
     }
     choices
 }
