@@ -10,7 +10,7 @@ use serde_json::{Value as Json_, json};
 
 use super::Api;
 use super::auth::Client;
-use super::body::{JsonBody, OptionalBody};
+use super::body::{JsonBody, OptionalBody, Reason};
 use super::cases::{case_id, etag, if_match};
 use super::problem::Problem;
 use super::query::{Query, bad, cursor};
@@ -162,14 +162,6 @@ fn find(api: &Api, id: &str) -> Result<(AssignmentId, CaseId), Problem> {
     let id: AssignmentId = id.parse().map_err(|_| none())?;
     let row = api.views()?.assignment(id)?.ok_or_else(none)?;
     Ok((id, row.case))
-}
-
-/// A reason, which some verbs need.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub struct Reason {
-    #[serde(default)]
-    reason: String,
 }
 
 /// `POST …/complete`

@@ -9,6 +9,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use http_body_util::LengthLimitError;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
@@ -26,6 +27,14 @@ pub struct OptionalBody<T>(pub T);
 
 /// The bytes of a body.
 pub struct Raw(pub Bytes);
+
+/// The reason that a person gives, where a verb needs nothing else.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    #[serde(default)]
+    pub reason: String,
+}
 
 impl FromRequest<Api> for Raw {
     type Rejection = Problem;

@@ -13,7 +13,7 @@ use serde_json::{Value as Json_, json};
 
 use super::Api;
 use super::auth::Client;
-use super::body::{JsonBody, OptionalBody};
+use super::body::{JsonBody, OptionalBody, Reason};
 use super::limits::Turn;
 use super::problem::Problem;
 use super::query::{CASE_FILTERS, Query, cursor};
@@ -248,14 +248,6 @@ pub async fn get(
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag(version))]).into_response());
     }
     Ok(([(ETAG, etag(version))], Json(shown)).into_response())
-}
-
-/// A reason that a person gives.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub struct Reason {
-    #[serde(default)]
-    reason: String,
 }
 
 /// `POST /v1/cases/{id}/retry`

@@ -7,7 +7,7 @@ use serde_json::{Value as Json_, json};
 
 use super::Api;
 use super::auth::Client;
-use super::body::{JsonBody, OptionalBody};
+use super::body::{JsonBody, OptionalBody, Reason};
 use super::problem::Problem;
 use crate::actors::handles::ServiceHandle;
 use crate::domain::service::circuit::{Cause, Circuit};
@@ -145,14 +145,6 @@ pub async fn isolate(
     let by = client.by(&body.reason);
     api.handle.isolate(&served, body.reason, until, by).await.map_err(Problem::unavailable)?;
     show(&api, &served).await.map(Json)
-}
-
-/// A reason.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub struct Reason {
-    #[serde(default)]
-    reason: String,
 }
 
 /// Ends a hold.

@@ -288,6 +288,25 @@ fn nobody_for_one_task_leaves_those_before_it_and_plans_none_behind_it() {
 }
 
 #[test]
+fn those_that_gave_way_move_though_nobody_is_found_for_one_between() {
+    let mut plans = plan(&[0, 0, 0]);
+    let mut ann = csr("ann", &json!({}));
+    let mut last = placed(&plans, &[Arc::new(ann.clone())], MONDAY).swap_remove(0);
+    last.booking = plans[0].items[2].booking;
+    take(&mut plans, vec![last]);
+    let (booking, slot) = (plans[0].items[2].booking, plans[0].items[2].slot());
+    let (case, title, standing) = (CaseId(Bits([9; 16])), "id".into(), Standing::Live);
+    let reservation = Reservation { number: 1, case, customer: None, title, slot, standing };
+    told(&mut ann, &Event::Reserved { booking, reservation, by_person: false }, MONDAY).unwrap();
+    Arc::make_mut(&mut plans[0].items[1].wanted).skill = "rare".into();
+    let choices = placed(&plans, &[Arc::new(ann)], MONDAY);
+    let starts: Vec<Option<Timestamp>> =
+        choices.iter().map(|choice| Some(choice.place.as_ref()?.slot?.start)).collect();
+    let first = slot.map(|slot| slot.start);
+    assert_eq!(starts, [first, None, first.map(|first| first.plus(HOUR))]);
+}
+
+#[test]
 fn arguments_are_read_with_their_places() {
     let wrong = |with: Json| Booked::read(&with).unwrap_err();
     assert!(wrong(json!({"tasks": []})).contains("1 to 200"));
