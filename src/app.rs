@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::services::Services;
 use crate::config::staff::Roster;
+use crate::domain::staff::notice::letter::Templates;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::fault::Fault;
 use crate::domain::workflow::source::Format;
@@ -239,6 +240,23 @@ fn hands(config: &Config) -> Result<(Http, Option<Post>), String> {
     Ok((http, post))
 }
 
+/// What notices are written by: the built-in templates, and those of a folder in their place.
+fn templates(folder: Option<&Path>) -> Result<Templates, String> {
+    let Some(folder) = folder else { return Ok(Templates::default()) };
+    if !folder.is_dir() {
+        return Err(format!("email.templates: {} is no folder", folder.display()));
+    }
+    let read = |file: &Path| match std::fs::read_to_string(file) {
+        Ok(text) => Some(Ok(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error.to_string())),
+    };
+    Templates::with(folder, read).map_err(|faults| {
+        let each = faults.iter().map(|fault| format!("email.templates: {fault}"));
+        each.collect::<Vec<_>>().join("\n")
+    })
+}
+
 /// When the last record of the journal was written; the beginning of time where there is none.
 async fn last_seen(journal: &EngineJournal, last: RecordCursor) -> Timestamp {
     let before = RecordCursor(last.0.saturating_sub(1));
@@ -294,6 +312,7 @@ async fn parts(
         min_free: config.data.min_free.0,
         staff: roster.settings.clone(),
         catalogue: roster.catalogue.clone(),
+        templates: templates(config.email.templates.as_deref())?,
         live_max: config.cases.live_max.0,
         pending_max: config.cases.pending_max.0,
         fatal,

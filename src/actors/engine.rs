@@ -72,6 +72,8 @@ pub struct Parts {
     pub staff: crate::domain::staff::settings::Settings,
     /// What an admin picks tasks from.
     pub catalogue: crate::domain::staff::catalogue::Catalogue,
+    /// What notices are written by.
+    pub templates: crate::domain::staff::notice::letter::Templates,
     pub live_max: usize,
     pub pending_max: usize,
     /// Told when the process has to end, and why.
@@ -140,7 +142,7 @@ impl Engine {
             feed: Feed::default(),
             fresh_news: FreshNews::default(),
             cases: Arc::new(CaseRegistry::new(parts.live_max)),
-            staff: Staff::new(parts.staff, parts.catalogue),
+            staff: Staff::new(parts.staff, parts.catalogue, parts.templates),
             wants: Wants::default(),
             cancelling: Cancelling::default(),
             events_in_hand: EventsInHand::default(),

@@ -66,6 +66,7 @@ async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
         min_free: 0,
         staff: Default::default(),
         catalogue: Default::default(),
+        templates: Default::default(),
         live_max: 100,
         pending_max: 100,
         fatal: told,

@@ -134,6 +134,8 @@ pub struct Email {
     /// Domain of the Message-ID.
     pub domain: Text,
     pub timeout: Span,
+    /// A folder with templates of notices, in the place of the built-in ones.
+    pub templates: Option<PathBuf>,
 }
 
 impl Default for Email {
@@ -143,6 +145,7 @@ impl Default for Email {
             from: Text("Caseworker <caseworker@localhost>".to_owned()),
             domain: Text("caseworker.localhost".to_owned()),
             timeout: Span(30_000),
+            templates: None,
         }
     }
 }

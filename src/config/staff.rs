@@ -16,7 +16,7 @@ use crate::domain::staff::catalogue::{Catalogue, TaskType, Template};
 use crate::domain::staff::civil::{Hours, Zone};
 use crate::domain::staff::holidays::HolidayCalendar;
 use crate::domain::staff::plan::wanted::Wanted;
-use crate::domain::staff::profile::Profile;
+use crate::domain::staff::profile::{Profile, is_address};
 use crate::domain::staff::settings::Settings;
 use crate::domain::time::DAY;
 
@@ -177,6 +177,10 @@ fn settings(
     if !(DAY..=366 * DAY).contains(&horizon) {
         return Err("staff.horizon: 1d to 366d".to_owned());
     }
+    let lead = staff.lead.map(|lead| lead.0);
+    if lead.as_deref().is_some_and(|lead| !is_address(lead)) {
+        return Err("staff.lead: an address such as lead@example.com".to_owned());
+    }
     let patience = staff.patience.map(|patience| patience.0 / DAY);
     Ok(Settings {
         business,
@@ -185,7 +189,7 @@ fn settings(
         horizon,
         tolerance: span(staff.tolerance, default.tolerance),
         patience: patience.map_or(default.patience, |days| usize::try_from(days).unwrap_or(0)),
-        lead: staff.lead.map(|lead| lead.0),
+        lead,
     })
 }
 

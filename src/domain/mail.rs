@@ -17,6 +17,18 @@ pub struct Mail {
     pub subject: String,
     pub text: String,
     pub html: Option<String>,
+    /// What it belongs to: mails of the same are shown as one conversation.
+    pub thread: Option<String>,
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file that comes with a mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    pub name: String,
+    /// As its Content-Type says it, with parameters.
+    pub media_type: String,
+    pub content: Vec<u8>,
 }
 
 impl Mail {
@@ -54,6 +66,8 @@ impl Mail {
             subject: subject.split_whitespace().collect::<Vec<_>>().join(" "),
             text: render(needed("text")?, data, AutoEscape::None)?,
             html: text("html")?.map(|html| render(html, data, AutoEscape::Html)).transpose()?,
+            thread: None,
+            attachments: Vec::new(),
         })
     }
 }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use super::SendBy;
@@ -65,6 +66,11 @@ impl Post {
         Ok(Self { transport, host, names, from, domain: domain.to_owned(), timeout })
     }
 
+    /// What Message-IDs end with.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
     /// The Message-ID of the mail with this key: always the same.
     pub fn message_id(&self, key: &str) -> String {
         format!("<{:?}@{}>", Bits::derived(&[b"mail", key.as_bytes()]), self.domain)
@@ -124,7 +130,12 @@ impl Post {
         let mut builder = Message::builder()
             .from(self.from.clone())
             .message_id(Some(message_id.to_owned()))
+            .header(AutoSubmitted)
             .subject(&mail.subject);
+        if let Some(thread) = &mail.thread {
+            let reference = format!("<{thread}@{}>", self.domain);
+            builder = builder.references(reference.clone()).in_reply_to(reference);
+        }
         for to in &mail.to {
             builder = builder.to(mailbox(to)?);
         }
@@ -134,15 +145,46 @@ impl Post {
         if let Some(reply_to) = &mail.reply_to {
             builder = builder.reply_to(mailbox(reply_to)?);
         }
+        let alternatives =
+            |html: &String| MultiPart::alternative_plain_html(mail.text.clone(), html.clone());
         let message = match &mail.html {
-            None => {
-                let header = lettre::message::header::ContentType::TEXT_PLAIN;
-                builder.header(header).body(mail.text.clone())
+            None if mail.attachments.is_empty() => {
+                builder.header(ContentType::TEXT_PLAIN).body(mail.text.clone())
             }
-            Some(html) => builder
-                .multipart(MultiPart::alternative_plain_html(mail.text.clone(), html.clone())),
+            Some(html) if mail.attachments.is_empty() => builder.multipart(alternatives(html)),
+            html => {
+                let mut parts = match html {
+                    Some(html) => MultiPart::mixed().multipart(alternatives(html)),
+                    None => MultiPart::mixed().singlepart(SinglePart::plain(mail.text.clone())),
+                };
+                for file in &mail.attachments {
+                    let kind = ContentType::parse(&file.media_type);
+                    let kind = kind.map_err(|_| "an attachment's media type is none".to_owned())?;
+                    let attached = Attachment::new(file.name.clone());
+                    parts = parts.singlepart(attached.body(file.content.clone(), kind));
+                }
+                builder.multipart(parts)
+            }
         };
         message.map_err(|error| format!("the mail cannot be put together: {error}"))
+    }
+}
+
+/// No person has written the mail, so no machine has to answer it (RFC 3834).
+#[derive(Clone, Copy)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
     }
 }
 
@@ -180,6 +222,12 @@ mod tests {
             subject: "Größe".into(),
             text: "Hello".into(),
             html: Some("<p>Hello</p>".into()),
+            thread: Some("case_x".into()),
+            attachments: vec![crate::domain::mail::Attachment {
+                name: "a.ics".into(),
+                media_type: "text/calendar; charset=utf-8; method=PUBLISH".into(),
+                content: b"BEGIN:VCALENDAR\r\n".to_vec(),
+            }],
         }
     }
 
@@ -190,6 +238,9 @@ mod tests {
         let text = String::from_utf8(message.formatted()).unwrap();
         assert!(text.contains(&post().message_id("case_x/do/0/1")), "{text}");
         assert!(text.contains("multipart/alternative"), "{text}");
+        assert!(text.contains("\r\nReferences: <case_x@example.com>\r\n"), "{text}");
+        assert!(text.contains("\r\nAuto-Submitted: auto-generated\r\n"), "{text}");
+        assert!(text.contains("\r\nBEGIN:VCALENDAR\r\n"), "{text}");
         assert_ne!(post().message_id("case_x/do/0/1"), post().message_id("case_x/do/0/2"));
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Raised whenever anything that is encoded here changes its shape.
-const SCHEMA: u16 = 6;
+const SCHEMA: u16 = 7;
 
 const CONFIG: Configuration = standard();
 

@@ -20,6 +20,7 @@ use crate::domain::case::event::{
     Answer, Came, Change, Doubt, Entry, Event, Received, Start, Submission, TaskEvent, Wait,
     WaitKind,
 };
+use crate::domain::case::notices::NoticeEvent;
 use crate::domain::case::problem::Problem;
 use crate::domain::data::Data;
 use crate::domain::staff::plan::event::PlanEvent;
@@ -127,6 +128,9 @@ struct Rest {
     /// Something of a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanEvent>,
+    /// Something of what people are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<NoticeEvent>,
     /// The task that an error of the whole case stands at.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<(TaskId, u32)>,
@@ -258,6 +262,7 @@ fn to_wire(event: &Event) -> Wire {
         Event::UnwindingEnded => plain("unwound", Rest::default()),
         Event::Trimmed { through } => plain("trimmed", Rest { through, ..Rest::default() }),
         Event::Plan(event) => plain("plan", Rest { plan: Some(event), ..Rest::default() }),
+        Event::Notice(event) => plain("notice", Rest { notice: Some(event), ..Rest::default() }),
         Event::Closing => plain("closing", Rest::default()),
         Event::Task(TaskEvent { task, iteration, change }) => {
             let (word, rest) = change_to_wire(change);
@@ -346,6 +351,7 @@ fn from_wire(wire: Wire) -> Result<Event, String> {
         "unwound" => Event::UnwindingEnded,
         "trimmed" => Event::Trimmed { through: rest.through },
         "plan" => Event::Plan(rest.plan.ok_or_else(|| lacks("what happened to it"))?),
+        "notice" => Event::Notice(rest.notice.ok_or_else(|| lacks("what happened to it"))?),
         "closing" => Event::Closing,
         _ => return Err(format!("the word `{word}` is not known")),
     })

@@ -26,7 +26,7 @@ use crate::domain::time::Timestamp;
 const FORMAT: u8 = 1;
 
 /// Schema of the events that this version writes.
-pub const SCHEMA: u8 = 6;
+pub const SCHEMA: u8 = 7;
 
 const HAS_COMMAND: u8 = 1;
 const HAS_BY: u8 = 2;

@@ -11,11 +11,13 @@ use crate::actors::effects::evaluator::Job;
 use crate::actors::services::handle::CallPermit;
 use crate::domain::case::decision_context::{DecisionContext, PermitAnswer, Service};
 use crate::domain::case::event::{Event, Wait};
+use crate::domain::case::notices;
 use crate::domain::case::state::{Stage, State};
 use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, Entity};
 use crate::domain::service::line::QueueEntry;
 use crate::domain::staff::business::Business;
+use crate::domain::staff::notice::Notices;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
 use crate::domain::workflow::model::{DefinitionId, TaskId};
@@ -125,7 +127,8 @@ impl<'a> CaseDecisionContext<'a> {
 
     /// Since when the case has been waiting for this service.
     fn waits_since(&self, service: &str) -> Option<Timestamp> {
-        let mut since = None;
+        let parked = notices::parked(self.state?).filter(|(known, _)| ***known == *service);
+        let mut since = parked.map(|(_, since)| since);
         self.state?.walk(&mut |activation| {
             if let Some(call) = activation.call()
                 && call.service.as_deref() == Some(service)
@@ -141,6 +144,10 @@ impl<'a> CaseDecisionContext<'a> {
 impl DecisionContext for CaseDecisionContext<'_> {
     fn business(&self) -> Arc<Business> {
         self.context.staff.business()
+    }
+
+    fn notices(&self) -> Notices {
+        self.context.notices()
     }
 
     fn service_of(&self, host: &str) -> Service {

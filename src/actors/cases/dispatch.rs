@@ -71,6 +71,10 @@ async fn carry(
         Ask::Echo(data) => Outcome::Done(data),
         Ask::Http(request) => dispatcher.request(&request, permit, by).await,
         Ask::Email(mail) => dispatcher.email(&mail, &effect.key, permit, by).await,
+        Ask::Notice(notice) => {
+            let mail = context.write_notice(effect.case, &notice);
+            dispatcher.written(mail, &effect.key, permit, by).await
+        }
         Ask::Prepare(preparation) => {
             Outcome::Fetched(dispatcher.prepare(&preparation, permit, by).await)
         }

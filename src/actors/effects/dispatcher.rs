@@ -69,6 +69,11 @@ impl Dispatcher {
         &self.http
     }
 
+    /// What Message-IDs end with; none where there is no mail server.
+    pub fn mail_domain(&self) -> Option<&str> {
+        self.post.as_ref().map(Post::domain)
+    }
+
     /// A turn for something that stays in the process.
     pub async fn turn_of_our_own(&self) -> Option<SemaphorePermit<'_>> {
         self.own.acquire().await.ok()
@@ -103,7 +108,30 @@ impl Dispatcher {
         by: SendBy,
     ) -> Outcome {
         let _turn = self.mails.acquire().await;
-        let outcome = match self.composer.compose(arguments, by).await {
+        let composed = self.composer.compose(arguments, by).await;
+        self.send_mail(composed, key, permit, by).await
+    }
+
+    /// Sends a mail that is written already, or was to be.
+    pub async fn written(
+        &self,
+        mail: Result<Mail, String>,
+        key: &str,
+        permit: Option<CallPermit>,
+        by: SendBy,
+    ) -> Outcome {
+        let _turn = self.mails.acquire().await;
+        self.send_mail(mail.map(Some), key, permit, by).await
+    }
+
+    async fn send_mail(
+        &self,
+        mail: Result<Option<Mail>, String>,
+        key: &str,
+        permit: Option<CallPermit>,
+        by: SendBy,
+    ) -> Outcome {
+        let outcome = match mail {
             Ok(None) => Outcome::NotSent,
             Ok(Some(mail)) => Box::pin(self.post(&mail, key, health(permit.as_ref()), by)).await,
             Err(detail) => {

@@ -11,6 +11,7 @@ use crate::domain::staff::business::Business;
 use crate::domain::staff::catalogue::Catalogue;
 use crate::domain::staff::csr::Csr;
 use crate::domain::staff::holidays::HolidayCalendar;
+use crate::domain::staff::notice::letter::Templates;
 use crate::domain::staff::settings::Settings;
 use crate::store::EngineFence;
 use crate::store::record::Hash;
@@ -32,6 +33,8 @@ pub struct Kept {
 pub struct Staff {
     /// What an admin picks tasks from.
     pub catalogue: Catalogue,
+    /// What notices are written by.
+    pub templates: Templates,
     settings: Settings,
     business: Arc<Business>,
     csrs: RwLock<BTreeMap<CsrId, Kept>>,
@@ -44,9 +47,10 @@ pub struct Staff {
 
 impl Staff {
     /// An empty board.
-    pub fn new(settings: Settings, catalogue: Catalogue) -> Self {
+    pub fn new(settings: Settings, catalogue: Catalogue, templates: Templates) -> Self {
         Self {
             catalogue,
+            templates,
             business: Arc::new(settings.business.clone()),
             settings,
             csrs: RwLock::default(),

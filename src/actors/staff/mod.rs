@@ -8,6 +8,7 @@ mod commit;
 pub mod dry_run;
 mod handle;
 pub mod kind;
+mod letters;
 pub mod load;
 pub mod message;
 pub mod planner;

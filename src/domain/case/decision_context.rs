@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::event::{Event, Wait};
 use crate::domain::data::Data;
 use crate::domain::staff::business::Business;
+use crate::domain::staff::notice::Notices;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::expr::{Expr, Failure, Used};
 use crate::domain::workflow::model::TaskId;
@@ -16,6 +17,9 @@ use crate::domain::workflow::model::TaskId;
 pub trait DecisionContext {
     /// When people work in general: due dates go by it.
     fn business(&self) -> Arc<Business>;
+
+    /// Who can be told of a plan: nobody where there is no mail server.
+    fn notices(&self) -> Notices;
 
     /// The service that a host belongs to; its name is also the key of its permits.
     fn service_of(&self, host: &str) -> Service;

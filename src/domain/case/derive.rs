@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::event::{Wait, WaitKind};
 use super::ledger::Fate;
+use super::notices;
 use super::phase::Phase;
 use super::staff;
 use super::state::{Activation, Body, Branch, Call, Stage, State, TryStage};
@@ -276,6 +277,7 @@ pub fn next_due(state: &State) -> Option<Timestamp> {
         note(staff::next_due(state).map(|(at, _)| at));
         note(staff::look_again_at(state));
     }
+    note(notices::next_due(state));
     let flow = state.flow.seq.child.as_deref().into_iter().chain(state.undoing.as_deref());
     flow.for_each(|root| root.walk(&mut |activation| note(due_of(activation, held))));
     // while the case undoes what it did, an error does not hold up what is settled before
@@ -347,6 +349,7 @@ pub fn moves(state: &State) -> bool {
         return true;
     }
     let mut owes = state.undo_due().is_some() && state.unwinding.is_none();
+    owes |= state.desk.is_sending();
     // a compensation beside the flow that was cut off
     let beside = state.unwinding.is_none() && state.hold.is_none() && !state.stuck;
     owes |= beside && state.undoing.as_deref().is_some_and(|undoing| !idle_below(state, undoing));

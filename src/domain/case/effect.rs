@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::event::Submission;
 use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
+use crate::domain::staff::notice::Notice;
 use crate::domain::workflow::model::{OutputFormat, TaskId};
 
 /// One attempt of a task, or the fetching of what it needs first.
@@ -29,6 +30,8 @@ pub enum Ask {
     Http(Box<HttpRequest>),
     /// A mail, by the arguments of its call. Its texts are made where it is sent: that may take long.
     Email(Data),
+    /// A mail of the engine's own; it is written where it is sent, for the reader as they are then.
+    Notice(Box<Notice>),
     Echo(Data),
     /// A CloudEvent to store and hand to those who listen.
     Emit(Data),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::notices::NoticeEvent;
 use super::problem::Problem;
 use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, EventCursor, Fingerprint};
@@ -59,6 +60,8 @@ pub enum Event {
     UnwindingEnded,
     /// Something of a plan: what people are to do, and are doing.
     Plan(PlanEvent),
+    /// Something of what people are told.
+    Notice(NoticeEvent),
     /// The case is about to end: what it has of people's time is given back first.
     Closing,
     /// What effects have left, as far as events up to this version brought it, is kept by the history alone

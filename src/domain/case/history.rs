@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::derive;
 use super::event::{Change, Event, TaskEvent, Wait};
 use super::evolve::what_it_left;
+use super::notices::{self, NoticeEvent};
 use super::phase::Phase;
 use super::state::{Stage, State, TryStage};
 use super::summary::ShownWait;
@@ -66,6 +67,7 @@ pub fn tell(definition: &Definition, before: Option<&State>, event: &Event) -> H
         Event::Trimmed { .. } => plain("case.trimmed", json!({})),
         Event::Closing => plain("case.closing", json!({})),
         Event::Plan(event) => tell_plan(before, event),
+        Event::Notice(event) => plain(event.name(), tell_notice(before, event)),
         Event::Task(event) => tell_task(definition, before, event),
     }
 }
@@ -86,6 +88,29 @@ fn tell_plan(before: Option<&State>, event: &PlanEvent) -> HistoryEntry {
         }
     }
     HistoryEntry { kind: event.name(), task: None, data }
+}
+
+/// What a notice is about, and to whom it goes: the mail itself is made when it leaves.
+fn tell_notice(before: Option<&State>, event: &NoticeEvent) -> Json {
+    let sending = || match &before?.desk.stage {
+        notices::Stage::Sending { notice, .. } => Some(&**notice),
+        notices::Stage::Idle | notices::Stage::Waiting { .. } => None,
+    };
+    let (notice, mut data) = match event {
+        NoticeEvent::Begun { attempt, notice } => (Some(&**notice), json!({"attempt": attempt})),
+        NoticeEvent::Sent => (sending(), json!({})),
+        NoticeEvent::PutOff { wait, doubt, error } => {
+            (sending(), json!({"wait": wait_json(wait), "unknown": doubt, "error": error}))
+        }
+        NoticeEvent::Failed { error } => (sending(), json!({"error": error})),
+    };
+    if let (Some(notice), Some(data)) = (notice, data.as_object_mut()) {
+        let bookings: Vec<_> = notice.lines.iter().map(|line| line.booking).collect();
+        data.insert("notice".to_owned(), json!(notice.kind.name()));
+        data.insert("to".to_owned(), json!(notice.reader.who().name()));
+        data.insert("bookings".to_owned(), json!(bookings));
+    }
+    data
 }
 
 fn tell_task(definition: &Definition, before: Option<&State>, event: &TaskEvent) -> HistoryEntry {

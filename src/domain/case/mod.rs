@@ -19,6 +19,7 @@ pub mod interpret;
 #[cfg(test)]
 mod invariants;
 pub mod ledger;
+pub mod notices;
 pub mod phase;
 pub mod problem;
 pub mod staff;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Clock;
 use super::event::{Parent, Received, Wait, WaitKind};
 use super::ledger::Ledger;
+use super::notices::Desk;
 use super::phase::Phase;
 use super::problem::Problem;
 use crate::domain::data::Data;
@@ -55,10 +56,13 @@ pub struct State {
     /// What the case has asked of the outside, and what is known of it.
     pub ledger: Ledger,
     /// What people are to do for the case.
-    #[serde(with = "plans")]
+    #[serde(with = "as_json")]
     pub plans: Vec<Plan>,
     /// How many there ever were.
     pub plans_begun: u32,
+    /// What people are told, beside the flow.
+    #[serde(with = "as_json")]
+    pub desk: Desk,
     /// The case is about to end, once nobody has reserved anything for it any more.
     pub closing: bool,
     /// The compensation that runs now.
@@ -183,25 +187,31 @@ pub enum Body {
     },
 }
 
-/// Plans as they lie in a snapshot: as JSON, which they are made for.
-mod plans {
-    use serde::de::Error as _;
+/// What lies in a snapshot as JSON, which it is made for; nothing where there is nothing to say.
+mod as_json {
+    use serde::de::{DeserializeOwned, Error as _};
     use serde::ser::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::Plan;
-
-    pub fn serialize<S: Serializer>(plans: &[Plan], to: S) -> Result<S::Ok, S::Error> {
-        match plans {
-            [] => Vec::<u8>::new().serialize(to),
-            plans => serde_json::to_vec(plans).map_err(S::Error::custom)?.serialize(to),
+    pub fn serialize<T, S>(value: &T, to: S) -> Result<S::Ok, S::Error>
+    where
+        T: Serialize + Default + PartialEq,
+        S: Serializer,
+    {
+        match *value == T::default() {
+            true => Vec::<u8>::new().serialize(to),
+            false => serde_json::to_vec(value).map_err(S::Error::custom)?.serialize(to),
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Plan>, D::Error> {
+    pub fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: DeserializeOwned + Default,
+        D: Deserializer<'de>,
+    {
         let bytes = Vec::<u8>::deserialize(from)?;
         match bytes.is_empty() {
-            true => Ok(Vec::new()),
+            true => Ok(T::default()),
             false => serde_json::from_slice(&bytes).map_err(D::Error::custom),
         }
     }

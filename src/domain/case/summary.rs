@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::assignments::Assigned;
 use super::derive::{self, TaskWait};
 use super::event::{Came, Change, Event, Parent, Received, WaitKind};
+use super::notices;
 use super::phase::Phase;
 use super::problem::Problem;
 use super::staff;
@@ -200,6 +201,12 @@ impl Summary {
                 _ => {}
             }
         });
+        // those who stand in line for their notices have a flow that goes on
+        let mut parked = if held { Vec::new() } else { parked };
+        parked.extend(
+            notices::parked(state)
+                .map(|(service, since)| Parked { service: service.clone(), since }),
+        );
         Self {
             id: state.id,
             definition: state.definition.clone(),
@@ -216,7 +223,7 @@ impl Summary {
             due: derive::next_due(state),
             owes: derive::owes(state),
             // whoever is held stands in no line, and asks again when it goes on
-            parked: if held { Vec::new() } else { each_once(parked) },
+            parked: each_once(parked),
             repeating: if held { Vec::new() } else { each_once(repeating) },
             listening,
             children,

@@ -7,6 +7,7 @@ pub mod civil;
 pub mod csr;
 pub mod holidays;
 pub mod intervals;
+pub mod notice;
 pub mod plan;
 pub mod profile;
 pub mod settings;

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{decode, encode};
-use crate::domain::case::event::Event as CaseEvent;
+use crate::domain::case::event::{Event as CaseEvent, Wait, WaitKind};
+use crate::domain::case::notices::NoticeEvent;
+use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
 use crate::domain::ids::{Bits, BookingId, CaseId, CsrId, EntityKind, PlanId};
 use crate::domain::staff::csr::event::Event;
 use crate::domain::staff::csr::{Displacement, Refusal, Reservation, Slot, Standing};
+use crate::domain::staff::notice::{Kind, Line, Mark, Notice, Notices, Reader, Seen};
 use crate::domain::staff::plan::event::{Begun, BegunTask, Changed, ChangedTask, PlanEvent};
-use crate::domain::staff::plan::wanted::{Booked, Restated};
+use crate::domain::staff::plan::wanted::{Booked, Customer, Restated};
 use crate::domain::staff::plan::{Debt, Person, Place, Verdict, Verdicts};
 use crate::domain::staff::profile::{Profile, TimeOff};
 use crate::domain::time::Timestamp;
@@ -106,6 +109,7 @@ fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
         customer,
         contact,
         sticky,
+        notices: Default::default(),
         tasks: tasks.into_iter().map(task).collect(),
     };
     let person = Person { id: csr(), name: "Mia".into(), email: "mia@example.com".into() };
@@ -151,6 +155,70 @@ fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
     all.chain([("closing", CaseEvent::Closing)]).collect()
 }
 
+/// What schema 7 brought.
+fn of_notices() -> Vec<(&'static str, CaseEvent)> {
+    let zone = "Europe/Paris".parse().unwrap();
+    let customer = Customer {
+        name: "Ada".into(),
+        email: "ada@example.com".into(),
+        zone,
+        language: Some("fr".into()),
+    };
+    let seen = Seen { csr: csr(), name: "Mia".into(), time: Some((AT, AT.plus(1_800_000))) };
+    let line = Line {
+        booking: booking(),
+        title: "Check".into(),
+        was: Some(Seen { time: None, ..seen.clone() }),
+        now: Some(seen),
+        sequence: 4,
+        mark: Some(Mark::Most),
+        due: Some(AT),
+        why: Some("nobody has the skill".into()),
+        ended: true,
+    };
+    let plan = PlanId(Bits([9; 16]));
+    let notice = |kind, reader| {
+        let (customer, lines) = (Some("Ada".into()), vec![line.clone()]);
+        Box::new(Notice { kind, plan, reader, customer, lines })
+    };
+    let person = Person { id: csr(), name: "Mia".into(), email: "mia@example.com".into() };
+    let error = Problem::new(Standard::Timeout, "the time was up");
+    let (on, until) = (Some("mail".into()), Some(AT));
+    let wait = Wait { kind: WaitKind::Service, on, until, detail: None };
+    let (task, customer_, reason) = ((TaskId(3), 1), Reader::Customer(customer), error.clone());
+    let begun = Begun {
+        plan,
+        task,
+        queued: true,
+        single: true,
+        customer: None,
+        contact: None,
+        sticky: Default::default(),
+        notices: Notices::All,
+        tasks: Vec::new(),
+    };
+    let notices = [
+        (
+            "notice-begun",
+            NoticeEvent::Begun { attempt: 3, notice: notice(Kind::Changed, customer_) },
+        ),
+        (
+            "notice-begun-csr",
+            NoticeEvent::Begun { attempt: 1, notice: notice(Kind::Reminder, Reader::Csr(person)) },
+        ),
+        (
+            "notice-begun-lead",
+            NoticeEvent::Begun { attempt: 1, notice: notice(Kind::Escalation, Reader::Lead) },
+        ),
+        ("notice-sent", NoticeEvent::Sent),
+        ("notice-put-off", NoticeEvent::PutOff { wait, doubt: true, error: Some(reason) }),
+        ("notice-failed", NoticeEvent::Failed { error }),
+    ];
+    let notices = notices.into_iter().map(|(name, event)| (name, CaseEvent::Notice(event)));
+    let begun = CaseEvent::Plan(PlanEvent::Begun(Box::new(begun)));
+    notices.chain([("plan-begun-told", begun)]).collect()
+}
+
 #[test]
 fn golden_files_are_read_and_written_as_they_are() {
     let header = Header::following(
@@ -160,28 +228,46 @@ fn golden_files_are_read_and_written_as_they_are() {
         By::engine(),
     );
     let header = header.unwrap();
-    let (csrs, plans) = (of_a_csr(), of_a_plan());
-    let written = csrs.iter().map(|(name, event)| (*name, encode(std::slice::from_ref(event))));
-    let of_plans = plans.iter();
-    let of_plans =
-        of_plans.map(|(name, event)| (*name, events::encode(std::slice::from_ref(event))));
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v6");
-    let mut missing = String::new();
-    for (name, new) in written.chain(of_plans) {
-        let new = String::from_utf8(new).unwrap();
-        match std::fs::read_to_string(folder.join(format!("{name}.json"))) {
-            Ok(golden) => assert_eq!(new, golden.trim_end(), "{name}"),
-            Err(_) => missing += &format!("{name} {new}\n"),
+    let csrs = of_a_csr().into_iter().map(|(name, event)| {
+        (name, encode(std::slice::from_ref(&event)), Read::Csr(Box::new(event)))
+    });
+    let of_a_case = |all: Vec<(&'static str, CaseEvent)>| {
+        let one = |(name, event): (&'static str, CaseEvent)| {
+            (name, events::encode(std::slice::from_ref(&event)), Read::Case(Box::new(event)))
+        };
+        all.into_iter().map(one).collect::<Vec<_>>()
+    };
+    let of_v6 = csrs.chain(of_a_case(of_a_plan())).collect::<Vec<_>>();
+    for (schema, all) in [("v6", of_v6), ("v7", of_a_case(of_notices()))] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let folder = folder.join(schema);
+        let mut missing = String::new();
+        for (name, new, event) in &all {
+            let new = String::from_utf8(new.clone()).unwrap();
+            let Ok(golden) = std::fs::read_to_string(folder.join(format!("{name}.json"))) else {
+                missing += &format!("{name} {new}\n");
+                continue;
+            };
+            assert_eq!(new, golden.trim_end(), "{name}");
+            match event {
+                Read::Csr(event) => {
+                    let read = decode(&header, golden.as_bytes());
+                    assert_eq!(read, Ok(vec![(**event).clone()]), "{name}");
+                }
+                Read::Case(event) => {
+                    let read = events::decode(golden.as_bytes());
+                    assert_eq!(read, Ok(vec![(**event).clone()]), "{name}");
+                }
+            }
         }
+        assert!(missing.is_empty(), "a new event needs a golden file:\n{missing}");
+        let files = std::fs::read_dir(&folder).unwrap().count();
+        assert_eq!(files, all.len(), "a golden file without its event");
     }
-    assert!(missing.is_empty(), "a new event needs a golden file:\n{missing}");
-    let golden = |name: &str| std::fs::read(folder.join(format!("{name}.json"))).unwrap();
-    for (name, event) in &csrs {
-        assert_eq!(decode(&header, &golden(name)), Ok(vec![event.clone()]), "{name}");
-    }
-    for (name, event) in &plans {
-        assert_eq!(events::decode(&golden(name)), Ok(vec![event.clone()]), "{name}");
-    }
-    let files = std::fs::read_dir(&folder).unwrap().count();
-    assert_eq!(files, csrs.len() + plans.len(), "a golden file without its event");
+}
+
+/// What a golden file reads as.
+enum Read {
+    Csr(Box<Event>),
+    Case(Box<CaseEvent>),
 }

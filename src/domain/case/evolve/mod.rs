@@ -16,6 +16,7 @@ mod task;
 use super::clock::Clock;
 use super::event::{Event, Submission};
 use super::ledger::{Entry, Fate};
+use super::notices::{self, CorruptDesk};
 use super::phase::Phase;
 use super::state::{Activation, Alert, Flow, Seq, State, Taken, Unwinding};
 use crate::domain::data::Data;
@@ -83,6 +84,7 @@ pub fn blank(id: CaseId, submission: &Submission, at: Timestamp) -> State {
         ledger: Default::default(),
         plans: Vec::new(),
         plans_begun: 0,
+        desk: Default::default(),
         closing: false,
         undoing: None,
         detached: Vec::new(),
@@ -165,6 +167,8 @@ pub fn evolve(
         }
         Event::UnwindingEnded => state.compensated = true,
         Event::Plan(event) => staff::apply(definition, state, event, at)?,
+        Event::Notice(event) => notices::evolve(&mut state.desk, &mut state.plans, event, at)
+            .map_err(|CorruptDesk(why)| CorruptHistory(why.to_owned()))?,
         Event::Closing => {
             state.closing = true;
             staff::close_all(state, at);

@@ -70,6 +70,7 @@ fn ends(definition: &Definition, state: &State, event: &Event, at: Timestamp) ->
         | Event::UnwindingStarted { .. }
         | Event::UnwindingEnded
         | Event::Closing
+        | Event::Notice(_)
         | Event::Trimmed { .. } => false,
         // what people do; what CSRs' actors answer is our own
         Event::Plan(event) => event.is_by_person(),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::event::{Answer, Change, Entry, Event};
+use crate::domain::case::notices::NoticeEvent;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
 use crate::domain::staff::plan::event::PlanEvent;
@@ -308,6 +309,11 @@ fn plan_size(event: &PlanEvent) -> usize {
     serde_json::to_vec(event).map_or(0, |text| text.len())
 }
 
+/// Bytes of an event of notices, as it is written.
+fn notice_size(event: &NoticeEvent) -> usize {
+    serde_json::to_vec(event).map_or(0, |text| text.len())
+}
+
 fn shortened(source: &str) -> &str {
     &source[..source.floor_char_boundary(80)]
 }
@@ -352,6 +358,7 @@ pub fn event_size(event: &Event) -> usize {
             },
             Event::Status { status } => status.len(),
             Event::Plan(event) => plan_size(event),
+            Event::Notice(event) => notice_size(event),
             Event::Closing => 0,
             Event::Faulted { error } => error.size(),
             Event::Suspended { error, .. } | Event::UnwindingStarted { error, .. } => {

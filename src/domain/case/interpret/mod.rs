@@ -12,6 +12,7 @@ mod evaluate;
 mod fail;
 mod finish;
 mod listen;
+mod notify;
 mod person;
 mod prepare;
 mod recall;
@@ -28,6 +29,7 @@ use super::decision_context::DecisionContext;
 use super::effect::Effect;
 use super::event::{Change, Event, Submission, TaskEvent};
 use super::evolve::{self, CorruptHistory};
+use super::notices;
 use super::problem::Problem;
 use super::state::{Activation, State, Stretch};
 use crate::domain::ids::CaseId;
@@ -204,9 +206,10 @@ impl<'a> Interpreter<'a> {
             Command::Start(Some(submission)) => self.start_new(submission),
             Command::Start(None) => self.start_pending(),
             Command::Continue | Command::Timer => Ok(()),
-            Command::Result { task, iteration, attempt, outcome } => {
-                self.settle((*task, *iteration), *attempt, outcome)
-            }
+            Command::Result { task, iteration, attempt, outcome } => match (*task, *iteration) {
+                notices::KEY => self.notice_came(*attempt, outcome),
+                key => self.settle(key, *attempt, outcome),
+            },
             Command::Admit { service } => self.admit(service),
             Command::Deliver(incoming) => self.deliver(incoming),
             Command::ChildEnded { child, outcome } => self.child_ended(*child, outcome),

@@ -4,6 +4,7 @@
 use super::{Halt, Interpreter, Key};
 use crate::domain::case::derive;
 use crate::domain::case::event::WaitKind;
+use crate::domain::case::notices;
 use crate::domain::case::staff::{self, Due, Next};
 use crate::domain::case::state::{Activation, Body, Branch, Stage, State, TryStage};
 use crate::domain::ids::BookingId;
@@ -51,6 +52,8 @@ pub enum Step {
     PlanDue(Due),
     /// A task has the people or the outcomes that it waited for.
     EndStaff(Key),
+    /// Somebody has to be told something.
+    Notify,
 }
 
 impl Interpreter<'_> {
@@ -93,6 +96,7 @@ impl Interpreter<'_> {
             Step::Ready(booking) => self.ready(booking),
             Step::PlanDue(due) => self.plan_due(due),
             Step::EndStaff(key) => self.end_staff(key),
+            Step::Notify => self.notify(),
         }
     }
 }
@@ -100,6 +104,13 @@ impl Interpreter<'_> {
 /// The next step, if there is one at this time.
 pub fn next_step(definition: &Definition, state: &State, now: Timestamp) -> Option<Step> {
     state.started_at?;
+    flow_step(definition, state, now).or_else(|| {
+        // what is told is what is so once nothing of the case moves by itself
+        notices::next_due(state).is_some_and(|due| due <= now).then_some(Step::Notify)
+    })
+}
+
+fn flow_step(definition: &Definition, state: &State, now: Timestamp) -> Option<Step> {
     let scan = Scan { definition, state, now, held: derive::holds(state), flow: true };
     // beside the flow, effects are settled while nothing holds the case; while it undoes what it did,
     // an error does not hold that up

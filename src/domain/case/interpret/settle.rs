@@ -20,7 +20,7 @@ pub const SEND_WITHIN: i64 = 2000;
 const MARGIN: i64 = 1000;
 
 /// Milliseconds after which what did not leave is asked for again; up to twice as many, by chance.
-const AGAIN: i64 = 100;
+pub(super) const AGAIN: i64 = 100;
 
 /// Failures in a row from which on a case may be said to fail by itself.
 const OWN_FAILURES: u32 = 10;
@@ -323,6 +323,7 @@ impl Interpreter<'_> {
 
     /// Attempts that nobody has under way any more are lost: whether they were done is not known.
     pub(super) fn recover(&mut self) -> Result<(), Halt> {
+        self.recover_notice()?;
         let mut lost = Vec::new();
         self.state.walk(&mut |activation| {
             let key = (activation.task, activation.iteration);

@@ -15,6 +15,7 @@ use crate::domain::data::Data;
 use crate::domain::ids::{BookingId, CsrId, PlanId};
 use crate::domain::staff::csr::command::Answer;
 use crate::domain::staff::csr::{Displacement, MINUTE, Refusal};
+use crate::domain::staff::notice::Notices;
 use crate::domain::staff::plan::event::{Begun, BegunTask, PlanEvent};
 use crate::domain::staff::plan::place::Choice;
 use crate::domain::staff::plan::wanted::{Booked, Performed, Restated, Wanted};
@@ -48,7 +49,9 @@ impl Interpreter<'_> {
         let Booked { tasks, customer, sticky, .. } = booked;
         let plan = self.plan_id(key);
         let (tasks, single, queued) = (self.begun_tasks(plan, tasks)?, !is_list, false);
-        let begun = Begun { plan, task: key, queued, single, customer, contact, sticky, tasks };
+        let notices = self.notices();
+        let begun =
+            Begun { plan, task: key, queued, single, customer, contact, sticky, notices, tasks };
         Ok(self.plan_event(PlanEvent::Begun(Box::new(begun)))?)
     }
 
@@ -79,6 +82,7 @@ impl Interpreter<'_> {
                     customer: None,
                     contact: None,
                     sticky: Default::default(),
+                    notices: self.notices(),
                     tasks: self.begun_tasks(plan, vec![wanted])?,
                 };
                 self.plan_event(PlanEvent::Begun(Box::new(begun)))?;
@@ -87,6 +91,14 @@ impl Interpreter<'_> {
         };
         let restated: Restated = restated;
         Ok(self.plan_event(PlanEvent::Performed { plan, task: key, only, restated })?)
+    }
+
+    /// Who is told of a plan that begins now.
+    fn notices(&self) -> Notices {
+        match self.definition.notices {
+            true => self.ctx.notices(),
+            false => Notices::Off,
+        }
     }
 
     fn plan_id(&self, (task, iteration): Key) -> PlanId {

@@ -5,6 +5,7 @@
 //! while somebody free has the skill.
 
 mod calendars;
+mod mailbox;
 
 use std::sync::Arc;
 
@@ -12,8 +13,10 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::{Value as Json, json};
 
+use self::mailbox::Mailbox;
 use super::world::{World, world};
 use crate::domain::case::command::{Command, PlanChange, PlannedTask, Verb};
+use crate::domain::case::effect::Effect;
 use crate::domain::case::staff;
 use crate::domain::data::Data;
 use crate::domain::ids::{Bits, CaseId, CsrId};
@@ -21,8 +24,10 @@ use crate::domain::staff::csr::command::Command as Told;
 use crate::domain::staff::csr::decide::{Decided, Facts, decide};
 use crate::domain::staff::csr::event::Event;
 use crate::domain::staff::csr::{Csr, MINUTE, begin, evolve};
+use crate::domain::staff::notice::Notices;
 use crate::domain::staff::plan::owed::Asked;
 use crate::domain::staff::plan::place::{Request, place};
+use crate::domain::staff::plan::wanted::Customer;
 use crate::domain::staff::plan::{Item, Person, Plan};
 use crate::domain::staff::profile::{Profile, TimeOff};
 use crate::domain::staff::settings::Settings;
@@ -35,15 +40,15 @@ const NAMES: [&str; 3] = ["ann", "ben", "cai"];
 /// What the cases do.
 const BODIES: [&str; 6] = [
     "do:
-  - plan: { call: book, with: { tasks: [{skill: a, minutes: 60}, {skill: b, minutes: 30, gapMinutes: 30}, {skill: a, minutes: 90, bufferMinutes: 30}] } }
+  - plan: { call: book, with: { tasks: [{skill: a, minutes: 60}, {skill: b, minutes: 30, gapMinutes: 30}, {skill: a, minutes: 90, bufferMinutes: 30}], customer: {name: Ada, email: ada@example.com, timeZone: Europe/Paris} } }
   - perform: { call: perform, with: { plan: '${ .plan }' } }
 ",
     "do:
-  - book: { call: book, with: { skill: a, minutes: 120 } }
+  - book: { call: book, with: { skill: a, minutes: 120, due: PT12H } }
   - perform: { call: perform, with: { booking: '${ .booking }' } }
 ",
     "do:
-  - review: { call: perform, with: { skill: b, minutes: 20 } }
+  - review: { call: perform, with: { skill: b, minutes: 20, due: PT8H } }
   - again: { call: perform, with: { skill: a, minutes: 20 } }
 ",
     "do:
@@ -56,7 +61,7 @@ const BODIES: [&str; 6] = [
 ",
     "document: { dsl: '1.0.3', namespace: t, name: t, version: '1.0.0', metadata: { onError: suspend } }
 do:
-  - plan: { call: book, with: { tasks: [{skill: b, minutes: 60}, {skill: b, minutes: 60}], sticky: case } }
+  - plan: { call: book, with: { tasks: [{skill: b, minutes: 60}, {skill: b, minutes: 60}], sticky: case, customer: {name: Ben, email: ben@example.com, timeZone: UTC} } }
   - perform: { call: perform, with: { plan: '${ .plan }' }, timeout: { after: PT30H } }
 ",
     "do:
@@ -78,6 +83,8 @@ enum Message {
     Ask(usize, Box<Asked>),
     /// To a case.
     Tell(usize, Box<Command>),
+    /// A mail that leaves a case.
+    Mail(usize, Box<Effect>),
 }
 
 struct Run {
@@ -91,6 +98,7 @@ struct Run {
     again: Vec<bool>,
     now: Timestamp,
     settings: Settings,
+    mailbox: Mailbox,
 }
 
 fn profile(more: &Json) -> Arc<Profile> {
@@ -112,6 +120,7 @@ impl Run {
         for (n, body) in bodies.iter().enumerate() {
             let mut case = world(BODIES[*body]);
             case.id = CaseId(Bits([n as u8 + 1; 16]));
+            case.ctx.notices = Notices::All;
             cases.push(case);
         }
         let now = cases[0].now;
@@ -124,6 +133,7 @@ impl Run {
             again: vec![false; bodies.len()],
             now,
             settings: Settings { notice: 0, horizon: 30 * DAY, ..Settings::default() },
+            mailbox: Mailbox::default(),
         };
         let skills = [json!({}), json!({"skills": ["a"]}), json!({"skills": ["b"], "maxOpen": 3})];
         for (n, more) in skills.iter().enumerate() {
@@ -140,6 +150,9 @@ impl Run {
 
     /// Whatever follows from a case's state is put into the bag.
     fn derive(&mut self, case: usize) {
+        while let Some(effect) = self.cases[case].effects.pop_front() {
+            self.bag.push(Message::Mail(case, Box::new(effect)));
+        }
         let world = &self.cases[case];
         let Some(state) = &world.state else { return };
         let asks = staff::asks(state);
@@ -177,7 +190,7 @@ impl Run {
             Message::Tell(of, command) => {
                 *of == case && matches!(**command, Command::Propose { .. })
             }
-            Message::Ask(..) | Message::LookAgain(_) => false,
+            Message::Ask(..) | Message::LookAgain(_) | Message::Mail(..) => false,
         })
     }
 
@@ -205,6 +218,7 @@ impl Run {
             Message::Tell(case, command) => {
                 self.tell(case, *command);
             }
+            Message::Mail(case, effect) => self.post(case, &effect, 0),
         }
     }
 
@@ -249,14 +263,15 @@ impl Run {
 
     /// What the process had in memory is gone; what was committed is folded again.
     fn crash(&mut self) {
-        self.bag.clear();
+        let bag = std::mem::take(&mut self.bag);
+        self.lose_mails(bag);
         self.fresh.fill(false);
         self.again.fill(false);
         for case in 0..self.cases.len() {
             let length = self.cases[case].history.len();
             let folded = self.cases[case].replayed(length);
             assert_eq!(folded.state, self.cases[case].state, "replay differs from live");
-            self.derive(case);
+            self.tell(case, Command::Recover);
             // a start has all who wait look again
             self.bag.push(Message::LookAgain(case));
         }
@@ -301,6 +316,9 @@ impl Run {
             0..=15 if !self.bag.is_empty() => {
                 let place = rest as usize % self.bag.len();
                 let message = self.bag.swap_remove(place);
+                if let Message::Mail(case, effect) = &message {
+                    return self.post(*case, effect, rest);
+                }
                 if rest % 5 == 0 {
                     // it comes once more, whenever
                     self.bag.push(message.clone());
@@ -365,7 +383,10 @@ impl Run {
             1 => tasks.push(PlannedTask::New(plan.items[0].wanted.clone())),
             _ => {}
         }
-        let (plan, customer, reason) = (Some(plan.id), None, "so it is".into());
+        let customer = plan.customer.clone().filter(|_| choice.is_multiple_of(5));
+        let customer =
+            customer.map(|customer| Customer { email: "ada@example.org".into(), ..customer });
+        let (plan, reason) = (Some(plan.id), "so it is".into());
         let change = PlanChange { plan, tasks, customer, reason };
         self.tell(case, Command::ChangePlan(Box::new(change)));
     }
@@ -385,7 +406,8 @@ impl Run {
                 Some(message) => self.deliver(message),
                 None => (0..self.csrs.len()).for_each(|n| self.news(n)),
             }
-            if self.bag.is_empty() && self.csrs.iter().all(|csr| csr.owes().count() == 0) {
+            let told = self.csrs.iter().all(|csr| csr.owes().count() == 0);
+            if self.bag.is_empty() && told && !self.lets_settle() {
                 return;
             }
         }
@@ -429,5 +451,6 @@ fn the_calendars_agree() {
         }
         run.settle();
         run.check();
+        run.check_mails();
     });
 }

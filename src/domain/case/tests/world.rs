@@ -22,6 +22,7 @@ use crate::domain::case::{derive, invariants};
 use crate::domain::data::Data;
 use crate::domain::ids::{Bits, CaseId, EventCursor};
 use crate::domain::staff::business::Business;
+use crate::domain::staff::notice::Notices;
 use crate::domain::staff::settings::Settings;
 use crate::domain::time::{DAY, Timestamp};
 use crate::domain::workflow::expr::meter::Limits;
@@ -43,6 +44,8 @@ pub struct TestDesk {
     /// Services that an operator holds.
     pub held: HashSet<String>,
     pub honours_key: bool,
+    /// Who can be told of plans.
+    pub notices: Notices,
     /// Hosts that no service names.
     pub unknown: HashSet<String>,
     pub secrets: HashMap<String, Arc<Json>>,
@@ -65,6 +68,10 @@ impl TestDesk {
 impl DecisionContext for TestDesk {
     fn business(&self) -> Arc<Business> {
         Arc::new(Settings::default().business)
+    }
+
+    fn notices(&self) -> Notices {
+        self.notices
     }
 
     fn service_of(&self, host: &str) -> Service {

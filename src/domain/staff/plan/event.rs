@@ -11,6 +11,7 @@ use crate::domain::data::Data;
 use crate::domain::ids::{BookingId, CsrId, PlanId};
 use crate::domain::staff::csr::fit::Contact;
 use crate::domain::staff::csr::{Displacement, Refusal};
+use crate::domain::staff::notice::Notices;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::TaskId;
 
@@ -144,6 +145,9 @@ pub struct Begun {
     pub contact: Option<Contact>,
     #[serde(default)]
     pub sticky: Sticky,
+    /// Who is told of it.
+    #[serde(skip_serializing_if = "Notices::is_off", default)]
+    pub notices: Notices,
     pub tasks: Vec<BegunTask>,
 }
 

@@ -7,6 +7,7 @@ use super::wanted::{Restated, Wanted};
 use super::{Attention, Debt, Item, Owed, Performer, Phase, Place, Plan};
 use crate::domain::ids::BookingId;
 use crate::domain::staff::csr::{Displacement, Refusal};
+use crate::domain::staff::notice::Mark;
 use crate::domain::time::Timestamp;
 
 /// An event that the plans cannot have led to: the history is damaged.
@@ -116,6 +117,7 @@ fn change(
             item.refusals = 0;
             item.had = None;
             item.attention = late(&made, item.due);
+            item.said.retain(|(_, mark)| *mark != Mark::Unplaced);
             if item.phase == Phase::Unplaced {
                 item.enter(Phase::Planned, at);
             }
@@ -163,6 +165,7 @@ fn change(
         }
         PlanEvent::Ready { lease, .. } => {
             (item.lease, item.silent) = (*lease, false);
+            item.said.retain(|(_, mark)| *mark != Mark::Silent);
             item.enter(Phase::Ready, at);
         }
         PlanEvent::Started { .. } => {
@@ -170,6 +173,9 @@ fn change(
             item.enter(Phase::Started, at);
         }
         PlanEvent::Unblocked { due, .. } => {
+            if let Some((before, due)) = item.due.zip(*due) {
+                item.due_from = item.due_from.plus(due.since(before));
+            }
             item.due = due.or(item.due);
             item.enter(Phase::Started, at);
         }
@@ -229,6 +235,8 @@ fn plan(begun: &Begun, at: Timestamp) -> Plan {
         items: tasks.map(|t| Item::new(t.booking, t.wanted.clone(), t.due, at)).collect(),
         count: begun.tasks.len() as u32,
         closed: false,
+        notices: begun.notices,
+        told: None,
     }
 }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::csr::fit::Contact;
 use super::csr::{Csr, Slot};
+use super::notice::{Mark, Notices, Told, Who};
 use crate::domain::data::Data;
 use crate::domain::ids::{BookingId, CsrId, PlanId};
 use crate::domain::time::Timestamp;
@@ -53,6 +54,9 @@ pub struct Plan {
     pub count: u32,
     /// Nothing of it is wanted any more: all is given back.
     pub closed: bool,
+    /// Who is told of it at all, and when somebody was for the first time.
+    pub notices: Notices,
+    pub told: Option<Timestamp>,
 }
 
 /// The task that performs a plan.
@@ -71,6 +75,8 @@ pub struct Item {
     pub booking: BookingId,
     pub wanted: Arc<Wanted>,
     pub due: Option<Timestamp>,
+    /// From when on the time until it is due is counted.
+    pub due_from: Timestamp,
     /// Of the last proposal. A number is never used again.
     pub number: u32,
     /// The proposal that nobody has answered yet.
@@ -114,6 +120,10 @@ pub struct Item {
     pub outcome: Option<Data>,
     /// Why it was skipped.
     pub skipped: Option<Arc<str>>,
+    /// What people were told last of where and when it is.
+    pub told: Vec<Told>,
+    /// Of what people were reminded.
+    pub said: Vec<(Who, Mark)>,
 }
 
 /// A CSR as the case knows them.
@@ -298,6 +308,7 @@ impl Item {
             booking,
             wanted,
             due,
+            due_from: at,
             number: 0,
             proposed: None,
             made: None,
@@ -323,6 +334,8 @@ impl Item {
             ended_at: None,
             outcome: None,
             skipped: None,
+            told: Vec::new(),
+            said: Vec::new(),
         }
     }
 

@@ -192,6 +192,7 @@ fn plan(gaps: &[u32]) -> Vec<Plan> {
     let id = PlanId(Bits([9; 16]));
     let mut plans = Vec::new();
     let begun = super::event::Begun {
+        notices: Default::default(),
         plan: id,
         task: (TaskId(1), 1),
         queued: false,

@@ -56,6 +56,8 @@ pub struct Definition {
     pub status: Option<Template>,
     pub on_error: OnError,
     pub priority: u8,
+    /// People are told of what is planned for them.
+    pub notices: bool,
     pub input: Input,
     pub output: Output,
     pub timeout: Option<Span>,

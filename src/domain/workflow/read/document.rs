@@ -39,9 +39,10 @@ impl<'a> Reader<'a> {
             id: head.id,
             source: Arc::new(at.node.to_json()),
             title: head.title,
-            status: head.status,
-            on_error: head.on_error,
-            priority: head.priority,
+            status: head.ours.status,
+            on_error: head.ours.on_error,
+            priority: head.ours.priority,
+            notices: head.ours.notices,
             input: input.unwrap_or_default(),
             output: output.unwrap_or_default(),
             timeout,
@@ -79,21 +80,21 @@ impl<'a> Reader<'a> {
                 self.fault(&map, format!("`{key}` is no object"), "write names and values");
             }
         }
-        let (status, on_error, priority) = self.document_metadata(at.get("metadata"));
+        let ours = self.document_metadata(at.get("metadata"));
         let id = DefinitionId { namespace: namespace?, name: name?, version: version? };
-        Some(Head { id, title: title.map(str::to_owned), status, on_error, priority })
+        Some(Head { id, title: title.map(str::to_owned), ours })
     }
 
-    fn document_metadata(&mut self, at: Option<At<'a>>) -> (Option<Template>, OnError, u8) {
-        let Some(at) = at else {
-            return (None, OnError::Fault, 5);
-        };
-        self.warn_of_near_misses(&at, &["status", "onError", "priority"]);
+    fn document_metadata(&mut self, at: Option<At<'a>>) -> Ours {
+        let Some(at) = at else { return Ours::default() };
+        self.warn_of_near_misses(&at, &["status", "onError", "priority", "notices"]);
         let status = at.get("status").map(|s| self.template(&s, scope::WORKFLOW_INPUT));
         let words = [("fault", OnError::Fault), ("suspend", OnError::Suspend)];
         let on_error = self.word(at.get("onError"), &words, OnError::Fault);
-        let priority = at.get("priority").and_then(|p| self.integer(&p, 0, 9)).unwrap_or(5);
-        (status, on_error, priority as u8)
+        let priority = at.get("priority").and_then(|p| self.integer(&p, 0, 9));
+        let priority = priority.map_or(Ours::default().priority, |priority| priority as u8);
+        let notices = self.boolean(at.get("notices"), true);
+        Ours { status, on_error, priority, notices }
     }
 
     /// A namespace or name, as the DSL's schema has it.
@@ -243,7 +244,19 @@ impl<'a> Reader<'a> {
 struct Head {
     id: DefinitionId,
     title: Option<String>,
+    ours: Ours,
+}
+
+/// Our extensions of a document, in its `metadata`.
+struct Ours {
     status: Option<Template>,
     on_error: OnError,
     priority: u8,
+    notices: bool,
+}
+
+impl Default for Ours {
+    fn default() -> Self {
+        Self { status: None, on_error: OnError::Fault, priority: 5, notices: true }
+    }
 }
