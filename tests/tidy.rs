@@ -77,7 +77,7 @@ fn rooms_name_only_what_they_may() {
 }
 
 /// Where a library may be named.
-const LIBRARIES: [(&str, &[&str]); 14] = [
+const LIBRARIES: [(&str, &[&str]); 15] = [
     ("sled", &["src/store/snapshots.rs"]),
     ("heed", &["src/store/views/engine.rs"]),
     ("fjall", &["src/store/embedded"]),
@@ -86,6 +86,7 @@ const LIBRARIES: [(&str, &[&str]); 14] = [
     ("axum", &["src/api/", "src/sim/"]),
     ("reqwest", &["src/effects/http.rs", "src/cli/", "src/sim/"]),
     ("lettre", &["src/effects/email.rs"]),
+    ("mail_parser", &["src/sim/mailbox.rs"]),
     ("jaq_core", &["src/domain/workflow/expr/"]),
     ("jsonschema", &["src/domain/workflow/schema.rs"]),
     ("saphyr_parser", &["src/domain/workflow/source.rs"]),

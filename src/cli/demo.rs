@@ -89,8 +89,9 @@ impl Demo {
         let tell = format!("http://{}/v1/events", self.listen);
         let books = self.data.join("demo-bobs-post.json");
         std::fs::create_dir_all(&self.data).map_err(|error| error.to_string())?;
-        let parties = Arc::new(parties(tell, books).await?);
-        let board = board::open(BOARD, parties.clone()).await;
+        let mailbox = Arc::new(Mailbox::default());
+        let parties = Arc::new(parties(tell, books, &mailbox).await?);
+        let board = board::open(BOARD, parties.clone(), mailbox).await;
         let _open = board.map_err(|error| format!("port {BOARD}: {error}"))?;
         let (workflows, clock) = (None, Clock::engine());
         let mut stop = std::pin::pin!(told_to_stop());
@@ -112,10 +113,13 @@ impl Demo {
     }
 }
 
-async fn parties(tell: String, books: PathBuf) -> Result<Vec<Party>, String> {
+async fn parties(
+    tell: String,
+    books: PathBuf,
+    mailbox: &Arc<Mailbox>,
+) -> Result<Vec<Party>, String> {
     let taken = |port: u16| move |error: std::io::Error| format!("port {port}: {error}");
     let (cards, cloud) = (Arc::new(Cards::default()), Arc::new(Cloud::default()));
-    let mailbox = Arc::new(Mailbox::default());
     let faults = |party: Party| {
         let file = books.with_file_name(format!("demo-faults-{}.json", party.name()));
         party.kept_in(file)
@@ -164,7 +168,10 @@ fn announce(base: &str, data: &std::path::Path, parties: &[Party]) {
     for party in parties {
         eprintln!("  {:10} {}", party.name(), party.address());
     }
-    eprintln!("  {:10} http://127.0.0.1:{BOARD}  (switches the parties' faults)", "board");
+    eprintln!(
+        "  {:10} http://127.0.0.1:{BOARD}  (switches the parties' faults, shows mails)",
+        "board"
+    );
     eprintln!(
         "
 Submit an order, follow it, see what moves:
@@ -188,6 +195,7 @@ Onboard a customer, see who does what and why, call a CSR in sick, complete the 
   caseworker plan <id> --explain
   curl -s {base}/v1/csrs/mia/time-off -H 'content-type: application/json' -d '{{\"to\":\"<day>\",\"reason\":\"ill\"}}'
   caseworker assignments
+  curl -s '127.0.0.1:{BOARD}/mails?to=ada@example.com'
   curl -s {base}/v1/assignments/<assignment>/complete -H 'content-type: application/json' -d '{{\"outcome\":{{\"verified\":true}}}}'
 
 Ctrl-C ends it.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mail_parser::{MessageParser, MimeHeaders};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -15,12 +16,17 @@ use super::party::seed;
 const KEPT: usize = 10_000;
 
 /// A mail.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Mail {
     pub message_id: String,
     pub to: Vec<String>,
     pub subject: String,
+    pub references: String,
+    pub auto_submitted: String,
     pub text: String,
+    pub html: String,
+    /// The calendar file that came with it.
+    pub calendar: String,
 }
 
 /// The mailbox.
@@ -141,13 +147,25 @@ async fn read_data(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
 }
 
 fn mail_of(data: &str, to: Vec<String>) -> Mail {
-    let (head, text) = data.split_once("\r\n\r\n").unwrap_or((data, ""));
-    let header = |name: &str| {
-        let found = head.lines().find_map(|line| {
-            let (known, value) = line.split_once(':')?;
-            known.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        });
-        found.unwrap_or_default()
+    let Some(message) = MessageParser::default().parse(data.as_bytes()) else {
+        return Mail { to, text: data.to_owned(), ..Mail::default() };
     };
-    Mail { message_id: header("message-id"), to, subject: header("subject"), text: text.to_owned() }
+    let header = |name: &str| {
+        let value = message.header_raw(name).map(|value| value.trim().to_owned());
+        value.unwrap_or_default()
+    };
+    let text = |body: Option<std::borrow::Cow<'_, str>>| body.unwrap_or_default().into_owned();
+    let calendar = message
+        .attachments()
+        .find(|part| part.content_type().is_some_and(|kind| kind.subtype() == Some("calendar")));
+    Mail {
+        message_id: header("Message-ID"),
+        to,
+        subject: message.subject().unwrap_or_default().to_owned(),
+        references: header("References"),
+        auto_submitted: header("Auto-Submitted"),
+        text: text(message.body_text(0)),
+        html: text(message.body_html(0)),
+        calendar: calendar.and_then(|part| part.text_contents()).unwrap_or_default().to_owned(),
+    }
 }

@@ -6,6 +6,7 @@ mod door;
 mod durable;
 mod events;
 mod examples;
+mod notices;
 mod outage;
 mod people;
 mod server;

@@ -4,111 +4,16 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::world::{START, World, world};
+use super::office::{HOUR, Office};
+use super::world::START;
 use crate::domain::case::command::{
     AssignmentConflict, Command, PlanChange, PlannedTask, Rejection, Verb,
 };
 use crate::domain::case::phase::Phase as CasePhase;
-use crate::domain::case::staff;
 use crate::domain::data::Data;
-use crate::domain::staff::csr::decide::{Facts, decide};
-use crate::domain::staff::csr::event::Event;
-use crate::domain::staff::csr::{Csr, MINUTE, begin};
-use crate::domain::staff::plan::place::{Request, place};
-use crate::domain::staff::plan::{Attention, Item, Phase, Plan};
-use crate::domain::staff::settings::Settings;
-use crate::domain::time::{DAY, Timestamp};
-
-const HOUR: i64 = 60 * MINUTE;
-
-/// A case and its people.
-struct Office {
-    world: World,
-    csrs: Vec<Csr>,
-}
-
-impl Office {
-    /// People who work around the clock.
-    fn begin(body: &str, names: &[&str]) -> Self {
-        let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-        let hours = days.map(|day| json!({"day": day, "start": "00:00", "end": "24:00"}));
-        let csr = |name: &&str| {
-            let profile = json!({"name": name, "email": "x@example.com", "timeZone": "UTC",
-                "skills": ["a"], "hours": hours});
-            let profile = Arc::new(serde_json::from_value(profile).unwrap());
-            begin(&Event::Added { id: name.parse().unwrap(), profile }).unwrap()
-        };
-        let csrs = names.iter().map(csr).collect();
-        let mut office = Self { world: world(body), csrs };
-        office.world.start(json!({}));
-        office.settle();
-        office
-    }
-
-    /// Everybody answers until nobody is asked any more.
-    fn settle(&mut self) {
-        for _ in 0..2000 {
-            let state = self.world.state().clone();
-            let now = self.world.now;
-            if let Some(asked) = staff::asks(&state).into_iter().next() {
-                let csr = self.csrs.iter_mut().find(|csr| csr.id == asked.csr).unwrap();
-                let facts = Facts { now, wall: now };
-                let decided = decide(Some(csr), &asked.csr, &asked.command, facts).unwrap();
-                *csr = decided.csr.unwrap();
-                let (booking, number, what) = (asked.booking, asked.number, asked.what);
-                let (csr, answer) = (asked.csr, decided.answer);
-                self.world.tell(Command::Answered { csr, booking, number, what, answer });
-            } else if let Some(plan) = staff::to_plan(&state).next() {
-                let mut board: Vec<Arc<Csr>> = self.csrs.iter().cloned().map(Arc::new).collect();
-                let request = Request { plan, owner: None, now };
-                let choices =
-                    place(&request, &mut board, &Settings { notice: 0, ..Settings::default() });
-                self.world.tell(Command::Propose { plan: plan.id, choices });
-            } else {
-                return;
-            }
-        }
-        panic!("it goes on for ever\n{}", self.world.told());
-    }
-
-    fn plan(&self) -> &Plan {
-        self.world.state().plans.last().unwrap()
-    }
-
-    fn item(&self, n: usize) -> &Item {
-        &self.plan().items[n]
-    }
-
-    fn start_of(&self, n: usize) -> Timestamp {
-        self.item(n).made.as_ref().unwrap().slot.unwrap().start
-    }
-
-    fn act(&mut self, n: usize, verb: Verb) -> Result<(), Rejection> {
-        let assignment = self.item(n).booking.assignment();
-        let acted = self.world.try_tell(Command::Assignment { assignment, verb, if_match: None });
-        self.settle();
-        acted
-    }
-
-    fn complete(&mut self, n: usize) {
-        self.act(n, Verb::Complete { outcome: Data::from(json!({"n": n})) }).unwrap();
-    }
-
-    /// The clock moves to an instant, by way of all that comes due until then.
-    fn pass_until(&mut self, at: Timestamp) {
-        while let Some(due) = crate::domain::case::derive::next_due(self.world.state()) {
-            if due > at {
-                break;
-            }
-            self.world.now = self.world.now.max(due);
-            self.world.tell(Command::Timer);
-            self.settle();
-        }
-        self.world.now = at;
-        self.world.tell(Command::Timer);
-        self.settle();
-    }
-}
+use crate::domain::staff::csr::MINUTE;
+use crate::domain::staff::plan::{Attention, Phase};
+use crate::domain::time::DAY;
 
 const ORDERED: &str = "
 do:

@@ -13,6 +13,8 @@ mod events;
 mod fetches;
 mod generated;
 mod ledger;
+mod notices;
+mod office;
 mod outage;
 mod people;
 mod properties;
