@@ -43,7 +43,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("effects", &["effects", "domain"]),
     ("actors", &["actors", "domain", "store", "effects", "clock"]),
     ("api", &["api", "domain", "actors::handles", "store::views"]),
-    ("config", &["config", "domain"]),
+    ("config", &["config", "domain", "clock"]),
     ("sim", &["sim"]),
     (
         "app.rs",

@@ -12,6 +12,7 @@ use super::Api;
 use super::auth::Client;
 use super::body::{JsonBody, OptionalBody, Reason};
 use super::cases::{case_id, etag, if_match};
+use super::csrs::{is_dry, show_difference};
 use super::problem::Problem;
 use super::query::{Query, bad, cursor};
 use crate::actors::handles::{Case, CommandMeta};
@@ -330,6 +331,8 @@ pub struct NewPlan {
     #[serde(default)]
     customer: Option<Customer>,
     reason: String,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// An admin changes what is still to be done.
@@ -337,13 +340,18 @@ pub async fn change_plan(
     State(api): State<Api>,
     Extension(client): Extension<Client>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     JsonBody(body): JsonBody<NewPlan>,
 ) -> Result<Json<Json_>, Problem> {
     let case = case_id(&id)?;
+    let dry_run = body.dry_run || is_dry(query.as_deref())?;
     let tasks = body.tasks.into_iter().enumerate().map(planned_task);
     let (tasks, reason) = (tasks.collect::<Result<_, _>>()?, reason(&body.reason)?);
     let change = PlanChange { plan: body.plan, tasks, customer: body.customer, reason };
+    if dry_run {
+        return Ok(Json(show_difference(&api.handle.try_plan(case, change).await?)));
+    }
     let by = client.by(&change.reason);
     let meta = CommandMeta { command: None, by, if_match: if_match(&headers)? };
     api.handle.command(case, Command::ChangePlan(Box::new(change)), meta).await?;

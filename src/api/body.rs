@@ -107,7 +107,11 @@ pub fn media_type(headers: &HeaderMap) -> String {
     value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
 }
 
-fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+/// Only JSON.
+///
+/// # Errors
+/// 415 for all else.
+pub fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     let media = media_type(headers);
     if media == "application/json" || media.ends_with("+json") {
         return Ok(());

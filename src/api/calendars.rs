@@ -1,16 +1,17 @@
 //! `/v1/calendars`: holidays.
 
 use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use serde_json::{Value as Json_, json};
 
 use super::Api;
 use super::auth::Client;
-use super::body::JsonBody;
-use super::csrs::moves;
+use super::body::{Raw, expect_json, media_type, parse};
+use super::csrs::show_difference;
 use super::problem::Problem;
 use super::query::Query;
-use crate::domain::staff::holidays::HolidayCalendar;
+use crate::domain::staff::holidays::{HolidayCalendar, ics};
 use crate::domain::staff::profile::is_word;
 
 /// Days of one calendar at the most.
@@ -35,8 +36,16 @@ pub async fn put(
     Extension(client): Extension<Client>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
-    JsonBody(calendar): JsonBody<HolidayCalendar>,
+    headers: HeaderMap,
+    Raw(body): Raw,
 ) -> Result<Json<Json_>, Problem> {
+    let calendar = match media_type(&headers).as_str() {
+        "text/calendar" => of_file(&api, &name, &body)?,
+        _ => {
+            expect_json(&headers)?;
+            parse::<HolidayCalendar>(&body)?
+        }
+    };
     if calendar.name != name || !is_word(&name) {
         let detail = "the name of the address: 1 to 40 characters of a-z, 0-9, - and _";
         return Err(Problem::at("/name", detail));
@@ -52,13 +61,20 @@ pub async fn put(
         return Err(Problem::at("/days", format!("at most {DAYS_MAX}")));
     }
     if Query::read(query.as_deref(), &["dryRun"])?.flag("dryRun")? {
-        let mut moved = Vec::new();
-        for (csr, displaced) in api.handle.try_calendar(calendar).await? {
-            moved.extend(moves(&csr, &displaced));
-        }
-        return Ok(Json(json!({"moves": moved, "attention": []})));
+        return Ok(Json(show_difference(&api.handle.try_calendar(calendar).await?)));
     }
     let shown = json!(calendar);
     api.handle.put_calendar(calendar, client.by("")).await.map_err(Problem::unavailable)?;
     Ok(Json(shown))
+}
+
+/// A calendar as its file says it. Where the file names no time zone, it stays what it was.
+fn of_file(api: &Api, name: &str, body: &[u8]) -> Result<HolidayCalendar, Problem> {
+    let text = std::str::from_utf8(body);
+    let text = text.map_err(|_| Problem::at("", "a calendar file is UTF-8"))?;
+    let known = api.handle.calendar(name).map(|known| known.zone.clone());
+    let zone = known.unwrap_or_else(|| api.handle.business_zone());
+    let today = zone.local(api.handle.clock().wall()).date();
+    let file = ics::read(text, today).map_err(|bad| Problem::at("", bad.to_string()))?;
+    Ok(HolidayCalendar { name: name.to_owned(), zone: file.zone.unwrap_or(zone), days: file.days })
 }

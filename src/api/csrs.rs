@@ -17,11 +17,12 @@ use super::cases::{etag, if_match};
 use super::problem::Problem;
 use super::query::{Query, bad};
 use crate::actors::handles::{CsrError, CsrReply, Terms};
-use crate::domain::ids::{Bits, BookingId, CsrId};
+use crate::domain::ids::{Bits, CsrId};
 use crate::domain::staff::civil::Moment;
 use crate::domain::staff::csr::command::{Answer, Command, Rejection};
-use crate::domain::staff::csr::{Csr, Displacement, MINUTE, Standing};
+use crate::domain::staff::csr::{Csr, MINUTE, Standing};
 use crate::domain::staff::intervals::Span;
+use crate::domain::staff::plan::difference::{Difference, Move, Where};
 use crate::domain::staff::profile::{Profile, TimeOff};
 use crate::domain::time::{DAY, Timestamp};
 
@@ -94,7 +95,7 @@ pub async fn put(
     let is_new = api.handle.csr(&id).is_none();
     let terms = Terms { by: client.by(""), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.put_csr(&id, profile, terms).await?;
-    answer(&api, told, is_new, dry_run)
+    answer(&api, told, is_new, dry_run).await
 }
 
 /// They leave now.
@@ -110,7 +111,7 @@ pub async fn delete(
     let (on, reason) = (Moment::Instant(api.handle.clock().wall()), "removed".into());
     let terms = Terms { by: client.by(""), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.ask_csr(&csr.id, Command::Leave { on, reason }, terms).await?;
-    answer(&api, told, false, dry_run)
+    answer(&api, told, false, dry_run).await
 }
 
 /// `POST /v1/csrs/{id}/time-off`
@@ -150,7 +151,7 @@ pub async fn away(
     let dry_run = body.dry_run || is_dry(query.as_deref())?;
     let terms = Terms { by: client.by(&body.reason), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.ask_csr(&csr.id, Command::Away { off }, terms).await?;
-    answer(&api, told, !dry_run, dry_run)
+    answer(&api, told, !dry_run, dry_run).await
 }
 
 /// An absence is taken back.
@@ -165,7 +166,7 @@ pub async fn back(
     let csr = find(&api, &id)?;
     let terms = Terms { by: client.by(""), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.ask_csr(&csr.id, Command::Back { id: absence }, terms).await?;
-    answer(&api, told, false, dry_run)
+    answer(&api, told, false, dry_run).await
 }
 
 /// `POST /v1/csrs/{id}/leave`
@@ -193,7 +194,7 @@ pub async fn leave(
     let dry_run = dry_run || is_dry(query.as_deref())?;
     let terms = Terms { by: client.by(&body.reason), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.ask_csr(&csr.id, Command::Leave { on, reason }, terms).await?;
-    answer(&api, told, false, dry_run)
+    answer(&api, told, false, dry_run).await
 }
 
 /// Free and booked time, day by day.
@@ -275,42 +276,55 @@ fn show_calendar(csr: &Csr, within: Span) -> Json_ {
 }
 
 /// Whether only what would come of it is wanted.
-fn is_dry(query: Option<&str>) -> Result<bool, Problem> {
+pub fn is_dry(query: Option<&str>) -> Result<bool, Problem> {
     Query::read(query, &["dryRun"])?.flag("dryRun")
 }
 
-fn find(api: &Api, id: &str) -> Result<Arc<Csr>, Problem> {
+/// A CSR.
+///
+/// # Errors
+/// 404 where there is none.
+pub fn find(api: &Api, id: &str) -> Result<Arc<Csr>, Problem> {
     let id: Option<CsrId> = id.parse().ok();
     id.and_then(|id| api.handle.csr(&id)).ok_or_else(|| Problem::not_found("CSR"))
 }
 
-fn answer(api: &Api, told: CsrReply, is_new: bool, dry_run: bool) -> Result<Response, Problem> {
+async fn answer(
+    api: &Api,
+    told: CsrReply,
+    is_new: bool,
+    dry_run: bool,
+) -> Result<Response, Problem> {
     let csr = told.csr.ok_or_else(|| Problem::not_found("CSR"))?;
     let displaced = match &told.answer {
         Answer::Changed(displaced) => displaced.as_slice(),
         _ => &[],
     };
     if dry_run {
-        let moves = moves(&csr, displaced);
-        return Ok(Json(json!({"moves": moves, "attention": []})).into_response());
+        let changed = vec![(csr.clone(), displaced.to_vec())];
+        let difference = api.handle.try_displacing(changed).await?;
+        return Ok(Json(show_difference(&difference)).into_response());
     }
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let shown = show(&csr, api.handle.clock().wall());
     Ok((status, [(ETAG, etag(csr.revision))], Json(shown)).into_response())
 }
 
-/// What would move because of a change.
-pub fn moves(csr: &Csr, displaced: &[(BookingId, Displacement)]) -> Vec<Json_> {
-    let one = |(booking, why): &(BookingId, Displacement)| {
-        let slot = csr.reservations.get(booking).and_then(|one| one.slot);
-        json!({
-            "assignment": booking.assignment().to_string(),
-            "from": {"csr": csr.id, "start": slot.map(|slot| slot.start.to_string())},
-            "to": null,
-            "why": why.name(),
-        })
+/// What would become of tasks because of a change.
+pub fn show_difference(difference: &Difference) -> Json_ {
+    let place = |place: &Option<Where>| {
+        place
+            .as_ref()
+            .map(|(csr, start)| json!({"csr": csr, "start": start.map(|start| start.to_string())}))
     };
-    displaced.iter().map(one).collect()
+    let show = |all: &[Move]| -> Vec<Json_> {
+        let one = |one: &Move| {
+            json!({"assignment": one.booking.assignment().to_string(), "from": place(&one.from),
+                "to": place(&one.to), "why": one.why})
+        };
+        all.iter().map(one).collect()
+    };
+    json!({"moves": show(&difference.moves), "attention": show(&difference.attention)})
 }
 
 /// A CSR as users see them.

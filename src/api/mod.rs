@@ -9,6 +9,7 @@ mod connections;
 mod csrs;
 mod dead_letters;
 mod events;
+mod feeds;
 mod health;
 mod history;
 mod limits;
@@ -114,6 +115,8 @@ impl Api {
             .route("/v1/csrs/{id}/time-off", post(csrs::away))
             .route("/v1/csrs/{id}/time-off/{absence}", delete(csrs::back))
             .route("/v1/csrs/{id}/leave", post(csrs::leave))
+            .route("/v1/csrs/{id}/feed", post(feeds::open).delete(feeds::revoke))
+            .route("/v1/csrs/{id}/calendar.ics", get(feeds::read))
             .route("/v1/calendars", get(calendars::list))
             .route("/v1/calendars/{name}", get(calendars::get).put(calendars::put))
             .route("/v1/task-types", get(assignments::task_types))

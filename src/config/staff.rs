@@ -1,7 +1,7 @@
 //! `staff.toml`: the first roster, how work is given to people, and the catalogue of tasks.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -10,11 +10,12 @@ use toml::Spanned;
 use super::ConfigError;
 use super::place::{line_and_column, read};
 use super::values::{Span, Text};
+use crate::clock::Clock;
 use crate::domain::ids::CsrId;
 use crate::domain::staff::business::Business;
 use crate::domain::staff::catalogue::{Catalogue, TaskType, Template};
 use crate::domain::staff::civil::{Hours, Zone};
-use crate::domain::staff::holidays::HolidayCalendar;
+use crate::domain::staff::holidays::{Holiday, HolidayCalendar, ics};
 use crate::domain::staff::plan::wanted::Wanted;
 use crate::domain::staff::profile::{Profile, is_address};
 use crate::domain::staff::settings::Settings;
@@ -38,7 +39,7 @@ struct File {
     business: Option<BusinessSection>,
     staff: StaffSection,
     csrs: Vec<Spanned<toml::Table>>,
-    calendars: Vec<HolidayCalendar>,
+    calendars: Vec<Spanned<CalendarEntry>>,
     tasks: Vec<Spanned<TaskType>>,
     templates: Vec<Template>,
 }
@@ -50,6 +51,17 @@ struct BusinessSection {
     hours: Vec<Hours>,
     #[serde(default)]
     holidays: Option<String>,
+}
+
+/// A holiday calendar: its days, or a calendar file beside this one.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CalendarEntry {
+    name: String,
+    time_zone: Option<Zone>,
+    #[serde(default)]
+    days: Vec<Holiday>,
+    file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,10 +98,21 @@ impl Roster {
             let (line, column) = line_and_column(text, byte);
             errors.push(ConfigError::new(format!("{file}:{line}:{column}"), detail));
         };
+        let mut calendars: Vec<HolidayCalendar> = Vec::new();
+        for entry in read.calendars {
+            let place = entry.span().start;
+            match calendar(entry.into_inner(), Path::new(file)) {
+                Ok(one) if calendars.iter().any(|known| known.name == one.name) => {
+                    fault(place, format!("calendars: there are two of the name `{}`", one.name));
+                }
+                Ok(one) => calendars.push(one),
+                Err(detail) => fault(place, detail),
+            }
+        }
         let mut csrs: Vec<(CsrId, Profile)> = Vec::new();
         for entry in read.csrs {
             let place = entry.span().start;
-            match csr(entry.into_inner(), &read.calendars) {
+            match csr(entry.into_inner(), &calendars) {
                 Ok((id, _)) if csrs.iter().any(|(known, _)| *known == id) => {
                     fault(place, format!("csrs: there are two of the id `{id}`"));
                 }
@@ -113,7 +136,7 @@ impl Roster {
                 fault(task.span().start, format!("tasks: `{}`: {wrong}", task.get_ref().name));
             }
         }
-        let settings = settings(read.business, read.staff, &read.calendars);
+        let settings = settings(read.business, read.staff, &calendars);
         let settings = settings.map_err(|detail| ConfigError::new(file, detail))?;
         let mut errors = errors.into_iter();
         if let Some(first) = errors.next() {
@@ -122,8 +145,32 @@ impl Roster {
         let tasks = read.tasks.into_iter().map(Spanned::into_inner).collect();
         let catalogue = Catalogue { tasks, templates: read.templates };
         let warnings = warnings(&catalogue, &csrs);
-        Ok(Self { settings, csrs, calendars: read.calendars, catalogue, warnings })
+        Ok(Self { settings, csrs, calendars, catalogue, warnings })
     }
+}
+
+/// One entry of `[[calendars]]` in a staff file.
+fn calendar(entry: CalendarEntry, staff: &Path) -> Result<HolidayCalendar, String> {
+    let CalendarEntry { name, time_zone, days, file } = entry;
+    let wrong = |detail: String| format!("calendars: `{name}`: {detail}");
+    let (zone, days) = match file {
+        None => (time_zone, days),
+        Some(_) if !days.is_empty() => {
+            return Err(wrong("`days` or a `file`, not both".to_owned()));
+        }
+        Some(file) => {
+            let file = staff.parent().unwrap_or(Path::new("")).join(file);
+            let failed =
+                |error: &dyn std::fmt::Display| wrong(format!("file: {}: {error}", file.display()));
+            let text = std::fs::read_to_string(&file).map_err(|error| failed(&error))?;
+            let utc: Zone = "UTC".parse().expect("it is built in");
+            let today = utc.local(Clock::engine().wall()).date();
+            let read = ics::read(&text, today).map_err(|error| failed(&error))?;
+            (time_zone.or(read.zone), read.days)
+        }
+    };
+    let zone = zone.ok_or_else(|| wrong("`timeZone` is missing".to_owned()))?;
+    Ok(HolidayCalendar { name, zone, days })
 }
 
 /// One entry of `[[csrs]]`.
@@ -222,6 +269,23 @@ mod tests {
         let roster = Roster::parse(SHIPPED, "staff.toml").unwrap();
         assert_eq!((roster.csrs.len(), roster.warnings.len()), (4, 0), "{:?}", roster.warnings);
         assert!(!roster.catalogue.templates.is_empty());
+    }
+
+    #[test]
+    fn a_calendar_may_lie_in_a_file_beside_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let event = "BEGIN:VEVENT\nDTSTART;VALUE=DATE:20261225\nSUMMARY:Christmas\nEND:VEVENT\n";
+        let file = format!("BEGIN:VCALENDAR\n{event}END:VCALENDAR\n");
+        std::fs::write(folder.path().join("berlin.ics"), file).unwrap();
+        let staff = folder.path().join("staff.toml");
+        let read = |text: &str| Roster::parse(text, staff.to_str().unwrap());
+        let entry = "[[calendars]]\nname = \"berlin\"\ntimeZone = \"Europe/Berlin\"\nfile = \"berlin.ics\"\n";
+        assert_eq!(read(entry).unwrap().calendars[0].days[0].name, "Christmas");
+        let zone = entry.replace("timeZone = \"Europe/Berlin\"\n", "");
+        assert!(read(&zone).unwrap_err().to_string().contains("`timeZone` is missing"));
+        std::fs::write(folder.path().join("berlin.ics"), "BEGIN:VCALENDAR\nEND:VEVENT\n").unwrap();
+        let said = read(entry).unwrap_err().to_string();
+        assert!(said.contains("staff.toml:1") && said.contains("berlin.ics: line 2"), "{said}");
     }
 
     #[test]

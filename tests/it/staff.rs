@@ -211,7 +211,12 @@ async fn who_is_sick_or_leaves_gives_what_they_have_to_others_or_it_is_shown() {
     }
     let ben = server.get("/v1/csrs/ben").await.json;
     assert_eq!((&ben["state"], &ben["timeOff"]), (&json!("active"), &json!([])), "{ben:#}");
-    assert_eq!(dry.json["moves"].as_array().map(Vec::len), Some(2), "{}", dry.text);
+    let moves = dry.json["moves"].as_array().unwrap();
+    let to: Vec<&Value> = moves.iter().map(|one| &one["to"]["csr"]).collect();
+    assert_eq!(to, [&json!("ben"), &json!("ben")], "{}", dry.text);
+    assert!(moves.iter().all(|one| one["from"]["csr"] == "ann"), "{}", dry.text);
+    // what is only tried leaves no trace
+    books_agree(&server, &["ann", "ben"]).await;
     let ill = json!({"from": in_days(0), "to": in_days(9), "reason": "ill"});
     let ill = server.post("/v1/csrs/ann/time-off", &ill).await;
     assert_eq!(ill.status, 201, "{}", ill.text);
@@ -366,6 +371,18 @@ async fn a_plan_is_tried_without_a_trace_and_changed_while_it_is_performed() {
     let booking = |n: usize| plan["plans"][0]["tasks"][n]["booking"].clone();
     let more = json!({"title": "more", "skill": "identity", "minutes": 15});
     let change = json!({"tasks": [{"booking": booking(2)}, {"booking": booking(0)}, more], "reason": "they asked"});
+    let mut tried = change.clone();
+    tried["dryRun"] = json!(true);
+    let tried = put(&server, &path, &tried).await;
+    assert_eq!(tried.status, 200, "{}", tried.text);
+    let moves = tried.json["moves"].as_array().unwrap();
+    assert!(moves.iter().any(|one| one["to"].is_null() && one["why"] == "they asked"), "{moves:?}");
+    assert!(
+        moves.iter().any(|one| one["from"].is_null() && one["to"]["csr"] == "ann"),
+        "{moves:?}"
+    );
+    let same = server.get(&path).await.json;
+    assert_eq!(same["plans"][0]["tasks"].as_array().unwrap().len(), 3, "{same:#}");
     let changed = put(&server, &path, &change).await;
     assert_eq!(changed.status, 200, "{}", changed.text);
     let titles: Vec<_> = changed.json["plans"][0]["tasks"]

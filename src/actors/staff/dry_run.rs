@@ -1,24 +1,21 @@
-//! The plan that a submission would get: decided in memory, up to the first thing that is no booking.
-//! Nothing is stored, asked for or held.
+//! What would come of something that somebody has in mind: a submission, a change of people or of a plan.
 
 use std::sync::Arc;
 
-use crate::actors::cases::execute::make;
 use crate::actors::cases::message::CommandError;
 use crate::actors::cases::submit::{SubmitError, Submitted};
 use crate::actors::context::Context;
 use crate::domain::case::assignments::Assigned;
-use crate::domain::case::command::Command;
+use crate::domain::case::command::{Command, PlanChange};
 use crate::domain::case::history::open_tasks;
 use crate::domain::case::interpret::Halt;
-use crate::domain::case::staff;
-use crate::domain::case::state::State;
 use crate::domain::ids::{Bits, CaseId};
-use crate::domain::staff::csr::command::Answer;
-use crate::domain::staff::plan::place::{Request, place};
+use crate::domain::staff::csr::Csr;
+use crate::domain::staff::csr::event::Displaced;
+use crate::domain::staff::plan::difference::{Difference, Move, difference};
 
-/// Decisions that are made at the most.
-const ROUNDS: usize = 100;
+/// Cases that are looked at for one change at the most; the tasks of others are shown as they are.
+const CASES_MAX: usize = 500;
 
 /// What a submission would get.
 pub struct DryRun {
@@ -38,54 +35,84 @@ impl Context {
         let id = self.definitions.resolve(namespace, name, version.as_deref());
         let definition = self.definition(&id.ok_or(SubmitError::NoWorkflow)?).await?;
         let case = CaseId(Bits::default());
-        let customer = submitted.subject.as_deref().map(Arc::from);
         let submission = Box::new(submitted.into_submission(&definition));
-        let mut next = Some(Command::Start(Some(submission)));
-        let mut state: Option<State> = None;
-        // what is found for one plan is taken for the next
-        let mut board = self.staff.all();
-        for _ in 0..ROUNDS {
-            let Some(command) = next.take() else { break };
-            let made = make(self, &definition, case, state.as_ref(), &command).await;
-            // its permits are given back, and its effects go nowhere
-            let decided = match made {
-                Ok(made) => made.decided,
-                Err(Halt::Rejected(rejection)) => {
-                    return Err(CommandError::Rejected(rejection).into());
-                }
-                Err(halt) => return Err(SubmitError::Unavailable(format!("{halt:?}"))),
-            };
-            next = match decided.more {
-                true => Some(Command::Continue),
-                false => self.answer(&decided.state, customer.as_ref(), &mut board),
-            };
-            state = Some(decided.state);
-        }
-        let Some(state) = state else { return Ok(DryRun { tasks: Vec::new(), stops_at: None }) };
+        let (start, mut board) = (Command::Start(Some(submission)), self.staff.all());
+        let state = self.imagine((case, &definition), None, start, &mut board).await;
+        let state = match state {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(DryRun { tasks: Vec::new(), stops_at: None }),
+            Err(Halt::Rejected(rejection)) => return Err(CommandError::Rejected(rejection).into()),
+            Err(halt) => return Err(SubmitError::Unavailable(format!("{halt:?}"))),
+        };
         // the innermost one
         let open = open_tasks(&definition, &state).into_iter().next_back();
         let stops_at = open.map(|task| task.reference);
         Ok(DryRun { tasks: Assigned::of(&definition, &state), stops_at })
     }
 
-    /// What people would answer; none: nobody is asked.
-    fn answer(
-        &self,
-        state: &State,
-        customer: Option<&Arc<str>>,
-        board: &mut [Arc<crate::domain::staff::csr::Csr>],
-    ) -> Option<Command> {
-        if let Some(asked) = staff::asks(state).into_iter().next() {
-            let (csr, booking, number, what) = (asked.csr, asked.booking, asked.number, asked.what);
-            let answer = if what.is_none() { Answer::Reserved } else { Answer::Noted };
-            return Some(Command::Answered { csr, booking, number, what, answer });
+    /// What would become of what these CSRs have, once they are as they are here: case by case, in the order
+    /// in which it was reserved.
+    pub async fn try_displacing(&self, changed: Vec<(Arc<Csr>, Displaced)>) -> Difference {
+        let mut board = self.staff.all();
+        for (csr, _) in &changed {
+            if let Some(known) = board.iter_mut().find(|known| known.id == csr.id) {
+                *known = csr.clone();
+            }
         }
-        let plan = staff::to_plan(state).next()?;
-        let owner = customer.and_then(|customer| {
-            crate::domain::staff::plan::place::owners(board).get(customer).cloned()
-        });
-        let request = Request { plan, owner, now: self.clock.wall() };
-        let choices = place(&request, board, self.staff.settings());
-        Some(Command::Propose { plan: plan.id, choices })
+        let mut cases: Vec<(CaseId, Vec<Command>)> = Vec::new();
+        let mut all = Difference::default();
+        for (csr, displaced) in &changed {
+            for (booking, why) in displaced {
+                let Some(one) = csr.reservations.get(booking) else { continue };
+                let (booking, number, why) = (*booking, one.number, *why);
+                let command = Command::Displaced { booking, number, why };
+                let known = cases.iter().position(|(case, _)| *case == one.case);
+                match known {
+                    Some(place) => cases[place].1.push(command),
+                    None if cases.len() < CASES_MAX => cases.push((one.case, vec![command])),
+                    None => all.attention.push(Move {
+                        booking,
+                        from: Some((csr.id.clone(), one.slot.map(|slot| slot.start))),
+                        to: None,
+                        why: why.name().into(),
+                    }),
+                }
+            }
+        }
+        for (case, commands) in cases {
+            // whoever cannot be read is shown as quarantined, and moves nowhere
+            let Ok(loaded) = self.load(case).await else { continue };
+            let mut after = Some(loaded.state.clone());
+            for command in commands {
+                let imagined =
+                    self.imagine((case, &loaded.definition), after.clone(), command, &mut board);
+                after = imagined.await.unwrap_or(after);
+            }
+            let plans = after.map(|state| state.plans).unwrap_or_default();
+            all.add(difference(&loaded.state.plans, &plans));
+        }
+        all
+    }
+
+    /// What would become of a case's tasks if its plan were changed.
+    ///
+    /// # Errors
+    /// When it would not be.
+    pub async fn try_plan(
+        &self,
+        case: CaseId,
+        change: PlanChange,
+    ) -> Result<Difference, CommandError> {
+        let unavailable = |error: String| CommandError::Unavailable(error);
+        let loaded = self.load(case).await.map_err(|error| unavailable(error.to_string()))?;
+        let (before, mut board) = (loaded.state.plans.clone(), self.staff.all());
+        let change = Command::ChangePlan(Box::new(change));
+        let after =
+            self.imagine((case, &loaded.definition), Some(loaded.state), change, &mut board);
+        match after.await {
+            Ok(after) => Ok(difference(&before, &after.map(|s| s.plans).unwrap_or_default())),
+            Err(Halt::Rejected(rejection)) => Err(CommandError::Rejected(rejection)),
+            Err(halt) => Err(unavailable(format!("{halt:?}"))),
+        }
     }
 }

@@ -6,13 +6,16 @@ use std::time::Duration;
 use super::ask::Terms;
 use super::dry_run::DryRun;
 use super::message::{CsrError, CsrReply};
-use crate::actors::handles::{By, Handle, SubmitError, Submitted};
-use crate::domain::ids::CsrId;
+use crate::actors::handles::{By, CommandError, Handle, SubmitError, Submitted};
+use crate::domain::case::command::PlanChange;
+use crate::domain::ids::{CaseId, CsrId};
 use crate::domain::staff::catalogue::Catalogue;
+use crate::domain::staff::civil::Zone;
 use crate::domain::staff::csr::Csr;
 use crate::domain::staff::csr::command::{Answer, Command};
 use crate::domain::staff::csr::event::Displaced;
 use crate::domain::staff::holidays::HolidayCalendar;
+use crate::domain::staff::plan::difference::Difference;
 use crate::domain::staff::profile::Profile;
 
 /// How long a client waits for what becomes of what it asked for.
@@ -44,6 +47,16 @@ impl Handle {
         let context = self.context.clone();
         let running = self.context.runtime.spawn(async move { context.dry_run(submitted).await });
         running.await.unwrap_or_else(|_| Err(SubmitError::Unavailable("it broke off".to_owned())))
+    }
+
+    /// The time zone of the business.
+    pub fn business_zone(&self) -> Zone {
+        self.context.staff.business().zone.clone()
+    }
+
+    /// What the UIDs of appointments end with.
+    pub fn mail_domain(&self) -> String {
+        self.context.dispatcher.mail_domain().unwrap_or("caseworker.localhost").to_owned()
     }
 
     /// All holiday calendars.
@@ -95,10 +108,7 @@ impl Handle {
     ///
     /// # Errors
     /// When a CSR does not say.
-    pub async fn try_calendar(
-        &self,
-        calendar: HolidayCalendar,
-    ) -> Result<Vec<(Arc<Csr>, Displaced)>, CsrError> {
+    pub async fn try_calendar(&self, calendar: HolidayCalendar) -> Result<Difference, CsrError> {
         let calendar = Arc::new(calendar);
         let mut all = Vec::new();
         for csr in self.csrs() {
@@ -107,12 +117,43 @@ impl Handle {
             }
             let command = Command::Holidays { calendar: Some(calendar.clone()) };
             let terms = Terms { by: By::engine(), if_match: None, dry_run: true };
-            if let Answer::Changed(displaced) = self.ask_csr(&csr.id, command, terms).await?.answer
-            {
+            let told = self.ask_csr(&csr.id, command, terms).await?;
+            if let (Some(csr), Answer::Changed(displaced)) = (told.csr, told.answer) {
                 all.push((csr, displaced));
             }
         }
-        Ok(all)
+        self.try_displacing(all).await
+    }
+
+    /// What would become of what these CSRs have, once they are as they are here.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn try_displacing(
+        &self,
+        changed: Vec<(Arc<Csr>, Displaced)>,
+    ) -> Result<Difference, CsrError> {
+        let context = self.context.clone();
+        let trying =
+            self.context.runtime.spawn(async move { context.try_displacing(changed).await });
+        let broken = |_| CsrError::Unavailable("it broke off".to_owned());
+        trying.await.map_err(broken)
+    }
+
+    /// What would become of a case's tasks if its plan were changed.
+    ///
+    /// # Errors
+    /// When it would not be.
+    pub async fn try_plan(
+        &self,
+        case: CaseId,
+        change: PlanChange,
+    ) -> Result<Difference, CommandError> {
+        let context = self.context.clone();
+        let trying =
+            self.context.runtime.spawn(async move { context.try_plan(case, change).await });
+        let broken = |_| Err(CommandError::Unavailable("it broke off".to_owned()));
+        trying.await.unwrap_or_else(broken)
     }
 
     /// Stores what a calendar says from now on, and tells everybody who goes by it.

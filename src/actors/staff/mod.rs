@@ -7,6 +7,7 @@ pub mod board;
 mod commit;
 pub mod dry_run;
 mod handle;
+mod imagine;
 pub mod kind;
 mod letters;
 pub mod load;

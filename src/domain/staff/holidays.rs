@@ -1,5 +1,7 @@
 //! Holiday calendars: days on which nobody works who goes by them, whole or in part.
 
+pub mod ics;
+
 use jiff::civil::{Date, Time};
 use serde::{Deserialize, Serialize};
 

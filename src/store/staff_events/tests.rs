@@ -155,7 +155,13 @@ fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
     all.chain([("closing", CaseEvent::Closing)]).collect()
 }
 
-/// What schema 7 brought.
+/// What schema 7 brought of CSRs.
+fn of_a_feed() -> Vec<(&'static str, Event)> {
+    let token = Some(Bits([5; 16]));
+    vec![("csr-feed", Event::Feed { token }), ("csr-feed-revoked", Event::Feed { token: None })]
+}
+
+/// What schema 7 brought of cases.
 fn of_notices() -> Vec<(&'static str, CaseEvent)> {
     let zone = "Europe/Paris".parse().unwrap();
     let customer = Customer {
@@ -228,17 +234,21 @@ fn golden_files_are_read_and_written_as_they_are() {
         By::engine(),
     );
     let header = header.unwrap();
-    let csrs = of_a_csr().into_iter().map(|(name, event)| {
-        (name, encode(std::slice::from_ref(&event)), Read::Csr(Box::new(event)))
-    });
+    let of_csrs = |all: Vec<(&'static str, Event)>| {
+        let one = |(name, event): (&'static str, Event)| {
+            (name, encode(std::slice::from_ref(&event)), Read::Csr(Box::new(event)))
+        };
+        all.into_iter().map(one).collect::<Vec<_>>()
+    };
     let of_a_case = |all: Vec<(&'static str, CaseEvent)>| {
         let one = |(name, event): (&'static str, CaseEvent)| {
             (name, events::encode(std::slice::from_ref(&event)), Read::Case(Box::new(event)))
         };
         all.into_iter().map(one).collect::<Vec<_>>()
     };
-    let of_v6 = csrs.chain(of_a_case(of_a_plan())).collect::<Vec<_>>();
-    for (schema, all) in [("v6", of_v6), ("v7", of_a_case(of_notices()))] {
+    let of_v6 = [of_csrs(of_a_csr()), of_a_case(of_a_plan())].concat();
+    let of_v7 = [of_csrs(of_a_feed()), of_a_case(of_notices())].concat();
+    for (schema, all) in [("v6", of_v6), ("v7", of_v7)] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let folder = folder.join(schema);
         let mut missing = String::new();
@@ -267,6 +277,7 @@ fn golden_files_are_read_and_written_as_they_are() {
 }
 
 /// What a golden file reads as.
+#[derive(Clone)]
 enum Read {
     Csr(Box<Event>),
     Case(Box<CaseEvent>),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Displacement, Refusal, Slot};
-use crate::domain::ids::{BookingId, CaseId};
+use crate::domain::ids::{Bits, BookingId, CaseId};
 use crate::domain::staff::civil::Moment;
 use crate::domain::staff::holidays::HolidayCalendar;
 use crate::domain::staff::profile::{Profile, TimeOff};
@@ -31,6 +31,10 @@ pub enum Command {
     Leave {
         on: Moment,
         reason: Arc<str>,
+    },
+    /// Their calendar can be subscribed to with the token of this hash; none: not any more.
+    Feed {
+        token: Option<Bits>,
     },
     /// The instant at which they leave may have come.
     Depart,

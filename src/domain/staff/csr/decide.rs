@@ -94,6 +94,13 @@ pub fn decide(
             one.emit(Event::Back { id: id.clone() });
             one.changed(&before)?
         }
+        Command::Feed { token } => {
+            let before = one.known()?.clone();
+            if before.feed != *token {
+                one.emit(Event::Feed { token: *token });
+            }
+            one.changed(&before)?
+        }
         Command::Leave { on, reason } => {
             let before = one.known()?.clone();
             let at = on.ends(&before.profile.zone);

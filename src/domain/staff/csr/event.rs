@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Displacement, Refusal, Reservation};
-use crate::domain::ids::{BookingId, CaseId, CsrId};
+use crate::domain::ids::{Bits, BookingId, CaseId, CsrId};
 use crate::domain::staff::holidays::HolidayCalendar;
 use crate::domain::staff::profile::{Profile, TimeOff};
 use crate::domain::time::Timestamp;
@@ -37,6 +37,11 @@ pub enum Event {
     /// An absence was taken back. What was moved for it stays where it is.
     Back {
         id: String,
+    },
+    /// Their calendar can be subscribed to with the token of this hash alone; none: not at all.
+    Feed {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        token: Option<Bits>,
     },
     /// They leave at an instant, which may be now.
     Left {
@@ -85,6 +90,7 @@ impl Event {
             Self::Changed { .. } | Self::Holidays { .. } => "csr.changed",
             Self::Away { .. } => "csr.away",
             Self::Back { .. } => "csr.back",
+            Self::Feed { .. } => "csr.feed",
             Self::Left { .. } => "csr.left",
             Self::Reserved { .. } => "booking.reserved",
             Self::Refused { .. } => "booking.refused",

@@ -38,6 +38,7 @@ pub fn begin(event: &Event) -> Result<Csr, CorruptCsr> {
         minutes: BTreeMap::new(),
         worked: BTreeMap::new(),
         given_at: None,
+        feed: None,
     })
 }
 
@@ -72,6 +73,7 @@ pub fn evolve(csr: &mut Csr, event: &Event, at: Timestamp) -> Result<(), Corrupt
             csr.displace(displaced);
         }
         Event::Back { id } => csr.change(|profile| profile.time_off.retain(|off| off.id != *id)),
+        Event::Feed { token } => csr.feed = *token,
         Event::Left { at, reason, displaced } => {
             csr.change(|profile| profile.until = Some(Moment::Instant(*at)));
             csr.leaves = Some(reason.clone());

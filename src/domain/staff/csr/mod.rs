@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::holidays::HolidayCalendar;
 use super::intervals::Span;
 use super::profile::Profile;
-use crate::domain::ids::{BookingId, CaseId, CsrId};
+use crate::domain::ids::{Bits, BookingId, CaseId, CsrId};
 use crate::domain::time::{DAY, Timestamp};
 
 pub use evolve::{CorruptCsr, begin, evolve};
@@ -60,6 +60,8 @@ pub struct Csr {
     pub worked: BTreeMap<Date, u32>,
     /// When something was given to them last.
     pub given_at: Option<Timestamp>,
+    /// Hash of the token that their calendar can be subscribed to with.
+    pub feed: Option<Bits>,
 }
 
 /// What is reserved for a task.
@@ -269,6 +271,11 @@ impl Csr {
             Standing::Live | Standing::Kept | Standing::Done => None,
         })
     }
+}
+
+/// The hash of a feed's token, which is all that is stored of it.
+pub fn feed_hash(token: &str) -> Bits {
+    Bits::derived(&[b"feed", token.as_bytes()])
 }
 
 /// Milliseconds of a minute.

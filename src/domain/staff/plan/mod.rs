@@ -2,6 +2,7 @@
 //! says counts: a CSR's reservations follow it.
 
 pub mod choose;
+pub mod difference;
 pub mod event;
 mod evolve;
 pub mod owed;
