@@ -1,5 +1,7 @@
 //! `/v1/assignments`: human tasks, there from their booking on, and what people do with them.
 
+use std::collections::HashSet;
+
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::http::header::ETAG;
@@ -56,11 +58,14 @@ pub async fn list(
     let query = Query::read(query.as_deref(), &FILTERS)?;
     let (limit, after) = (query.limit()?, query.cursor()?);
     let now = api.handle.clock().wall();
-    let filter = filter(&query, now)?;
+    let mut filter = filter(&query, now)?;
+    if filter.attention.contains(&Attention::Zone) {
+        filter.moved = api.handle.moved_by_rules();
+    }
     let views = api.views()?;
     let read = move || views.assignments(&filter, after.as_deref(), limit);
     let page = super::blocking(read).await??;
-    let items: Vec<Json_> = page.items.iter().map(|one| show(one, now)).collect();
+    let items: Vec<Json_> = page.items.iter().map(|one| show(&api, one, now)).collect();
     Ok(Json(json!({"items": items, "next": cursor(page.next.as_deref())})))
 }
 
@@ -93,6 +98,7 @@ fn filter(query: &Query, now: Timestamp) -> Result<AssignmentFilter, Problem> {
         case: query.all("case").iter().map(case).collect::<Result<_, _>>()?,
         skill: query.all("skill"),
         attention: query.all("attention").iter().map(attention).collect::<Result<_, _>>()?,
+        moved: HashSet::new(),
         overdue,
         from: query.time("from")?,
         to: query.time("to")?,
@@ -101,7 +107,10 @@ fn filter(query: &Query, now: Timestamp) -> Result<AssignmentFilter, Problem> {
 }
 
 /// An assignment as lists show it.
-fn show(one: &Assigned, now: Timestamp) -> Json_ {
+fn show(api: &Api, one: &Assigned, now: Timestamp) -> Json_ {
+    let booking = one.id.booking();
+    let moved = one.attention.is_none()
+        && one.csr.as_deref().is_some_and(|csr| api.handle.is_moved_by_rules(csr, booking));
     let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
     json!({
         "id": one.id.to_string(),
@@ -116,10 +125,10 @@ fn show(one: &Assigned, now: Timestamp) -> Json_ {
         "minutes": one.minutes,
         "due": text(one.due),
         "overdue": one.phase.is_open() && one.due.is_some_and(|due| due < now),
-        "attention": one.attention.map(Attention::name),
+        "attention": one.attention.or(moved.then_some(Attention::Zone)).map(Attention::name),
         "customer": one.customer,
         "after": one.after.map(|after| after.to_string()),
-        "booking": one.id.booking().to_string(),
+        "booking": booking.to_string(),
         "number": one.number,
         "why": one.why,
         "revision": one.revision,
@@ -140,7 +149,7 @@ fn shown(api: &Api, case: &Case, id: AssignmentId) -> Result<Response, Problem> 
     let (Some(row), Some((_, item))) = (row, staff::assignment(&case.state, id)) else {
         return Err(Problem::not_found("assignment"));
     };
-    let mut shown = show(row, api.handle.clock().wall());
+    let mut shown = show(api, row, api.handle.clock().wall());
     let verdicts: Vec<Json_> = item
         .verdicts
         .list
@@ -378,8 +387,11 @@ pub async fn plan(State(api): State<Api>, Path(id): Path<String>) -> Result<Json
         .plans
         .iter()
         .map(|plan| {
-            let tasks: Vec<Json_> =
-                rows.iter().filter(|row| row.plan == plan.id).map(|row| show(row, now)).collect();
+            let tasks: Vec<Json_> = rows
+                .iter()
+                .filter(|row| row.plan == plan.id)
+                .map(|row| show(&api, row, now))
+                .collect();
             json!({
                 "plan": plan.id.to_string(),
                 "task": case.definition.task(plan.task.0).reference,

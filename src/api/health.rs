@@ -8,10 +8,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::Api;
+use crate::domain::staff::civil::rules_version;
 
 /// It lives.
 pub async fn healthz() -> Response {
-    Json(json!({"status": "ok"})).into_response()
+    let (version, zones) = (env!("CARGO_PKG_VERSION"), rules_version());
+    Json(json!({"status": "ok", "version": version, "timeZones": zones})).into_response()
 }
 
 /// How far the wall clock may be from the engine's before it is worth a word, in milliseconds.

@@ -27,6 +27,9 @@ pub struct Doctor {
     connection: Connection,
 }
 
+/// Bookings that are listed at the most.
+const SHOWN: usize = 100;
+
 /// One thing that was looked at.
 struct Finding {
     what: &'static str,
@@ -95,6 +98,27 @@ fn disk(config: &Config) -> Finding {
     }
 }
 
+/// The time zone data that the server goes by, and bookings whose time of day it has changed.
+async fn time_zones(remote: &Remote, findings: &mut Vec<Finding>) {
+    let version = match remote.get("/healthz").await {
+        Ok(health) => health["timeZones"].as_str().unwrap_or("unknown").to_owned(),
+        Err(failure) => return findings.push(bad("time zones", failure.message)),
+    };
+    let moved = match remote.some("/v1/assignments?attention=zone", SHOWN).await {
+        Ok((moved, _)) => moved,
+        Err(failure) => return findings.push(bad("time zones", failure.message)),
+    };
+    findings.push(good("time zones", format!("data of {version}")));
+    for one in &moved {
+        let (title, csr, start) = (&one["title"], &one["csr"], &one["start"]);
+        let detail = format!(
+            "{title} of {csr} at {start} is at another time of day since the rules of the zone have \
+             changed: `move` it, or leave it"
+        );
+        findings.push(bad("booking", detail.replace('"', "")));
+    }
+}
+
 async fn server(remote: &Remote, findings: &mut Vec<Finding>) {
     match remote.get("/readyz").await {
         Ok(_) => findings.push(good("server", "it is ready")),
@@ -103,6 +127,7 @@ async fn server(remote: &Remote, findings: &mut Vec<Finding>) {
             return;
         }
     }
+    time_zones(remote, findings).await;
     match remote.get("/v1/services").await {
         Ok(page) => {
             let services = page["items"].as_array().cloned().unwrap_or_default();

@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod output;
+mod roster;
 mod serve;
 mod services;
 mod staff;

@@ -1,15 +1,21 @@
 //! `caseworker csrs`, `assignments`, `plan`
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
 use serde_json::Value as Json;
 
 use super::Exit;
 use super::client::{Connection, run};
-use super::output;
+use super::{output, roster};
 
-/// Show CSRs.
+/// Show CSRs, or carry the roster to and from a table.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Csrs {
+    #[command(subcommand)]
+    roster: Option<Roster>,
     /// One of them
     id: Option<String>,
     /// With any of these skills
@@ -19,10 +25,44 @@ pub struct Csrs {
     connection: Connection,
 }
 
+#[derive(Subcommand)]
+enum Roster {
+    /// Write all CSRs as CSV to standard output
+    Export,
+    /// Add and change the CSRs of a CSV file; nothing is changed before all rows are right
+    Import {
+        file: PathBuf,
+        /// Only say what would be added and changed
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Give a CSR's calendar an address to subscribe to
+    Feed {
+        id: String,
+        /// Take it back instead
+        #[arg(long)]
+        revoke: bool,
+    },
+}
+
 impl Csrs {
     pub fn run(self) -> Exit {
         run(async move {
             let remote = self.connection.remote()?;
+            match self.roster {
+                None => {}
+                Some(Roster::Export) => return roster::export(&remote).await,
+                Some(Roster::Import { file, dry_run }) => {
+                    return roster::import(&remote, &file, dry_run).await;
+                }
+                Some(Roster::Feed { id, revoke }) => {
+                    let path = format!("/v1/csrs/{id}/feed");
+                    let method = if revoke { Method::DELETE } else { Method::POST };
+                    let feed = remote.send(remote.request(method, &path)).await?;
+                    println!("{}", output::cell(&feed["url"]));
+                    return Ok(Exit::Ok);
+                }
+            }
             let items = match &self.id {
                 Some(id) => vec![remote.get(&format!("/v1/csrs/{id}")).await?],
                 None => {

@@ -114,3 +114,41 @@ do:
         assert!(ran.out.contains(line), "{line} in {}", ran.out);
     }
 }
+
+#[tokio::test]
+async fn a_roster_goes_to_a_table_and_back() {
+    let mut server = Server::new("");
+    server.start().await;
+    let file = server.path().join("roster.csv");
+    let path = file.to_str().unwrap();
+    let head = "id,name,email,timeZone,skills,hours,maxOpen\n";
+    let wrong = format!(
+        "{head}ann,Ann,no address,Europe/Berlin,a,mon 09:00-17:00,\nben,Ben,ben@example.com,Europe/Nowhere,a,,\n"
+    );
+    std::fs::write(&file, wrong).unwrap();
+    let refused = caseworker(&server, &["csrs", "import", path], "").await;
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    let said = &refused.err;
+    assert!(said.contains("roster.csv:2") && said.contains("roster.csv:3"), "{said}");
+    assert!(server.list("/v1/csrs?").await.is_empty(), "nothing is stored half");
+    let right =
+        format!("{head}ann,\"Ann, B\",ann@example.com,Europe/Berlin,a b,mon-fri 09:00-17:00,5\n");
+    std::fs::write(&file, right).unwrap();
+    let tried = caseworker(&server, &["csrs", "import", path, "--dry-run"], "").await;
+    assert_eq!(tried.out.trim(), "1 would be added, 0 would be changed, 0 are as they were");
+    assert!(server.list("/v1/csrs?").await.is_empty());
+    let added = caseworker(&server, &["csrs", "import", path], "").await;
+    assert_eq!((added.code, added.out.trim()), (0, "1 added, 0 changed, 0 are as they were"));
+    let exported = caseworker(&server, &["csrs", "export"], "").await;
+    let row = "ann,\"Ann, B\",ann@example.com,Europe/Berlin,,,a b,mon-fri 09:00-17:00,,,5,,,";
+    assert_eq!(exported.out.lines().nth(1), Some(row));
+    std::fs::write(&file, &exported.out).unwrap();
+    let again = caseworker(&server, &["csrs", "import", path], "").await;
+    assert_eq!(again.out.trim(), "0 added, 0 changed, 1 are as they were");
+    let doctor = caseworker(&server, &["doctor", "--output", "json"], "").await;
+    assert!(
+        doctor.out.contains("time zones") && doctor.out.contains("data of 20"),
+        "{}",
+        doctor.out
+    );
+}

@@ -1,5 +1,6 @@
 //! What the API may ask of people's actors, and read of the board.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::dry_run::DryRun;
 use super::message::{CsrError, CsrReply};
 use crate::actors::handles::{By, CommandError, Handle, SubmitError, Submitted};
 use crate::domain::case::command::PlanChange;
-use crate::domain::ids::{CaseId, CsrId};
+use crate::domain::ids::{BookingId, CaseId, CsrId};
 use crate::domain::staff::catalogue::Catalogue;
 use crate::domain::staff::civil::Zone;
 use crate::domain::staff::csr::Csr;
@@ -37,6 +38,18 @@ impl Handle {
     /// What an admin picks tasks from.
     pub fn catalogue(&self) -> &Catalogue {
         &self.context.staff.catalogue
+    }
+
+    /// Bookings whose time of day is another one, since the rules of their time zone have changed.
+    pub fn moved_by_rules(&self) -> HashSet<BookingId> {
+        let csrs = self.csrs();
+        csrs.iter().flat_map(|csr| csr.moved_by_rules()).map(|(booking, _)| *booking).collect()
+    }
+
+    /// Whether this one's is.
+    pub fn is_moved_by_rules(&self, csr: &str, booking: BookingId) -> bool {
+        let csr = csr.parse().ok().and_then(|id| self.csr(&id));
+        csr.is_some_and(|csr| csr.is_moved_by_rules(booking))
     }
 
     /// The plan that a submission would get; nothing is stored.

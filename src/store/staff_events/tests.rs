@@ -62,6 +62,7 @@ fn of_a_csr() -> Vec<(&'static str, Event)> {
         title: "Check".into(),
         slot: Some(slot()),
         standing: Standing::Live,
+        offset: None,
     };
     let queued = Reservation { slot: None, customer: None, ..reservation.clone() };
     let (number, case, why) = (2, CaseId(Bits([1; 16])), Refusal::Booked);
@@ -158,7 +159,21 @@ fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
 /// What schema 7 brought of CSRs.
 fn of_a_feed() -> Vec<(&'static str, Event)> {
     let token = Some(Bits([5; 16]));
-    vec![("csr-feed", Event::Feed { token }), ("csr-feed-revoked", Event::Feed { token: None })]
+    let reservation = Reservation {
+        number: 1,
+        case: CaseId(Bits([1; 16])),
+        customer: None,
+        title: "Check".into(),
+        slot: Some(slot()),
+        standing: Standing::Live,
+        offset: Some(3600),
+    };
+    let (booking, by_person) = (booking(), false);
+    vec![
+        ("csr-feed", Event::Feed { token }),
+        ("csr-feed-revoked", Event::Feed { token: None }),
+        ("csr-reserved-offset", Event::Reserved { booking, reservation, by_person }),
+    ]
 }
 
 /// What schema 7 brought of cases.

@@ -1,11 +1,12 @@
 //! Rows of human tasks, and the keys under which they are found.
 
+use std::collections::HashSet;
 use std::ops::Bound;
 
 use super::keys::{self, ASSIGNMENT, ASSIGNMENT_BY};
 use super::{TableError, Views};
 use crate::domain::case::assignments::Assigned;
-use crate::domain::ids::{AssignmentId, Bits, CaseId};
+use crate::domain::ids::{AssignmentId, Bits, BookingId, CaseId};
 use crate::domain::staff::plan::{Attention, Phase};
 use crate::domain::time::Timestamp;
 use crate::store::codec;
@@ -21,6 +22,8 @@ pub struct AssignmentFilter {
     pub case: Vec<CaseId>,
     pub skill: Vec<String>,
     pub attention: Vec<Attention>,
+    /// Bookings that stand out because the rules of their time zone have changed.
+    pub moved: HashSet<BookingId>,
     /// Those that are late at this time, or those that are not.
     pub overdue: Option<(bool, Timestamp)>,
     /// With a time that begins at or after, and before.
@@ -48,7 +51,10 @@ impl AssignmentFilter {
             && any(&self.phase, |phase| *phase == one.phase)
             && any(&self.case, |case| *case == one.case)
             && any(&self.skill, |skill| *one.skill == **skill)
-            && any(&self.attention, |attention| one.attention == Some(*attention))
+            && any(&self.attention, |attention| {
+                let moved = one.attention.is_none() && self.moved.contains(&one.id.booking());
+                one.attention == Some(*attention) || (*attention == Attention::Zone && moved)
+            })
             && self.overdue.is_none_or(|(wanted, at)| overdue(at) == wanted)
             && self.from.is_none_or(|from| one.start.is_some_and(|start| start >= from))
             && self.to.is_none_or(|to| one.start.is_some_and(|start| start < to))

@@ -218,7 +218,8 @@ impl Decision {
         let (case, customer, title) =
             (proposal.case, proposal.customer.clone(), proposal.title.clone());
         let (slot, standing) = (proposal.slot, Standing::Live);
-        let reservation = Reservation { number, case, customer, title, slot, standing };
+        let offset = slot.map(|slot| csr.profile.zone.offset(slot.start));
+        let reservation = Reservation { number, case, customer, title, slot, standing, offset };
         self.emit(Event::Reserved { booking, reservation, by_person: proposal.by_person });
         Answer::Reserved
     }

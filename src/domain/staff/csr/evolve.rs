@@ -58,6 +58,7 @@ pub fn evolve(csr: &mut Csr, event: &Event, at: Timestamp) -> Result<(), Corrupt
             }
             if zone {
                 csr.count_anew();
+                csr.take_offsets();
             }
             csr.displace(displaced);
         }
@@ -106,6 +107,13 @@ pub fn evolve(csr: &mut Csr, event: &Event, at: Timestamp) -> Result<(), Corrupt
 impl Csr {
     fn change(&mut self, change: impl FnOnce(&mut Profile)) {
         change(Arc::make_mut(&mut self.profile));
+    }
+
+    /// They have moved to another zone: what is reserved stays at its instants.
+    fn take_offsets(&mut self) {
+        for one in self.reservations.values_mut() {
+            one.offset = one.slot.map(|slot| self.profile.zone.offset(slot.start));
+        }
     }
 
     fn displace(&mut self, displaced: &Displaced) {

@@ -80,6 +80,10 @@ pub struct Reservation {
     pub slot: Option<Slot>,
     #[serde(skip_serializing_if = "Standing::is_live", default)]
     pub standing: Standing,
+    /// Seconds that the CSR's clock was to be ahead of UTC then, by the time zone data of the day on which it
+    /// was reserved.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub offset: Option<i32>,
 }
 
 /// A time for a task.
@@ -262,6 +266,22 @@ impl Csr {
             Some((date, (common.length() / MINUTE) as u32))
         };
         zone.days(slot).filter_map(share).collect()
+    }
+
+    /// Open reservations whose time of day is another one than when they were made: the rules of the time
+    /// zone have changed since. Nothing moves by itself; a person looks at them.
+    pub fn moved_by_rules(&self) -> impl Iterator<Item = (&BookingId, &Reservation)> {
+        self.reservations.iter().filter(|(_, one)| self.has_moved(one))
+    }
+
+    /// Whether a reservation is one of them.
+    pub fn is_moved_by_rules(&self, booking: BookingId) -> bool {
+        self.reservations.get(&booking).is_some_and(|one| self.has_moved(one))
+    }
+
+    fn has_moved(&self, one: &Reservation) -> bool {
+        let known = one.slot.zip(one.offset).filter(|_| one.standing.is_open());
+        known.is_some_and(|(slot, offset)| self.profile.zone.offset(slot.start) != offset)
     }
 
     /// What cases have to be told: reservations that were displaced and not answered yet.

@@ -355,3 +355,31 @@ proptest! {
         prop_assert_eq!(csr.first_fit(&wish).ok(), first);
     }
 }
+
+#[test]
+fn new_rules_of_a_time_zone_move_nothing_and_are_shown() {
+    let mut mia = Told::mia("{}");
+    mia.reserved(1, 1, Some(slot(3 * HOUR, 60)));
+    mia.reserved(2, 1, Some(slot(5 * HOUR, 60)));
+    assert_eq!(mia.csr().moved_by_rules().count(), 0);
+    // as if it had been reserved when Berlin was to be without summer time
+    let history = std::mem::take(&mut mia.history).into_iter().map(|(event, at)| match event {
+        Event::Reserved { booking: id, mut reservation, by_person } if id == booking(1) => {
+            assert_eq!(reservation.offset, Some(7200));
+            reservation.offset = Some(3600);
+            (Event::Reserved { booking: id, reservation, by_person }, at)
+        }
+        event => (event, at),
+    });
+    let history: Vec<_> = history.collect();
+    let mut csr = begin(&history[0].0).unwrap();
+    history[1..].iter().for_each(|(event, at)| evolve(&mut csr, event, *at).unwrap());
+    let moved: Vec<_> = csr.moved_by_rules().map(|(id, _)| *id).collect();
+    assert_eq!(moved, [booking(1)]);
+    assert!(csr.is_moved_by_rules(booking(1)) && !csr.is_moved_by_rules(booking(2)));
+    // who moves to another zone keeps the instants, and knows it
+    let event =
+        Event::Changed { profile: profile(r#"{"timeZone": "Asia/Tokyo"}"#), displaced: Vec::new() };
+    evolve(&mut csr, &event, MONDAY).unwrap();
+    assert_eq!(csr.moved_by_rules().count(), 0);
+}

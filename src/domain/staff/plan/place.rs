@@ -168,6 +168,7 @@ fn seeking<'a>(
 fn take(staff: &mut [Arc<Csr>], item: &Item, id: &CsrId, slot: Option<Slot>) {
     if let Some(csr) = staff.iter_mut().find(|csr| csr.id == *id) {
         let reservation = Reservation {
+            offset: None,
             number: item.number + 1,
             case: Default::default(),
             customer: None,

@@ -46,7 +46,8 @@ fn booked(mut csr: Csr, n: u8, start: &str, minutes: i64) -> Csr {
     let end = start.plus(minutes * MINUTE);
     let slot = Some(Slot { start, end, buffer_end: end });
     let (case, title, standing) = (CaseId(Bits([n; 16])), "other".into(), Standing::Live);
-    let reservation = Reservation { number: 1, case, customer: None, title, slot, standing };
+    let reservation =
+        Reservation { number: 1, case, customer: None, title, slot, standing, offset: None };
     let booking = BookingId(Bits([n; 16]));
     let event = Event::Reserved { booking, reservation, by_person: false };
     told(&mut csr, &event, MONDAY).unwrap();
@@ -297,7 +298,8 @@ fn those_that_gave_way_move_though_nobody_is_found_for_one_between() {
     take(&mut plans, vec![last]);
     let (booking, slot) = (plans[0].items[2].booking, plans[0].items[2].slot());
     let (case, title, standing) = (CaseId(Bits([9; 16])), "id".into(), Standing::Live);
-    let reservation = Reservation { number: 1, case, customer: None, title, slot, standing };
+    let reservation =
+        Reservation { number: 1, case, customer: None, title, slot, standing, offset: None };
     told(&mut ann, &Event::Reserved { booking, reservation, by_person: false }, MONDAY).unwrap();
     Arc::make_mut(&mut plans[0].items[1].wanted).skill = "rare".into();
     let choices = placed(&plans, &[Arc::new(ann)], MONDAY);
