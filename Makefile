@@ -3,7 +3,7 @@
 CARGO ?= cargo
 ACCEPTANCE ?= ../shared/acceptance
 
-.PHONY: run test format lint docs tests acceptance suites simulate bench tools
+.PHONY: run test format lint docs tests acceptance suites simulate year bench tools
 
 # Builds and starts the demo: server, simulated parties, sample work.
 run:
@@ -48,6 +48,10 @@ suites:
 SEEDS ?= 20000
 simulate:
 	SEEDS=$(SEEDS) $(CARGO) test --lib _agree -- --nocapture
+
+# A year of 5,000 onboardings with everything that can happen to them, of a seed by chance; it is printed.
+year:
+	YEAR_SEED=$$(date +%s) YEAR_CASES=5000 $(CARGO) test --lib a_year_of_onboardings -- --nocapture
 
 # Figures of this build on this machine.
 bench:

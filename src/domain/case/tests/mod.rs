@@ -25,5 +25,6 @@ mod staffing;
 mod undo;
 mod unknown;
 mod world;
+mod year;
 
 pub use world::{echo_world, world};

@@ -1,0 +1,489 @@
+//! The office of that year: an agenda of what happens when, and everybody's answers in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::super::world::{World, done, not_done, unknown, world};
+use super::people::{everybody, profile};
+use crate::domain::case::command::{Command, PlanChange, PlannedTask, Verb};
+use crate::domain::case::effect::Ask;
+use crate::domain::case::{derive, staff};
+use crate::domain::data::Data;
+use crate::domain::ids::{Bits, BookingId, CaseId, CsrId};
+use crate::domain::staff::csr::command::{Answer, Command as Told};
+use crate::domain::staff::csr::decide::{Decided, Facts, decide};
+use crate::domain::staff::csr::event::Event;
+use crate::domain::staff::csr::{Csr, MINUTE, begin, evolve};
+use crate::domain::staff::notice::Notices;
+use crate::domain::staff::plan::place::{Request, place};
+use crate::domain::staff::plan::{Item, Phase};
+use crate::domain::staff::profile::TimeOff;
+use crate::domain::staff::settings::Settings;
+use crate::domain::time::{DAY, Timestamp};
+
+pub const HOUR: i64 = 60 * MINUTE;
+
+/// The 1st of January 2026 in UTC.
+const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000);
+
+const ONBOARDING: &str = "
+do:
+  - plan: { call: book, with: { tasks: '${ .tasks }', customer: '${ .customer }', sticky: customer } }
+  - perform: { call: perform, with: { plan: '${ .plan }' } }
+";
+
+/// Something on the agenda.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Turn {
+    Submit(usize),
+    /// An instant that a case waits for.
+    Due(usize),
+    /// Somebody does something with a task of theirs.
+    Act(usize, BookingId, u64),
+    /// Somebody has something else to do.
+    Away(usize, u64),
+    Leave(usize),
+    Join(usize),
+    /// An admin changes the plan of a case.
+    Change(usize, u64),
+    Kill,
+    /// The oracle has a look.
+    Look,
+}
+
+/// Chance, from a seed.
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+}
+
+pub struct Year {
+    pub seed: u64,
+    pub chance: Chance,
+    pub now: Timestamp,
+    agenda: BTreeSet<(Timestamp, Turn)>,
+    pub cases: Vec<World>,
+    pub csrs: BTreeMap<CsrId, Arc<Csr>>,
+    histories: BTreeMap<CsrId, Vec<(Event, Timestamp)>>,
+    /// Those who are alike, by where they are.
+    pub equal: BTreeMap<usize, Vec<CsrId>>,
+    /// Those who may be away, and leave.
+    others: Vec<CsrId>,
+    pub settings: Settings,
+    /// Cases for which nobody was found.
+    waiting: BTreeSet<usize>,
+    /// Somebody has time who had none before.
+    freed: bool,
+    /// Whose next act is on the agenda.
+    acting: BTreeSet<BookingId>,
+    /// What each CSR was at until they were done, in minutes.
+    pub worked: BTreeMap<CsrId, i64>,
+    /// Mail arrives.
+    mail_is_up: bool,
+}
+
+impl Year {
+    pub fn begin(seed: u64, cases: usize) -> Self {
+        let mut year = Self {
+            seed,
+            chance: Chance(seed),
+            now: NEW_YEAR,
+            agenda: BTreeSet::new(),
+            cases: Vec::new(),
+            csrs: BTreeMap::new(),
+            histories: BTreeMap::new(),
+            equal: BTreeMap::new(),
+            others: Vec::new(),
+            settings: Settings::default(),
+            waiting: BTreeSet::new(),
+            freed: false,
+            acting: BTreeSet::new(),
+            worked: BTreeMap::new(),
+            mail_is_up: true,
+        };
+        for hired in everybody() {
+            match hired.equal {
+                Some(place) => year.equal.entry(place).or_default().push(hired.id.clone()),
+                None => year.others.push(hired.id.clone()),
+            }
+            year.hire(hired.id, hired.profile);
+        }
+        let definition = world(ONBOARDING).definition;
+        for n in 0..cases {
+            let mut case = World::around(definition.clone());
+            let number = (n as u64 + 1).to_be_bytes();
+            let mut bits = [0; 16];
+            bits[8..].copy_from_slice(&number);
+            case.id = CaseId(Bits(bits));
+            case.ctx.notices = Notices::All;
+            year.cases.push(case);
+            // more in some weeks than in others
+            let day = (n as i64 * 340 / cases.max(1) as i64) + year.chance.next(7) as i64;
+            let at = NEW_YEAR.plus(day * DAY + year.hour());
+            year.at(at, Turn::Submit(n));
+        }
+        for day in 0..360 {
+            let at = NEW_YEAR.plus(day * DAY);
+            year.at(at.plus(23 * HOUR), Turn::Look);
+            if year.chance.next(3) == 0 {
+                let (n, seed) = (year.some_other(), year.chance.next(1 << 40));
+                let from = at.plus(year.hour());
+                year.at(from, Turn::Away(n, seed));
+            }
+            if year.chance.next(10) == 0 {
+                let when = at.plus(year.hour());
+                year.at(when, Turn::Kill);
+            }
+            if day % 60 == 45 {
+                let n = year.some_other();
+                year.at(at.plus(9 * HOUR), Turn::Leave(n));
+                year.at(at.plus(20 * DAY), Turn::Join(n));
+            }
+        }
+        year
+    }
+
+    fn some_other(&mut self) -> usize {
+        self.chance.next(self.others.len() as u64) as usize
+    }
+
+    /// Milliseconds into a day.
+    fn hour(&mut self) -> i64 {
+        self.chance.next(24 * 60) as i64 * MINUTE
+    }
+
+    fn at(&mut self, at: Timestamp, turn: Turn) {
+        self.agenda.insert((at, turn));
+    }
+
+    fn hire(&mut self, id: CsrId, profile: Arc<crate::domain::staff::profile::Profile>) {
+        let event = Event::Added { id: id.clone(), profile };
+        self.csrs.insert(id.clone(), Arc::new(begin(&event).unwrap()));
+        self.histories.insert(id, vec![(event, self.now)]);
+        self.freed = true;
+    }
+
+    pub fn run(&mut self) {
+        while let Some((at, turn)) = self.agenda.pop_first() {
+            self.now = self.now.max(at);
+            self.take(turn);
+            self.settle();
+        }
+    }
+
+    fn take(&mut self, turn: Turn) {
+        match turn {
+            Turn::Submit(n) => self.submit(n),
+            Turn::Due(n) => self.tell(n, Command::Timer),
+            Turn::Act(n, booking, chance) => self.act(n, booking, chance),
+            Turn::Away(n, chance) => self.away(n, chance),
+            Turn::Leave(n) => {
+                let on = crate::domain::staff::civil::Moment::Instant(self.now);
+                let reason = "another job".into();
+                self.tell_csr(&self.others[n].clone(), &Told::Leave { on, reason });
+            }
+            Turn::Join(n) => {
+                // somebody else sits at the desk of the one who left
+                let id: CsrId = format!("n{n}-{}", self.csrs.len()).parse().unwrap();
+                let known = self.csrs[&self.others[n]].profile.clone();
+                let zone = known.zone.to_string();
+                let profile = profile(&id, &zone, &json!({"skills": known.skills}));
+                self.others[n] = id.clone();
+                self.hire(id, profile);
+            }
+            Turn::Change(n, chance) => self.change(n, chance),
+            Turn::Kill => self.kill(),
+            Turn::Look => {
+                // mail is down for two days now and then
+                self.mail_is_up = self.chance.next(20) != 0;
+                let waiting: Vec<usize> = self.waiting.iter().copied().collect();
+                self.freed |= !waiting.is_empty();
+                self.settle();
+                self.look();
+            }
+        }
+    }
+
+    fn submit(&mut self, n: usize) {
+        let chance = self.chance.next(1 << 40);
+        let count = 1 + chance % 4;
+        let task = |k: u64| {
+            let turn = (chance >> (8 + k)) as usize;
+            let skill = ["a", "b", "c", "a"][turn % 4];
+            let minutes = [30, 45, 60, 90][turn / 4 % 4];
+            let (gap, buffer) = ([0, 0, 60][turn / 16 % 3], [0, 15][turn / 3 % 2]);
+            json!({"skill": skill, "minutes": minutes, "title": format!("step {k}"),
+                "gapMinutes": gap, "bufferMinutes": buffer})
+        };
+        let tasks: Vec<Json> = (0..count).map(task).collect();
+        let (name, email) = (format!("Customer {n}"), format!("c{n}@example.org"));
+        let language = ["de", "en"][n % 2];
+        let customer = json!({"name": name, "email": email, "timeZone": "Europe/Paris",
+            "language": language});
+        self.cases[n].now = self.now;
+        self.cases[n].start(json!({"tasks": tasks, "customer": customer}));
+        if chance.is_multiple_of(25) {
+            let at = self.now.plus(((chance >> 20) % 96) as i64 * HOUR);
+            self.at(at, Turn::Change(n, chance));
+        }
+        self.follow(n);
+    }
+
+    fn tell(&mut self, n: usize, command: Command) {
+        if self.cases[n].state.is_none() {
+            return;
+        }
+        self.cases[n].now = self.now;
+        // a "no" is an answer, too
+        let _ = self.cases[n].try_tell(command);
+        self.follow(n);
+    }
+
+    /// Whatever follows from where a case stands.
+    fn follow(&mut self, n: usize) {
+        for _ in 0..10_000 {
+            let world = &mut self.cases[n];
+            world.now = self.now;
+            let Some(state) = &world.state else { return };
+            if let Some(effect) = world.effects.pop_front() {
+                assert!(matches!(effect.ask, Ask::Notice(_)), "{effect:?}");
+                let outcome = match (self.mail_is_up, self.chance.next(50)) {
+                    (false, _) => not_done(),
+                    (true, 0) => unknown(),
+                    (true, _) => done(json!({})),
+                };
+                world.answer(&effect, outcome);
+                continue;
+            }
+            if let Some(asked) = staff::asks(state).into_iter().next() {
+                let answer = self.tell_csr(&asked.csr, &asked.command);
+                let (csr, booking, number, what) =
+                    (asked.csr, asked.booking, asked.number, asked.what);
+                let command = Command::Answered { csr, booking, number, what, answer };
+                self.cases[n].tell(command);
+                continue;
+            }
+            let wanted = staff::to_plan(state).next().cloned();
+            if let Some(plan) = wanted {
+                let mut board: Vec<Arc<Csr>> = self.csrs.values().cloned().collect();
+                let request = Request { plan: &plan, owner: None, now: self.now };
+                let choices = place(&request, &mut board, &self.settings);
+                self.cases[n].tell(Command::Propose { plan: plan.id, choices });
+                continue;
+            }
+            break;
+        }
+        self.note(n);
+    }
+
+    /// What of a case comes on the agenda.
+    fn note(&mut self, n: usize) {
+        let Some(state) = &self.cases[n].state else { return };
+        let due = derive::next_due(state);
+        let turns: Vec<(BookingId, Timestamp)> = state
+            .plans
+            .iter()
+            .filter_map(|plan| plan.current())
+            .filter(|item| matches!(item.phase, Phase::Ready | Phase::Started | Phase::Blocked))
+            .map(|item| (item.booking, item.slot().map_or(self.now, |slot| slot.start)))
+            .collect();
+        match staff::waiting(state).next().is_some() {
+            true => drop(self.waiting.insert(n)),
+            false => drop(self.waiting.remove(&n)),
+        }
+        if let Some(due) = due {
+            self.at(due.max(self.now.plus(1)), Turn::Due(n));
+        }
+        for (booking, start) in turns {
+            if self.acting.insert(booking) {
+                let chance = self.chance.next(1 << 40);
+                // some begin late, and some never
+                let late = [0, 0, 0, 20, 60][chance as usize % 5] * MINUTE;
+                let begins = start.max(self.now).plus(late + 1);
+                self.at(begins, Turn::Act(n, booking, chance));
+            }
+        }
+    }
+
+    /// Whoever has the task does the next thing with it.
+    fn act(&mut self, n: usize, booking: BookingId, chance: u64) {
+        self.acting.remove(&booking);
+        let Some(state) = &self.cases[n].state else { return };
+        let Some(item) = state.plans.iter().find_map(|plan| plan.item(booking)).cloned() else {
+            return;
+        };
+        let chance = chance / 5;
+        let verb = match (item.phase, chance % 100) {
+            (Phase::Ready, 0..=3) => {
+                Verb::HandBack { reason: format!("no time {}", chance % 1000).into() }
+            }
+            // the lease takes it back
+            (Phase::Ready, 4..=5) => return,
+            (Phase::Ready, 6..=8) => Verb::Skip { reason: "not needed".into() },
+            (Phase::Ready, _) => Verb::Start,
+            (Phase::Started, 0..=4) => Verb::Block { reason: "a paper is missing".into() },
+            (Phase::Started, _) => Verb::Complete { outcome: Data::from(json!({"fine": true})) },
+            (Phase::Blocked, _) => Verb::Unblock,
+            _ => return,
+        };
+        let completes = matches!(verb, Verb::Complete { .. });
+        if completes && let Some(csr) = item.csr() {
+            *self.worked.entry(csr.id.clone()).or_default() += i64::from(item.wanted.minutes);
+        }
+        let begins = matches!(verb, Verb::Start | Verb::Unblock | Verb::Block { .. });
+        let assignment = booking.assignment();
+        if begins {
+            // it takes as long as it should, or longer
+            self.acting.insert(booking);
+            let share = [60, 90, 100, 100, 130, 220][(chance >> 8) as usize % 6];
+            let takes = i64::from(item.wanted.minutes) * MINUTE * share / 100;
+            let next = self.chance.next(1 << 40);
+            self.at(self.now.plus(takes), Turn::Act(n, booking, next));
+        }
+        self.tell(n, Command::Assignment { assignment, verb, if_match: None });
+    }
+
+    fn away(&mut self, n: usize, chance: u64) {
+        let id = self.others[n].clone();
+        let from = self.now.plus((chance % 10) as i64 * DAY);
+        let to = from.plus((chance / 10 % 12) as i64 * DAY);
+        let day = |at: Timestamp| at.to_string()[..10].parse().unwrap();
+        let off = TimeOff {
+            id: format!("off{}", chance % 100_000),
+            from: if chance.is_multiple_of(4) {
+                from.to_string().parse().unwrap()
+            } else {
+                day(from)
+            },
+            to: day(to.plus(DAY)),
+            reason: "ill".into(),
+        };
+        self.tell_csr(&id, &Told::Away { off });
+        // what nobody needs any more is forgotten
+        let over: Vec<String> = self.csrs[&id]
+            .profile
+            .time_off
+            .iter()
+            .filter(|off| off.to.ends(&self.csrs[&id].profile.zone) < self.now)
+            .map(|off| off.id.clone())
+            .collect();
+        for absence in over {
+            self.tell_csr(&id, &Told::Back { id: absence });
+        }
+    }
+
+    fn change(&mut self, n: usize, chance: u64) {
+        let Some(state) = &self.cases[n].state else { return };
+        let Some(plan) = state.plans.last() else { return };
+        let open = |item: &&Item| item.phase.is_open() && !item.phase.has_begun();
+        let open = plan.items.iter().filter(open).map(|item| PlannedTask::Kept(item.booking));
+        let mut tasks: Vec<PlannedTask> = open.collect();
+        tasks.reverse();
+        if chance.is_multiple_of(3) {
+            tasks.push(PlannedTask::New(plan.items[0].wanted.clone()));
+        }
+        let (plan, customer, reason) = (Some(plan.id), None, "in another order".into());
+        let change = PlanChange { plan, tasks, customer, reason };
+        match chance % 5 {
+            0 => self.tell(n, Command::Cancel { reason: "they do not want it".into() }),
+            _ => self.tell(n, Command::ChangePlan(Box::new(change))),
+        }
+    }
+
+    pub fn tell_csr(&mut self, id: &CsrId, command: &Told) -> Answer {
+        let facts = Facts { now: self.now, wall: self.now };
+        let decided = decide(Some(&self.csrs[id]), id, command, facts);
+        let Ok(Decided { csr, events, answer }) = decided else { return Answer::Noted };
+        let csr = csr.unwrap();
+        if let (Told::Reserve(proposal), Answer::Reserved) = (command, &answer)
+            && !events.is_empty()
+        {
+            super::oracle::fits(&csr, proposal);
+        }
+        let changes = !matches!(command, Told::Reserve(_) | Told::Keep { .. });
+        self.freed |= changes && !events.is_empty();
+        self.csrs.insert(id.clone(), Arc::new(csr));
+        let history = self.histories.get_mut(id).unwrap();
+        history.extend(events.into_iter().map(|event| (event, self.now)));
+        answer
+    }
+
+    /// Everybody is told what they have to know, until nobody has anything to say.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let owed: Vec<(CaseId, Command)> = self
+                .csrs
+                .values()
+                .flat_map(|csr| csr.owes())
+                .map(|(booking, one, why)| {
+                    (one.case, Command::Displaced { booking, number: one.number, why })
+                })
+                .collect();
+            let freed = std::mem::take(&mut self.freed);
+            if owed.is_empty() && (!freed || self.waiting.is_empty()) {
+                return;
+            }
+            for (case, command) in owed {
+                let bits: [u8; 8] = case.0.0[8..].try_into().unwrap();
+                self.tell(u64::from_be_bytes(bits) as usize - 1, command);
+            }
+            if freed {
+                self.look_again();
+            }
+        }
+        panic!("YEAR_SEED={}: it goes on for ever", self.seed);
+    }
+
+    /// Whoever found nobody looks again.
+    fn look_again(&mut self) {
+        for n in self.waiting.clone() {
+            let plans: Vec<_> = {
+                let state = self.cases[n].state();
+                staff::waiting(state).map(|(plan, _)| plan.clone()).collect()
+            };
+            for plan in plans {
+                let mut board: Vec<Arc<Csr>> = self.csrs.values().cloned().collect();
+                let request = Request { plan: &plan, owner: None, now: self.now };
+                let choices = place(&request, &mut board, &self.settings);
+                if choices.iter().any(|choice| choice.place.is_some()) {
+                    self.tell(n, Command::Propose { plan: plan.id, choices });
+                }
+            }
+        }
+    }
+
+    /// What the process had in memory is gone; what was committed is folded again.
+    fn kill(&mut self) {
+        for n in 0..self.cases.len() {
+            let Some(state) = &self.cases[n].state else { continue };
+            if state.phase.ended() && derive::next_due(state).is_none() {
+                continue;
+            }
+            let length = self.cases[n].history.len();
+            let folded = self.cases[n].replayed(length);
+            assert_eq!(folded.state, self.cases[n].state, "YEAR_SEED={}", self.seed);
+            self.tell(n, Command::Recover);
+        }
+        for (id, history) in &self.histories {
+            let ((first, _), rest) = history.split_first().unwrap();
+            let mut folded = begin(first).unwrap();
+            rest.iter().for_each(|(event, at)| evolve(&mut folded, event, *at).unwrap());
+            assert_eq!(folded, *self.csrs[id], "YEAR_SEED={}", self.seed);
+        }
+        self.freed = true;
+    }
+
+    /// Cases that wait because nobody was found.
+    pub fn waiting(&self) -> impl Iterator<Item = &World> {
+        self.waiting.iter().map(|n| &self.cases[*n])
+    }
+}
