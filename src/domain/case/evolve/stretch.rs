@@ -15,6 +15,10 @@ const WEIGHED_FROM: u32 = 1000;
 
 /// Counts an event, before it is folded.
 pub fn count(definition: &Definition, state: &mut State, event: &Event, at: Timestamp) {
+    // what people are told is beside the flow, and waits as long as it has to
+    if matches!(event, Event::Notice(_)) {
+        return;
+    }
     if ends(definition, state, event, at) {
         state.stretch = Stretch::default();
     }

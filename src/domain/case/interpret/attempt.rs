@@ -164,7 +164,7 @@ impl Interpreter<'_> {
     /// The service has room: calls parked behind it ask again.
     pub(super) fn admit(&mut self, service: &Arc<str>) -> Result<(), Halt> {
         self.ask_for_permits(Some(service))?;
-        self.admit_notices()
+        self.admit_notices(Some(service))
     }
 
     /// Calls that are parked, behind this service or any, ask for their permits again: they have

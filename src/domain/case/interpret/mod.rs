@@ -181,6 +181,7 @@ impl<'a> Interpreter<'a> {
                 held = false;
                 // what was let in meanwhile has not asked, and stands in no line
                 self.ask_for_permits(None)?;
+                self.admit_notices(None)?;
             }
             let Some(step) = self.next_step() else { break };
             let long = self.steps >= STEPS_MAX || self.spent >= SPENT_MAX;

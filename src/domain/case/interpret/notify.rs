@@ -1,5 +1,7 @@
 //! Notices: begun when they are owed, beside whatever the flow does.
 
+use std::sync::Arc;
+
 use super::settle::AGAIN;
 use super::{Halt, Interpreter};
 use crate::domain::case::command::Outcome;
@@ -48,17 +50,18 @@ impl Interpreter<'_> {
     /// Notices stand in line. A wait that is known already says nothing new.
     fn notices_wait(&mut self, wait: Wait) -> Result<(), Halt> {
         if let Stage::Waiting { wait: known, .. } = &self.state.desk.stage
-            && (known.kind, &known.on) == (wait.kind, &wait.on)
-            && wait.kind == WaitKind::Service
+            && (known.kind, &known.on, known.until) == (wait.kind, &wait.on, wait.until)
+            && wait.until.is_none_or(|until| until > self.now)
         {
             return Ok(());
         }
         self.notice_event(NoticeEvent::PutOff { wait, doubt: false, error: None })
     }
 
-    /// The mail server has room again.
-    pub(super) fn admit_notices(&mut self) -> Result<(), Halt> {
-        match notices::parked(&self.state).is_some_and(|(service, _)| **service == *SERVICE) {
+    /// Notices that stand in line, behind this service or any, ask for their permit again.
+    pub(super) fn admit_notices(&mut self, service: Option<&Arc<str>>) -> Result<(), Halt> {
+        let parked = notices::parked(&self.state).map(|(parked, _)| parked);
+        match parked.is_some_and(|parked| service.is_none_or(|service| service == parked)) {
             true => self.notify(),
             false => Ok(()),
         }

@@ -26,6 +26,9 @@ use crate::domain::workflow::model::Template;
 /// Minutes that a task which goes on into the next one's time is believed to take at least.
 const OVERRUN_MIN: i64 = 30;
 
+/// Milliseconds after a start in which nothing is taken from anybody who has not begun with it.
+const LEASE_GRACE: i64 = 10 * MINUTE;
+
 /// Tasks for people that a case may have open at the same time.
 const OPEN_MAX: usize = 1000;
 
@@ -287,7 +290,12 @@ impl Interpreter<'_> {
                 self.plan_event(PlanEvent::Overrun { booking, until })
             }
             staff::Due::Silent(booking) if find(booking).is_some_and(|item| item.silent) => {
-                self.plan_event(PlanEvent::TakenBack { booking })
+                // whoever could not begin while the process was away has a moment for it
+                let grace = self.taken_over.plus(LEASE_GRACE);
+                match self.now < grace {
+                    true => self.plan_event(PlanEvent::Silent { booking, lease: grace }),
+                    false => self.plan_event(PlanEvent::TakenBack { booking }),
+                }
             }
             staff::Due::Silent(booking) => {
                 let lease = self.ctx.business().days_after(self.now, 1);

@@ -242,3 +242,28 @@ fn a_person_says_who_and_when() {
     let value: Json = json!(office.world.told());
     assert!(value.as_str().unwrap().contains("Reassigned"));
 }
+
+#[test]
+fn nothing_is_taken_back_in_the_first_minutes_after_a_start() {
+    let body = "
+do:
+  - perform: { call: perform, with: { skill: a, minutes: 20 } }
+";
+    let mut office = Office::begin(body, &["ann", "ben"]);
+    let first = office.item(0).csr().unwrap().id.clone();
+    office.pass_until(START.plus(DAY));
+    assert!(office.item(0).silent);
+    // the process was away over the second day, and has just begun again
+    office.world.now = START.plus(4 * DAY);
+    office.world.taken_over = office.world.now;
+    office.world.tell(Command::Recover);
+    office.world.tell(Command::Timer);
+    office.settle();
+    office.pass_until(START.plus(4 * DAY + 9 * MINUTE));
+    assert_eq!(
+        (office.item(0).csr().map(|csr| &csr.id), office.item(0).phase),
+        (Some(&first), Phase::Ready)
+    );
+    office.pass_until(START.plus(4 * DAY + 10 * MINUTE));
+    assert_ne!(office.item(0).csr().unwrap().id, first);
+}

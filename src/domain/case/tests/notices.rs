@@ -6,6 +6,7 @@ use super::office::{HOUR, MailServer, Office};
 use super::world::START;
 use crate::domain::case::command::{Command, PlanChange, PlannedTask, Verb};
 use crate::domain::case::phase::Phase as CasePhase;
+use crate::domain::case::summary::Summary;
 use crate::domain::staff::csr::MINUTE;
 use crate::domain::staff::notice::{Mark, Reader, Who};
 use crate::domain::staff::plan::Phase;
@@ -317,4 +318,40 @@ fn a_notice_carries_who_it_is_for() {
     assert_eq!(customer.language.as_deref(), Some("de"));
     assert_eq!(office.mails[1].0.customer.as_deref(), Some("Ada"));
     assert_eq!(json!(office.mails[0].0.kind), json!("planned"));
+}
+
+#[test]
+fn what_stood_in_line_asks_again_when_the_case_goes_on() {
+    let mut office = office();
+    office.told();
+    office.world.ctx.open.insert("mail".into());
+    move_to(&mut office, 1, 30);
+    office.pass_until(START.plus(HOUR));
+    office.world.tell(Command::Suspend { reason: "a look".into() });
+    // the line has passed by it meanwhile
+    office.world.ctx.open.clear();
+    office.world.tell(Command::Admit { service: "mail".into() });
+    office.settle();
+    assert_eq!(office.told(), Vec::<String>::new());
+    office.world.tell(Command::Resume { reason: "on".into() });
+    office.settle();
+    assert_eq!(office.told(), ["customer changed", "ann changed"]);
+}
+
+#[test]
+fn a_case_that_has_ended_is_let_in_for_its_notices() {
+    let mut office = office();
+    office.told();
+    office.world.ctx.open.insert("mail".into());
+    office.world.tell(Command::Cancel { reason: "off".into() });
+    office.settle();
+    office.pass_until(START.plus(HOUR));
+    let parked =
+        |office: &Office| Summary::of(&office.world.definition, office.world.state()).parked.len();
+    assert_eq!((office.world.phase(), parked(&office)), (CasePhase::Cancelled, 1));
+    office.world.ctx.open.clear();
+    office.world.tell(Command::Admit { service: "mail".into() });
+    office.settle();
+    assert_eq!(office.told(), ["customer cancelled", "ann cancelled"]);
+    assert_eq!(parked(&office), 0);
 }

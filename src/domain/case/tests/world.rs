@@ -154,6 +154,8 @@ pub struct World {
     pub state: Option<State>,
     pub history: Arc<Vec<(Timestamp, Event)>>,
     pub now: Timestamp,
+    /// Since when the process has it.
+    pub taken_over: Timestamp,
     pub ctx: TestDesk,
     pub effects: VecDeque<Effect>,
     pub more: bool,
@@ -187,6 +189,7 @@ impl World {
             state: None,
             history: Arc::default(),
             now: START,
+            taken_over: START,
             ctx: TestDesk::default(),
             effects: VecDeque::new(),
             more: false,
@@ -232,7 +235,7 @@ impl World {
 
     #[track_caller]
     pub fn tell_once(&mut self, command: &Command) -> Result<(), Rejection> {
-        let facts = Facts { now: self.now, seed: 42, taken_over: START };
+        let facts = Facts { now: self.now, seed: 42, taken_over: self.taken_over };
         let state = self.state.as_ref();
         let mut ctx = TestDesk { history: self.history.clone(), ..self.ctx.clone() };
         let decided = decide(&self.definition, self.id, state, command, facts, &mut ctx);
