@@ -10,6 +10,7 @@ mod examples;
 mod notices;
 mod outage;
 mod people;
+mod races;
 mod server;
 mod shipped;
 mod staff;

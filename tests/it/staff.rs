@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::server::{Answer, Server, types, until};
 
 /// Hours on every day, so that a test fits whatever day it is.
-fn hours(start: &str, end: &str) -> Value {
+pub fn hours(start: &str, end: &str) -> Value {
     let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     json!(days.map(|day| json!({"day": day, "start": start, "end": end})))
 }
@@ -17,7 +17,7 @@ async fn put(server: &Server, path: &str, body: &Value) -> Answer {
     server.send(Method::PUT, path, Some(("application/json", body.to_string())), &[]).await
 }
 
-async fn csr(server: &Server, id: &str, zone: &str, skills: &[&str], more: Value) -> Value {
+pub async fn csr(server: &Server, id: &str, zone: &str, skills: &[&str], more: Value) -> Value {
     let mut body = json!({
         "name": id.to_uppercase(), "email": format!("{id}@example.com"), "timeZone": zone,
         "skills": skills, "hours": hours("08:00", "18:00"),
@@ -28,25 +28,25 @@ async fn csr(server: &Server, id: &str, zone: &str, skills: &[&str], more: Value
     answer.json
 }
 
-fn customer(n: usize) -> Value {
+pub fn customer(n: usize) -> Value {
     json!({"name": format!("Customer {n}"), "email": format!("c{n}@example.com"), "timeZone": "Europe/Paris"})
 }
 
-fn tasks(titles: &[&str]) -> Value {
+pub fn tasks(titles: &[&str]) -> Value {
     let task = |title: &&str| json!({"name": title, "skill": "identity", "minutes": 30});
     json!(titles.iter().map(task).collect::<Vec<_>>())
 }
 
-async fn assignments(server: &Server, query: &str) -> Vec<Value> {
+pub async fn assignments(server: &Server, query: &str) -> Vec<Value> {
     server.list(&format!("/v1/assignments?limit=500&{query}")).await
 }
 
-async fn act(server: &Server, id: &str, verb: &str, body: Value) -> Answer {
+pub async fn act(server: &Server, id: &str, verb: &str, body: Value) -> Answer {
     server.post(&format!("/v1/assignments/{id}/{verb}"), &body).await
 }
 
 /// No reservation of anybody overlaps another, and each placed task has exactly one.
-async fn books_agree(server: &Server, csrs: &[&str]) {
+pub async fn books_agree(server: &Server, csrs: &[&str]) {
     let placed = assignments(server, "phase=planned,ready,started,blocked").await;
     let mut reserved: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for csr in csrs {

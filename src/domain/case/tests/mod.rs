@@ -18,6 +18,7 @@ mod office;
 mod outage;
 mod people;
 mod properties;
+mod protocol;
 mod resilience;
 mod rounds;
 mod simulation;

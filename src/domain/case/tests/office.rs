@@ -43,6 +43,13 @@ pub struct Office {
 impl Office {
     /// People who work around the clock.
     pub fn begin(body: &str, names: &[&str]) -> Self {
+        let mut office = Self::begin_unanswered(body, names);
+        office.settle();
+        office
+    }
+
+    /// The same, where nobody has looked or answered yet.
+    pub fn begin_unanswered(body: &str, names: &[&str]) -> Self {
         let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
         let hours = days.map(|day| json!({"day": day, "start": "00:00", "end": "24:00"}));
         let csr = |name: &&str| {
@@ -56,8 +63,18 @@ impl Office {
         let mut office = Self { world: world(body), csrs, mails, mail_server };
         office.world.ctx.notices = Notices::All;
         office.world.start(json!({}));
-        office.settle();
         office
+    }
+
+    /// Somebody looks for people, for the first plan that wants them.
+    pub fn look(&mut self) {
+        let state = self.world.state().clone();
+        let Some(plan) = staff::to_plan(&state).next() else { return };
+        let mut board: Vec<Arc<Csr>> = self.csrs.iter().cloned().map(Arc::new).collect();
+        let request = Request { plan, owner: None, now: self.world.now };
+        let settings = Settings { notice: 0, ..Settings::default() };
+        let choices = place(&request, &mut board, &settings);
+        self.world.tell(Command::Propose { plan: plan.id, choices });
     }
 
     /// Everybody answers until nobody is asked any more.
@@ -75,12 +92,8 @@ impl Office {
                 let (booking, number, what) = (asked.booking, asked.number, asked.what);
                 let (csr, answer) = (asked.csr, decided.answer);
                 self.world.tell(Command::Answered { csr, booking, number, what, answer });
-            } else if let Some(plan) = staff::to_plan(&state).next() {
-                let mut board: Vec<Arc<Csr>> = self.csrs.iter().cloned().map(Arc::new).collect();
-                let request = Request { plan, owner: None, now };
-                let choices =
-                    place(&request, &mut board, &Settings { notice: 0, ..Settings::default() });
-                self.world.tell(Command::Propose { plan: plan.id, choices });
+            } else if staff::to_plan(&state).next().is_some() {
+                self.look();
             } else {
                 return;
             }

@@ -55,6 +55,25 @@ fn a_customer_reads_where_and_when_in_their_own_words() {
 }
 
 #[test]
+fn a_name_of_ten_kilobytes_stays_a_name() {
+    let mut notice = samples::of(Kind::Planned).remove(1);
+    notice.customer = Some("x\r\nBcc: y\r\n".repeat(1000).into());
+    notice.lines[0].title = "\u{202e}<b>&\"".repeat(3000).into();
+    let to = Address { name: "=?utf-8?q?a?=\u{0}\"\\ä".repeat(800), ..samples::address() };
+    let mail = Templates::default()
+        .write((CaseId::default(), &notice), &to, "example.com", Timestamp(0))
+        .unwrap();
+    assert!(mail.subject.len() < 2000 && !mail.subject.contains(['\r', '\n']), "{}", mail.subject);
+    assert!(mail.text.len() < 5000 && !mail.text.contains("\nBcc"), "{}", mail.text);
+    assert!(mail.to[0].len() < 2000 && mail.to[0].ends_with("<ada@example.com>"), "{:?}", mail.to);
+    let html = mail.html.unwrap();
+    assert!(!html.contains("<b>") && html.contains("&lt;b&gt;"), "{html}");
+    let file = String::from_utf8(mail.attachments[0].content.clone()).unwrap();
+    assert!(file.lines().all(|line| line.len() <= 75), "{file}");
+    assert_eq!(file.matches("\r\nEND:VEVENT\r\n").count(), 1);
+}
+
+#[test]
 fn a_template_that_fails_is_named_with_its_line() {
     let read = |file: &Path| match file.to_str()? {
         "mails/en/planned.txt" => Some(Ok("Subject: a\n{{ nobody.knows }}".to_owned())),
