@@ -143,6 +143,12 @@ pub async fn away(
     let zone = &csr.profile.zone;
     let today = || Moment::Day(zone.local(from.begins(zone).max(now)).date());
     let to = body.to.unwrap_or_else(today);
+    // whoever is called in sick once more is not sick twice
+    let same = csr.profile.time_off.iter().find(|known| {
+        let here = known.from.begins(zone) <= now && known.to.ends(zone) == to.ends(zone);
+        body.from.is_none() && here && known.reason == body.reason
+    });
+    let from = same.map_or(from, |known| known.from);
     // the same absence said twice is one
     let parts = [String::from(from), String::from(to), body.reason.clone()];
     let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
@@ -151,7 +157,8 @@ pub async fn away(
     let dry_run = body.dry_run || is_dry(query.as_deref())?;
     let terms = Terms { by: client.by(&body.reason), if_match: if_match(&headers)?, dry_run };
     let told = api.handle.ask_csr(&csr.id, Command::Away { off }, terms).await?;
-    answer(&api, told, !dry_run, dry_run).await
+    let is_new = told.csr.as_ref().is_some_and(|told| told.revision > csr.revision);
+    answer(&api, told, is_new, dry_run).await
 }
 
 /// An absence is taken back.

@@ -13,7 +13,7 @@ use super::faults::{Fate, Switch};
 use super::party::seed;
 
 /// Mails kept.
-const KEPT: usize = 10_000;
+const KEPT: usize = 50_000;
 
 /// A mail.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -226,6 +226,14 @@ async fn who_is_sick_or_leaves_gives_what_they_have_to_others_or_it_is_shown() {
         (all.len() == 2).then_some(())
     })
     .await;
+    // called in sick twice, somebody is sick once
+    for status in [201, 200] {
+        let called = server.post("/v1/csrs/ann/time-off", &json!({"reason": "a cold"})).await;
+        assert_eq!(called.status, status, "{}", called.text);
+    }
+    let ann = server.get("/v1/csrs/ann").await.json;
+    let colds = ann["timeOff"].as_array().unwrap().iter().filter(|off| off["reason"] == "a cold");
+    assert_eq!(colds.count(), 1, "{ann:#}");
     let left = server.send(Method::DELETE, "/v1/csrs/ben", None, &[]).await;
     assert_eq!((left.status, &left.json["state"]), (200, &json!("left")), "{}", left.text);
     // ann is back in ten days, and has time then

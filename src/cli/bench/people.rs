@@ -1,5 +1,6 @@
 //! People: how long planning takes, and what a booking costs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
@@ -8,7 +9,8 @@ use super::Bench;
 use super::load::{percentile, submit};
 use super::report::Report;
 use super::runs::settle;
-use super::world::World;
+use super::world::{World, free_port};
+use crate::sim::mailbox::Mailbox;
 
 /// CSRs, in four time zones, of two of eight skills each.
 const CSRS: usize = 50;
@@ -20,6 +22,9 @@ const AT_ONCE: usize = 500;
 
 /// Tasks of one.
 const TASKS: usize = 6;
+
+/// Without another mail for so long, all are there.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// Bookings in the calendars when a single one is measured.
 const BOOKINGS: usize = 20_000;
@@ -34,7 +39,9 @@ document: {{ dsl: '1.0.3', namespace: bench, name: people, version: '1.0.0' }}
 do:
   - plan:
       call: book
-      with: {{ tasks: [{}] }}
+      with:
+        tasks: [{}]
+        customer: {{ name: Ada, email: ada@example.com, timeZone: Europe/Paris }}
       metadata: {{ status: Planned }}
   - keep: {{ wait: P300D }}
 ",
@@ -56,6 +63,7 @@ pub async fn people(bench: &Bench, world: &mut World, report: &mut Report) -> Re
         world.kill().await;
     }
     report.at_most("500 plans of 6 tasks, 50 CSRs", "s", &times, 10.0);
+    with_mails(bench, world, report).await?;
     world.forget()?;
     world.start().await?;
     enroll(world).await?;
@@ -81,6 +89,41 @@ pub async fn people(bench: &Bench, world: &mut World, report: &mut Report) -> Re
     moved_away(world).await?;
     let name = format!("a CSR with {count} bookings leaves: all moved or shown");
     report.at_most(&name, "s", &[begun.elapsed().as_secs_f64()], 10.0);
+    Ok(())
+}
+
+/// The same, where customers and CSRs are told: until all is planned, and until the last mail is there.
+async fn with_mails(bench: &Bench, world: &mut World, report: &mut Report) -> Result<(), String> {
+    let (mailbox, port) = (Arc::new(Mailbox::default()), free_port()?);
+    let _open = mailbox.open(port).await.map_err(|error| error.to_string())?;
+    world.mail_port = Some(port);
+    let (mut plans, mut mails) = (Vec::new(), Vec::new());
+    let (mut counts, mut before) = (Vec::new(), 0);
+    for _ in 0..bench.runs {
+        world.forget()?;
+        world.start().await?;
+        enroll(world).await?;
+        let begun = Instant::now();
+        submit(world, "people", AT_ONCE, bench.connections).await?;
+        planned(world, AT_ONCE).await?;
+        plans.push(begun.elapsed().as_secs_f64());
+        let (mut count, mut last) = (before, begun.elapsed());
+        while begun.elapsed() < last + QUIET {
+            let now = mailbox.mails().len();
+            if now > count {
+                (count, last) = (now, begun.elapsed());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        counts.push((count - before) as f64);
+        before = count;
+        mails.push(last.as_secs_f64());
+        world.kill().await;
+    }
+    report.at_most("500 plans with mails: planned", "s", &plans, 10.0);
+    report.note("the same: all mails are there", "s", &mails);
+    report.note("the same: mails", "", &counts);
+    world.mail_port = None;
     Ok(())
 }
 

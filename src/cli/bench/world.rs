@@ -18,6 +18,8 @@ pub struct World {
     echo: Option<Child>,
     port: u16,
     echo_port: u16,
+    /// Where its mails go; none: it has no mail server.
+    pub mail_port: Option<u16>,
 }
 
 /// Five calls one after the other, to a service or to the built-in echo.
@@ -61,7 +63,8 @@ impl World {
         }
         let client = Client::builder().no_proxy().tcp_nodelay(true).build();
         let client = client.map_err(|error| error.to_string())?;
-        let mut world = Self { folder, ours, client, server: None, echo: None, port, echo_port };
+        let (server, echo, mail_port) = (None, None, None);
+        let mut world = Self { folder, ours, client, server, echo, port, echo_port, mail_port };
         world.start_echo(0).await?;
         Ok(world)
     }
@@ -91,6 +94,9 @@ impl World {
             .arg(self.folder.join("workflows"))
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .env("CASEWORKER_LOG_FILTER", "error");
+        if let Some(port) = self.mail_port {
+            command.env("CASEWORKER_EMAIL_URL", format!("smtp://127.0.0.1:{port}"));
+        }
         self.server = Some(spawn(command)?);
         let ready = self.url("/readyz");
         while begun.elapsed() < Duration::from_secs(600) {
@@ -234,7 +240,11 @@ fn remove(folder: &Path) -> Result<(), String> {
     }
 }
 
-fn free_port() -> Result<u16, String> {
+/// A port that nobody listens at.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16, String> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0");
     let address = listener.and_then(|listener| listener.local_addr());
     address.map(|address| address.port()).map_err(|error| error.to_string())

@@ -76,6 +76,7 @@ fn tell_plan(before: Option<&State>, event: &PlanEvent) -> HistoryEntry {
     let wire = serde_json::to_value(event).unwrap_or_default();
     let fields = wire.as_object().and_then(|one| one.values().next()).cloned();
     let mut data = fields.unwrap_or_default();
+    in_words(&mut data);
     let made = event.booking().and_then(|booking| {
         let plans = &before?.plans;
         let item = plans.iter().find_map(|plan| plan.item(booking))?;
@@ -88,6 +89,25 @@ fn tell_plan(before: Option<&State>, event: &PlanEvent) -> HistoryEntry {
         }
     }
     HistoryEntry { kind: event.name(), task: None, data }
+}
+
+/// Instants as users read them, where they lie as numbers.
+fn in_words(data: &mut Json) {
+    const INSTANTS: [&str; 7] = ["start", "end", "bufferEnd", "at", "due", "lease", "until"];
+    match data {
+        Json::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_i64().filter(|_| INSTANTS.contains(&name.as_str())) {
+                    Some(millis) => *value = Json::from(Timestamp(millis).to_string()),
+                    // what people said stays as they said it
+                    None if name == "outcome" || name == "form" => {}
+                    None => in_words(value),
+                }
+            }
+        }
+        Json::Array(all) => all.iter_mut().for_each(in_words),
+        _ => {}
+    }
 }
 
 /// What a notice is about, and to whom it goes: the mail itself is made when it leaves.

@@ -34,12 +34,19 @@ pub struct Zone {
 #[error("`{0}` is no IANA time zone such as Europe/Berlin")]
 pub struct NoZone(pub String);
 
+/// Names of the data that are no places.
+const NOWHERE: [&str; 2] = ["Factory", "Etc/Unknown"];
+
 impl FromStr for Zone {
     type Err = NoZone;
 
     fn from_str(name: &str) -> Result<Self, NoZone> {
         // what is built in, whatever the machine has: every node decides alike
         static KNOWN: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+        // what the data has for machines that do not know where they are is no place
+        if NOWHERE.iter().any(|nowhere| nowhere.eq_ignore_ascii_case(name)) {
+            return Err(NoZone(name.to_owned()));
+        }
         let rules = KNOWN.get(name).map_err(|_| NoZone(name.to_owned()))?;
         // as the data spells it
         let name = rules.iana_name().unwrap_or(name).to_owned();

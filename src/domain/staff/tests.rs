@@ -223,3 +223,11 @@ proptest! {
         prop_assert_eq!(whole, one.union(&other));
     }
 }
+
+#[test]
+fn names_of_the_data_that_are_no_places_are_no_zones() {
+    for name in ["Factory", "etc/unknown", "Europe/Atlantis", ""] {
+        assert!(name.parse::<Zone>().is_err(), "{name}");
+    }
+    assert_eq!("europe/berlin".parse::<Zone>().unwrap().to_string(), "Europe/Berlin");
+}

@@ -131,7 +131,7 @@ fn of_a_plan() -> Vec<(&'static str, CaseEvent)> {
         ("plan-changed", PlanEvent::Changed(Box::new(changed))),
         ("plan-closed", PlanEvent::Closed { plan }),
         ("plan-proposed", PlanEvent::Proposed { booking, place, verdicts }),
-        ("plan-made", PlanEvent::Made { booking, number }),
+        ("plan-made", PlanEvent::Made { booking, number, due: None }),
         ("plan-refused", PlanEvent::Refused { booking, number, why: Refusal::Minutes }),
         ("plan-unplaced", PlanEvent::Unplaced { booking, why: nobody.0, verdicts: nobody.1 }),
         ("plan-displaced", PlanEvent::Displaced { booking, number, why: Displacement::Left }),
@@ -237,7 +237,8 @@ fn of_notices() -> Vec<(&'static str, CaseEvent)> {
     ];
     let notices = notices.into_iter().map(|(name, event)| (name, CaseEvent::Notice(event)));
     let begun = CaseEvent::Plan(PlanEvent::Begun(Box::new(begun)));
-    notices.chain([("plan-begun-told", begun)]).collect()
+    let made = PlanEvent::Made { booking: booking(), number: 2, due: Some(AT) };
+    notices.chain([("plan-begun-told", begun), ("plan-made-due", CaseEvent::Plan(made))]).collect()
 }
 
 #[test]

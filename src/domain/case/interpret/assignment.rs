@@ -176,7 +176,9 @@ fn is_done_so(item: &Item, verb: &Verb) -> bool {
         Verb::Complete { outcome } => {
             item.phase == Phase::Done && item.outcome.as_ref() == Some(outcome)
         }
-        Verb::Block { .. } => item.phase == Phase::Blocked,
+        Verb::Block { reason } => {
+            item.phase == Phase::Blocked && item.blocked.as_ref() == Some(reason)
+        }
         Verb::Unblock => item.phase == Phase::Started,
         Verb::Skip { .. } => item.phase == Phase::Skipped,
         Verb::HandBack { reason } => item.back.as_ref() == Some(reason) && !item.phase.has_begun(),

@@ -51,7 +51,7 @@ impl Interpreter<'_> {
         let contact = booked.contact();
         let Booked { tasks, customer, sticky, .. } = booked;
         let plan = self.plan_id(key);
-        let (tasks, single, queued) = (self.begun_tasks(plan, tasks)?, !is_list, false);
+        let (tasks, single, queued) = (self.begun_tasks(plan, tasks, false)?, !is_list, false);
         let notices = self.notices();
         let begun =
             Begun { plan, task: key, queued, single, customer, contact, sticky, notices, tasks };
@@ -86,7 +86,7 @@ impl Interpreter<'_> {
                     contact: None,
                     sticky: Default::default(),
                     notices: self.notices(),
-                    tasks: self.begun_tasks(plan, vec![wanted])?,
+                    tasks: self.begun_tasks(plan, vec![wanted], true)?,
                 };
                 self.plan_event(PlanEvent::Begun(Box::new(begun)))?;
                 (plan, None)
@@ -109,10 +109,13 @@ impl Interpreter<'_> {
         PlanId::of(self.state.id, reference, iteration, self.state.plans_begun)
     }
 
+    /// The tasks of a plan as it begins. What is queued is not due before it is given to somebody, unless it
+    /// is due at a time.
     fn begun_tasks(
         &self,
         plan: PlanId,
         tasks: Vec<Arc<Wanted>>,
+        queued: bool,
     ) -> Result<Vec<BegunTask>, Problem> {
         let items = self.state.plans.iter().flat_map(|plan| &plan.items);
         let open = items.filter(|item| item.phase.is_open()).count();
@@ -128,6 +131,8 @@ impl Interpreter<'_> {
                     invalid(format!("/tasks/{place}/due is no time that will come"))
                 })?),
             };
+            let later = queued && wanted.due.as_ref().is_some_and(|due| !due.is_a_time());
+            let due = due.filter(|_| !later);
             Ok(BegunTask { booking: BookingId::of(plan, place), wanted, due })
         };
         (0..).zip(tasks).map(begun).collect()
@@ -233,7 +238,12 @@ impl Interpreter<'_> {
             return Ok(());
         }
         match answer {
-            Answer::Reserved => self.plan_event(PlanEvent::Made { booking, number }),
+            Answer::Reserved => {
+                // of queued work it counts from when it is given
+                let due = item.wanted.due.as_ref().filter(|_| item.due.is_none());
+                let due = due.and_then(|due| due.at(self.now, &self.ctx.business()));
+                self.plan_event(PlanEvent::Made { booking, number, due })
+            }
             Answer::Refused(why) => self.refused(booking, number, *why),
             Answer::Changed(_) | Answer::Released | Answer::Noted => Ok(()),
         }

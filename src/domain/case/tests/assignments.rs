@@ -267,3 +267,39 @@ do:
     office.pass_until(START.plus(4 * DAY + 10 * MINUTE));
     assert_ne!(office.item(0).csr().unwrap().id, first);
 }
+
+#[test]
+fn queued_work_is_due_from_when_it_is_given() {
+    let body = "
+do:
+  - perform: { call: perform, with: { skill: a, minutes: 20, due: PT10H } }
+";
+    let mut office = Office::begin_unanswered(body, &["ann"]);
+    assert_eq!(office.item(0).due, None);
+    office.world.now = START.plus(5 * HOUR);
+    office.settle();
+    assert_eq!(office.item(0).due, Some(START.plus(15 * HOUR)));
+    // whoever gets it next has no more time for it
+    office.act(0, Verb::HandBack { reason: "no time".into() }).unwrap();
+    office.pass_until(START.plus(6 * HOUR));
+    assert_eq!(office.item(0).due, Some(START.plus(15 * HOUR)));
+    let fixed = body.replace("PT10H", "'2023-11-20T00:00:00Z'");
+    let office = Office::begin_unanswered(&fixed, &["ann"]);
+    assert_eq!(
+        office.item(0).due.map(|due| due.to_string()),
+        Some("2023-11-20T00:00:00.000Z".into())
+    );
+}
+
+#[test]
+fn what_is_blocked_stays_blocked_for_its_reason() {
+    let mut office = Office::begin(ORDERED, &["ann"]);
+    office.act(0, Verb::Start).unwrap();
+    office.act(0, Verb::Block { reason: "a paper is missing".into() }).unwrap();
+    office.act(0, Verb::Block { reason: "a paper is missing".into() }).unwrap();
+    let other = office.act(0, Verb::Block { reason: "another".into() }).unwrap_err();
+    assert!(
+        matches!(other, Rejection::Assignment { why: AssignmentConflict::Phase, .. }),
+        "{other:?}"
+    );
+}

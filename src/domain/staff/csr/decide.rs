@@ -104,7 +104,10 @@ pub fn decide(
         Command::Leave { on, reason } => {
             let before = one.known()?.clone();
             let at = on.ends(&before.profile.zone);
-            if before.profile.there().end > at || before.leaves.is_none() {
+            let end = before.profile.there().end;
+            // who has left has left; a day that was said before can be corrected, to a later one as well
+            let gone = end <= facts.wall && before.leaves.is_some();
+            if !gone && (end != at || before.leaves.is_none()) {
                 let reason = reason.clone();
                 let change = |displaced| Event::Left { at, reason, displaced };
                 one.displacing(Displacement::Left, change)?;

@@ -383,3 +383,19 @@ fn new_rules_of_a_time_zone_move_nothing_and_are_shown() {
     evolve(&mut csr, &event, MONDAY).unwrap();
     assert_eq!(csr.moved_by_rules().count(), 0);
 }
+
+#[test]
+fn the_day_on_which_somebody_leaves_can_be_corrected_until_they_have_left() {
+    let mut mia = Told::mia("{}");
+    let day = |text: &str| Moment::Day(text.parse().unwrap());
+    let leave = |on| Command::Leave { on, reason: "a new job".into() };
+    mia.asked(leave(day("2026-09-18")));
+    mia.asked(leave(day("2026-09-25")));
+    assert_eq!(mia.csr().profile.there().end, day("2026-09-25").ends(&mia.csr().profile.zone));
+    let revision = mia.csr().revision;
+    mia.asked(leave(day("2026-09-25")));
+    assert_eq!(mia.csr().revision, revision);
+    mia.now = MONDAY.plus(30 * DAY);
+    mia.asked(leave(day("2026-12-31")));
+    assert_eq!(mia.csr().stage(mia.now), Stage::Left);
+}

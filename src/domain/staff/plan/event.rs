@@ -45,6 +45,9 @@ pub enum PlanEvent {
     Made {
         booking: BookingId,
         number: u32,
+        /// When queued work is due, from when it is given.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        due: Option<Timestamp>,
     },
     Refused {
         booking: BookingId,

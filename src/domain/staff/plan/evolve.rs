@@ -90,7 +90,7 @@ fn change(
             item.verdicts = verdicts.clone();
             item.nobody = None;
         }
-        PlanEvent::Made { number, .. } => {
+        PlanEvent::Made { number, due, .. } => {
             let proposed = item.proposed.take().filter(|place| place.number == *number);
             let made = proposed.ok_or(CorruptPlan("a booking is made that was not proposed"))?;
             if closed || !item.phase.is_open() {
@@ -116,6 +116,9 @@ fn change(
             }
             item.refusals = 0;
             item.had = None;
+            if due.is_some() {
+                (item.due, item.due_from) = (*due, at);
+            }
             item.attention = late(&made, item.due);
             item.said.retain(|(_, mark)| *mark != Mark::Unplaced);
             if item.phase == Phase::Unplaced {
@@ -196,7 +199,10 @@ fn change(
             item.silent_ones.extend(item.made.as_ref().map(|made| made.csr.id.clone()));
             item.lose_place(at);
         }
-        PlanEvent::Blocked { .. } => item.enter(Phase::Blocked, at),
+        PlanEvent::Blocked { reason, .. } => {
+            item.blocked = Some(reason.clone());
+            item.enter(Phase::Blocked, at);
+        }
         PlanEvent::Completed { outcome, .. } => {
             item.outcome = Some(outcome.clone());
             item.end(Phase::Done, at);

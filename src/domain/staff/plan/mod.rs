@@ -113,6 +113,8 @@ pub struct Item {
     pub handed_back: Vec<CsrId>,
     /// Why it was handed back last: the same once more changes nothing.
     pub back: Option<Arc<str>>,
+    /// What the customer has to do first.
+    pub blocked: Option<Arc<str>>,
     /// Those who did not begin with it.
     pub silent_ones: Vec<CsrId>,
     pub verdicts: Arc<Verdicts>,
@@ -329,6 +331,7 @@ impl Item {
             silent: false,
             handed_back: Vec::new(),
             back: None,
+            blocked: None,
             silent_ones: Vec::new(),
             verdicts: Arc::default(),
             started_at: None,

@@ -234,7 +234,7 @@ fn take(plans: &mut Vec<Plan>, choices: Vec<Choice>) {
         let (csr, slot, why) = (chosen.csr, chosen.slot, choice.why);
         let place = Place { number, csr, slot, at: MONDAY, why, by_person: false };
         tell(plans, PlanEvent::Proposed { booking, place, verdicts: choice.verdicts });
-        tell(plans, PlanEvent::Made { booking, number });
+        tell(plans, PlanEvent::Made { booking, number, due: None });
     }
 }
 

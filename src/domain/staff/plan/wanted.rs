@@ -92,6 +92,11 @@ pub enum Due {
 }
 
 impl Due {
+    /// Whether it says when, not how long.
+    pub fn is_a_time(&self) -> bool {
+        matches!(self, Self::Text(text) if text.parse::<Timestamp>().is_ok())
+    }
+
     /// The instant that is meant, from a moment on; none: what is said cannot be understood.
     pub fn at(&self, from: Timestamp, business: &Business) -> Option<Timestamp> {
         match self {
