@@ -251,10 +251,41 @@ fn templates(folder: Option<&Path>) -> Result<Templates, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => Some(Err(error.to_string())),
     };
-    Templates::with(folder, read).map_err(|faults| {
-        let each = faults.iter().map(|fault| format!("email.templates: {fault}"));
-        each.collect::<Vec<_>>().join("\n")
-    })
+    let mut faults: Vec<String> = Vec::new();
+    for file in files_below(folder).map_err(|error| format!("email.templates: {error}"))? {
+        let name = file.strip_prefix(folder).unwrap_or(&file);
+        if !Templates::knows(name) {
+            let known = "en or de, planned, changed, cancelled, assigned, reminder or escalation, .txt or .html";
+            faults.push(format!(
+                "email.templates: {}: no notice of this name: {known}",
+                file.display()
+            ));
+        }
+    }
+    match Templates::with(folder, read) {
+        Ok(templates) if faults.is_empty() => return Ok(templates),
+        Ok(_) => {}
+        Err(found) => faults.extend(found.iter().map(|fault| format!("email.templates: {fault}"))),
+    }
+    Err(faults.join("\n"))
+}
+
+/// The files of a folder and of the folders in it, but hidden ones.
+fn files_below(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        match entry.file_type()?.is_dir() {
+            _ if hidden => {}
+            true => {
+                let inner = std::fs::read_dir(entry.path())?;
+                found.extend(inner.filter_map(|file| Some(file.ok()?.path())));
+            }
+            false => found.push(entry.path()),
+        }
+    }
+    Ok(found)
 }
 
 /// When the last record of the journal was written; the beginning of time where there is none.

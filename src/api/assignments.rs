@@ -21,7 +21,9 @@ use crate::actors::handles::{Case, CommandMeta};
 use crate::domain::case::assignments::Assigned;
 use crate::domain::case::command::{Command, PlanChange, PlannedTask, Verb};
 use crate::domain::case::interpret::allowed;
+use crate::domain::case::notices::Unreached;
 use crate::domain::case::staff;
+use crate::domain::case::state::State as CaseState;
 use crate::domain::data::Data;
 use crate::domain::ids::{AssignmentId, CaseId, CsrId, PlanId};
 use crate::domain::staff::plan::wanted::Customer;
@@ -359,7 +361,9 @@ pub async fn change_plan(
     let (tasks, reason) = (tasks.collect::<Result<_, _>>()?, reason(&body.reason)?);
     let change = PlanChange { plan: body.plan, tasks, customer: body.customer, reason };
     if dry_run {
-        return Ok(Json(show_difference(&api.handle.try_plan(case, change).await?)));
+        return Ok(Json(show_difference(
+            &api.handle.try_plan(case, change, if_match(&headers)?).await?,
+        )));
     }
     let by = client.by(&change.reason);
     let meta = CommandMeta { command: None, by, if_match: if_match(&headers)? };
@@ -375,6 +379,16 @@ fn planned_task((place, task): (usize, Json_)) -> Result<PlannedTask, Problem> {
     };
     let booking = booking.as_str().and_then(|id| id.parse().ok());
     booking.map(PlannedTask::Kept).ok_or_else(|| wrong("`booking` is the id of one".to_owned()))
+}
+
+/// Who could not be told of a plan by mail, and why.
+fn unreached(state: &CaseState, plan: PlanId) -> Vec<Json_> {
+    let of_plan = state.desk.unreached.iter().filter(|one| one.plan == plan);
+    let show = |one: &Unreached| {
+        json!({"to": one.who.name(), "email": one.email, "error": one.error,
+            "since": one.at.to_string()})
+    };
+    of_plan.map(show).collect()
 }
 
 /// The plans of a case.
@@ -399,6 +413,7 @@ pub async fn plan(State(api): State<Api>, Path(id): Path<String>) -> Result<Json
                 "queued": plan.queued,
                 "closed": plan.closed,
                 "tasks": tasks,
+                "unreached": unreached(&case.state, plan.id),
             })
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -27,7 +27,7 @@ impl Client {
 pub async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let open = matches!(path, "/healthz" | "/readyz");
-    let feed = path.starts_with("/v1/csrs/") && path.ends_with("/calendar.ics");
+    let feed = is_feed(request.method(), path);
     let client = match client(&api, request.headers()) {
         Some(client) => client,
         None if feed => Client("feed".to_owned()),
@@ -48,6 +48,13 @@ pub async fn authenticate(State(api): State<Api>, mut request: Request, next: Ne
     }
     request.extensions_mut().insert(client);
     next.run(request).await
+}
+
+/// Whether it is a calendar that is read by its token: `/v1/csrs/{id}/calendar.ics`.
+fn is_feed(method: &Method, path: &str) -> bool {
+    let id = path.strip_prefix("/v1/csrs/").and_then(|rest| rest.strip_suffix("/calendar.ics"));
+    let id = id.is_some_and(|id| !id.is_empty() && !id.contains('/'));
+    id && (method == Method::GET || method == Method::HEAD)
 }
 
 fn client(api: &Api, headers: &HeaderMap) -> Option<Client> {

@@ -12,10 +12,6 @@ use super::csrs::show_difference;
 use super::problem::Problem;
 use super::query::Query;
 use crate::domain::staff::holidays::{HolidayCalendar, ics};
-use crate::domain::staff::profile::is_word;
-
-/// Days of one calendar at the most.
-const DAYS_MAX: usize = 2000;
 
 /// Lists holiday calendars.
 pub async fn list(State(api): State<Api>) -> Json<Json_> {
@@ -46,20 +42,10 @@ pub async fn put(
             parse::<HolidayCalendar>(&body)?
         }
     };
-    if calendar.name != name || !is_word(&name) {
-        let detail = "the name of the address: 1 to 40 characters of a-z, 0-9, - and _";
-        return Err(Problem::at("/name", detail));
+    if calendar.name != name {
+        return Err(Problem::at("/name", "it is not the one of the address"));
     }
-    let long = |name: &str| name.chars().count() > 200 || name.chars().any(char::is_control);
-    if let Some(place) = calendar.days.iter().position(|day| long(&day.name)) {
-        return Err(Problem::at(
-            format!("/days/{place}/name"),
-            "at most 200 characters on one line",
-        ));
-    }
-    if calendar.days.len() > DAYS_MAX {
-        return Err(Problem::at("/days", format!("at most {DAYS_MAX}")));
-    }
+    calendar.check().map_err(|(pointer, detail)| Problem::at(pointer, detail))?;
     if Query::read(query.as_deref(), &["dryRun"])?.flag("dryRun")? {
         return Ok(Json(show_difference(&api.handle.try_calendar(calendar).await?)));
     }

@@ -3,7 +3,7 @@
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::{Value as Json_, json};
@@ -62,7 +62,9 @@ pub async fn read(
     let csr = find(&api, &id).ok().filter(|csr| csr.feed.is_some() && csr.feed == wanted);
     let csr = csr.ok_or_else(|| Problem::not_found("calendar"))?;
     let file = ics::file(&entries(&csr, &api.handle.mail_domain()), api.handle.clock().wall());
-    Ok(([(CONTENT_TYPE, "text/calendar; charset=utf-8")], file).into_response())
+    let headers =
+        [(CONTENT_TYPE, "text/calendar; charset=utf-8"), (CACHE_CONTROL, "private, no-store")];
+    Ok((headers, file).into_response())
 }
 
 /// Title and case of each appointment: no customer.

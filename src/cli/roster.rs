@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Exit;
 use super::client::{Failure, Remote};
+use crate::domain::ids::CsrId;
 
 /// The columns, in this order.
 const COLUMNS: [&str; 14] = [
@@ -41,7 +42,7 @@ pub async fn export(remote: &Remote) -> Result<Exit, Failure> {
     let mut out = csv::Writer::from_writer(std::io::stdout());
     out.write_record(COLUMNS).map_err(failed)?;
     for csr in &csrs {
-        out.write_record(COLUMNS.map(|column| cell(csr, column))).map_err(failed)?;
+        out.write_record(COLUMNS.map(|column| plain(&cell(csr, column)))).map_err(failed)?;
     }
     out.flush().map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     Ok(Exit::Ok)
@@ -132,6 +133,10 @@ fn rows(text: &str, known: &BTreeMap<&str, &Json>) -> (Vec<Row>, Vec<(u64, Strin
         let line = record.position().map_or(0, csv::Position::line);
         let cells: BTreeMap<&str, &str> = head.iter().zip(record.iter()).collect();
         let id = cells.get("id").copied().unwrap_or_default().to_owned();
+        if let Err(error) = id.parse::<CsrId>() {
+            faults.push((line, format!("id: {error}")));
+            continue;
+        }
         if rows.iter().any(|(_, other, _)| *other == id) {
             faults.push((line, format!("there are two of the id `{id}`")));
         }
@@ -150,6 +155,7 @@ fn csr(cells: &BTreeMap<&str, &str>, known: Option<&Json>) -> Result<Json, Strin
         fields.remove(told);
     }
     for (column, text) in cells {
+        let text = &unplain(text);
         let value = match *column {
             "id" => continue,
             "skills" => json!(text.split_whitespace().collect::<Vec<_>>()),
@@ -172,6 +178,22 @@ fn csr(cells: &BTreeMap<&str, &str>, known: Option<&Json>) -> Result<Json, Strin
         }
     }
     Ok(Json::Object(fields))
+}
+
+/// What a spreadsheet would take for a formula.
+const FORMULA: [char; 4] = ['=', '+', '-', '@'];
+
+/// A cell that no spreadsheet takes for a formula.
+fn plain(text: &str) -> String {
+    match text.starts_with(FORMULA) {
+        true => format!("'{text}"),
+        false => text.to_owned(),
+    }
+}
+
+/// The same back.
+fn unplain(text: &str) -> &str {
+    text.strip_prefix('\'').filter(|rest| rest.starts_with(FORMULA)).unwrap_or(text)
 }
 
 /// A cell of a CSR.

@@ -7,8 +7,9 @@ use reqwest::Method;
 use serde_json::Value as Json;
 
 use super::Exit;
-use super::client::{Connection, run};
+use super::client::{Connection, Failure, run};
 use super::{output, roster};
+use crate::domain::ids::CsrId;
 
 /// Show CSRs, or carry the roster to and from a table.
 #[derive(Args)]
@@ -56,6 +57,9 @@ impl Csrs {
                     return roster::import(&remote, &file, dry_run).await;
                 }
                 Some(Roster::Feed { id, revoke }) => {
+                    let id: CsrId = id
+                        .parse()
+                        .map_err(|error| Failure::new(Exit::Usage, format!("{error}")))?;
                     let path = format!("/v1/csrs/{id}/feed");
                     let method = if revoke { Method::DELETE } else { Method::POST };
                     let feed = remote.send(remote.request(method, &path)).await?;

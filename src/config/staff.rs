@@ -170,7 +170,11 @@ fn calendar(entry: CalendarEntry, staff: &Path) -> Result<HolidayCalendar, Strin
         }
     };
     let zone = zone.ok_or_else(|| wrong("`timeZone` is missing".to_owned()))?;
-    Ok(HolidayCalendar { name, zone, days })
+    let calendar = HolidayCalendar { name: name.clone(), zone, days };
+    match calendar.check() {
+        Ok(()) => Ok(calendar),
+        Err((pointer, detail)) => Err(wrong(format!("{pointer}: {detail}"))),
+    }
 }
 
 /// One entry of `[[csrs]]`.

@@ -37,8 +37,13 @@ pub enum Posted {
         status: Option<u16>,
         detail: String,
     },
-    /// Not now: no connection, or the server asks to come back.
+    /// Not now: no connection, or the server goes away.
     NotNow(String),
+    /// The server takes nothing of it for the time being; with its code.
+    PutOff {
+        status: u16,
+        detail: String,
+    },
     /// The time was up; it may have been taken.
     NoAnswer(String),
     TooLate,
@@ -100,7 +105,12 @@ impl Post {
             }
             Err(error) if error.is_timeout() => Posted::NoAnswer("the time was up".to_owned()),
             Err(error) if error.is_transient() => {
-                Posted::NotNow("the mail server asks to come back".to_owned())
+                let detail = "the mail server asks to come back".to_owned();
+                match error.status().map(u16::from) {
+                    // it goes away, or cannot even talk
+                    None | Some(421 | 454) => Posted::NotNow(detail),
+                    Some(status) => Posted::PutOff { status, detail },
+                }
             }
             Err(error) if error.is_client() => {
                 Posted::Refused { status: None, detail: "the mail cannot be sent so".to_owned() }

@@ -313,9 +313,41 @@ pub async fn make(
 ) -> Result<Made, Halt> {
     let submitted = submission_of(command).map(|submission| submission.priority);
     let priority = state.map(|state| state.priority).or(submitted).unwrap_or(definition.priority);
-    let facts = Facts { now: context.clock.now(), seed: context.seed(), taken_over: context.begun };
-    let mut ctx =
+    let facts = facts(context);
+    let ctx =
         CaseDecisionContext::new(context, id, definition.id.clone(), priority, state, facts.now);
+    make_in(ctx, (definition, id), state, command, facts).await
+}
+
+/// A decision of which nothing will be carried out.
+///
+/// # Errors
+/// Why there is none.
+pub async fn make_imagined(
+    context: &Context,
+    definition: &Definition,
+    id: CaseId,
+    state: Option<&State>,
+    command: &Command,
+) -> Result<Decided, Halt> {
+    let (facts, priority) = (facts(context), definition.priority);
+    let ctx =
+        CaseDecisionContext::new(context, id, definition.id.clone(), priority, state, facts.now);
+    let made = make_in(ctx.imagined(), (definition, id), state, command, facts).await?;
+    Ok(made.decided)
+}
+
+fn facts(context: &Context) -> Facts {
+    Facts { now: context.clock.now(), seed: context.seed(), taken_over: context.begun }
+}
+
+async fn make_in(
+    mut ctx: CaseDecisionContext<'_>,
+    (definition, id): (&Definition, CaseId),
+    state: Option<&State>,
+    command: &Command,
+    facts: Facts,
+) -> Result<Made, Halt> {
     loop {
         match decide(definition, id, state, command, facts, &mut ctx) {
             Ok(decided) => {

@@ -210,6 +210,11 @@ impl Dispatcher {
                 let error = Problem::new(Standard::Communication, format!("{detail} ({status})"));
                 Outcome::Failed { error, server: false }
             }
+            Posted::PutOff { status, detail } => {
+                let error = Problem::new(Standard::Communication, detail);
+                let error = error.with_status(i64::from(status));
+                Outcome::NotDone { error, retry_after: None, health }
+            }
             Posted::NotNow(detail) => {
                 let error = Problem::new(Standard::Communication, detail).with_status(503);
                 Outcome::NotDone { error, retry_after: None, health }
@@ -325,6 +330,8 @@ fn reply_of(outcome: &Outcome) -> Reply {
         | Outcome::Failed { .. }
         | Outcome::Fetched(_) => Reply::Answered,
         Outcome::NotSent => Reply::NotSent,
+        // a mail server that takes nothing for one reader is there
+        Outcome::NotDone { error, .. } if (430..500).contains(&error.status) => Reply::Answered,
         Outcome::NotDone { error, retry_after, .. } if error.status == 429 => {
             Reply::Throttled(*retry_after)
         }

@@ -80,8 +80,14 @@ impl Context {
             }
         }
         for (case, commands) in cases {
-            // whoever cannot be read is shown as quarantined, and moves nowhere
-            let Ok(loaded) = self.load(case).await else { continue };
+            let Ok(loaded) = self.load(case).await else {
+                all.attention.extend(commands.iter().filter_map(|command| {
+                    let Command::Displaced { booking, .. } = command else { return None };
+                    let why = "its case cannot be read now".into();
+                    Some(Move { booking: *booking, from: None, to: None, why })
+                }));
+                continue;
+            };
             let mut after = Some(loaded.state.clone());
             for command in commands {
                 let imagined =
@@ -102,9 +108,13 @@ impl Context {
         &self,
         case: CaseId,
         change: PlanChange,
+        if_match: Option<u64>,
     ) -> Result<Difference, CommandError> {
         let unavailable = |error: String| CommandError::Unavailable(error);
         let loaded = self.load(case).await.map_err(|error| unavailable(error.to_string()))?;
+        if if_match.is_some_and(|version| version != loaded.state.version) {
+            return Err(CommandError::Stale(loaded.state.version));
+        }
         let (before, mut board) = (loaded.state.plans.clone(), self.staff.all());
         let change = Command::ChangePlan(Box::new(change));
         let after =

@@ -161,10 +161,13 @@ impl Handle {
         &self,
         case: CaseId,
         change: PlanChange,
+        if_match: Option<u64>,
     ) -> Result<Difference, CommandError> {
         let context = self.context.clone();
-        let trying =
-            self.context.runtime.spawn(async move { context.try_plan(case, change).await });
+        let trying = self
+            .context
+            .runtime
+            .spawn(async move { context.try_plan(case, change, if_match).await });
         let broken = |_| Err(CommandError::Unavailable("it broke off".to_owned()));
         trying.await.unwrap_or_else(broken)
     }

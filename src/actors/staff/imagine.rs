@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::actors::cases::execute::make;
+use crate::actors::cases::execute::make_imagined;
 use crate::actors::context::Context;
 use crate::domain::case::command::Command;
 use crate::domain::case::interpret::Halt;
@@ -34,8 +34,8 @@ impl Context {
         let mut next = Some(command);
         for _ in 0..ROUNDS {
             let Some(command) = next.take() else { break };
-            // its permits are given back, and its effects go nowhere
-            let decided = make(self, definition, id, state.as_ref(), &command).await?.decided;
+            // its effects go nowhere
+            let decided = make_imagined(self, definition, id, state.as_ref(), &command).await?;
             next = match decided.more {
                 true => Some(Command::Continue),
                 false => self.answer_of_people(&decided.state, board),

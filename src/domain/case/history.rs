@@ -114,14 +114,16 @@ fn in_words(data: &mut Json) {
 fn tell_notice(before: Option<&State>, event: &NoticeEvent) -> Json {
     let sending = || match &before?.desk.stage {
         notices::Stage::Sending { notice, .. } => Some(&**notice),
-        notices::Stage::Idle | notices::Stage::Waiting { .. } => None,
+        notices::Stage::Idle | notices::Stage::Parked { .. } => None,
     };
     let (notice, mut data) = match event {
         NoticeEvent::Begun { attempt, notice } => (Some(&**notice), json!({"attempt": attempt})),
         NoticeEvent::Sent => (sending(), json!({})),
-        NoticeEvent::PutOff { wait, doubt, error } => {
-            (sending(), json!({"wait": wait_json(wait), "unknown": doubt, "error": error}))
+        NoticeEvent::Delayed { until, came, error } => {
+            (sending(), json!({"until": until.to_string(), "came": came, "error": error}))
         }
+        NoticeEvent::Parked { wait } => (None, json!({"wait": wait_json(wait)})),
+        NoticeEvent::Unparked => (None, json!({})),
         NoticeEvent::Failed { error } => (sending(), json!({"error": error})),
     };
     if let (Some(notice), Some(data)) = (notice, data.as_object_mut()) {

@@ -9,15 +9,18 @@ use super::derive;
 use super::event::{Wait, WaitKind};
 use super::problem::Problem;
 use super::state::State;
-use crate::domain::ids::BookingId;
+use crate::domain::ids::{BookingId, PlanId};
 use crate::domain::staff::notice::told::{tell, untell};
-use crate::domain::staff::notice::{Notice, Told};
+use crate::domain::staff::notice::{Notice, Told, Who};
 use crate::domain::staff::plan::Plan;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::TaskId;
 
 /// Under which task and iteration the attempts of notices go: no task has it.
 pub const KEY: (TaskId, u32) = (TaskId(0), 0);
+
+/// Failures that are remembered, to be shown.
+const UNREACHED_KEPT: usize = 50;
 
 /// Something that happened to the notices of a case. One is under way at a time.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -27,16 +30,35 @@ pub enum NoticeEvent {
     Begun { attempt: u32, notice: Box<Notice> },
     /// The mail server has taken it.
     Sent,
-    /// It is made anew, of the state that is then, once this is over. `doubt`: it may have arrived.
-    PutOff {
-        wait: Wait,
-        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-        doubt: bool,
+    /// It did not get through; its reader is told, of the state that is then, once this is over.
+    Delayed {
+        until: Timestamp,
+        came: Came,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         error: Option<Problem>,
     },
+    /// Nobody is told anything before the mail server has room, or an instant has come.
+    Parked { wait: Wait },
+    /// Nothing is owed any more, or not yet: the place in the line is free.
+    Unparked,
     /// It cannot be sent, and is not tried again.
     Failed { error: Problem },
+}
+
+/// What a mail came to that did not get through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Came {
+    /// Nothing left us.
+    NotSent,
+    /// There was no mail server.
+    NotDone,
+    /// The mail server takes nothing for this reader now.
+    PutOff,
+    /// It refuses it.
+    Refused,
+    /// It may have arrived.
+    Unknown,
 }
 
 impl NoticeEvent {
@@ -45,21 +67,47 @@ impl NoticeEvent {
         match self {
             Self::Begun { .. } => "notice.begun",
             Self::Sent => "notice.sent",
-            Self::PutOff { .. } => "notice.waiting",
+            Self::Delayed { .. } => "notice.delayed",
+            Self::Parked { .. } => "notice.parked",
+            Self::Unparked => "notice.unparked",
             Self::Failed { .. } => "notice.failed",
         }
     }
 }
 
-/// The notices of a case: how many were tried, and the one that is under way or waits.
+/// The notices of a case: how many were tried, the one that is under way, and who could not be reached.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Desk {
     /// Attempts begun. A number never repeats.
     pub attempts: u32,
-    /// Attempts in a row that came to nothing, and of how many of them nobody knows whether they did.
-    pub misses: u32,
-    pub doubts: u32,
     pub stage: Stage,
+    /// Readers who are left alone for a while: one of them holds back nobody else.
+    pub delays: Vec<Delay>,
+    /// Readers who could not be reached, until they are.
+    pub unreached: Vec<Unreached>,
+}
+
+/// A reader whose last mail did not get through.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Delay {
+    pub plan: PlanId,
+    pub who: Who,
+    pub until: Timestamp,
+    /// How often in a row, by what it came to.
+    pub misses: u32,
+    pub put_off: u32,
+    pub refusals: u32,
+    pub doubts: u32,
+}
+
+/// A reader whose last mail was given up.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Unreached {
+    pub plan: PlanId,
+    pub who: Who,
+    pub email: Arc<str>,
+    pub error: Problem,
+    pub at: Timestamp,
 }
 
 /// Where the desk stands.
@@ -73,7 +121,7 @@ pub enum Stage {
         before: Vec<(BookingId, Told)>,
     },
     /// Behind the mail server's breaker, or until an instant.
-    Waiting { wait: Wait, since: Timestamp },
+    Parked { wait: Wait, since: Timestamp },
 }
 
 /// What does not fit the state.
@@ -89,34 +137,45 @@ pub fn evolve(
     event: &NoticeEvent,
     at: Timestamp,
 ) -> Result<(), CorruptDesk> {
-    let before = std::mem::take(&mut desk.stage);
-    match (event, before) {
-        (NoticeEvent::Begun { .. }, Stage::Sending { .. }) => {
-            return Err(CorruptDesk("a notice is begun while another one is under way"));
+    match (event, std::mem::take(&mut desk.stage)) {
+        (NoticeEvent::Begun { .. } | NoticeEvent::Parked { .. }, Stage::Sending { .. })
+        | (NoticeEvent::Unparked, Stage::Sending { .. }) => {
+            return Err(CorruptDesk("a notice is under way"));
         }
         (NoticeEvent::Begun { attempt, notice }, _) => {
             desk.attempts = *attempt;
             let before = tell(plans, notice, at);
             desk.stage = Stage::Sending { notice: notice.clone(), before };
         }
-        (NoticeEvent::PutOff { wait, doubt, .. }, before) => {
+        (NoticeEvent::Parked { wait }, before) => {
             let since = match before {
                 // it has its place in the line since then
-                Stage::Waiting { since, .. } => since,
-                Stage::Idle => at,
-                Stage::Sending { notice, before } => {
-                    untell(plans, &notice, before, *doubt);
-                    desk.misses += 1;
-                    desk.doubts += u32::from(*doubt);
-                    at
-                }
+                Stage::Parked { since, .. } => since,
+                Stage::Idle | Stage::Sending { .. } => at,
             };
-            desk.stage = Stage::Waiting { wait: wait.clone(), since };
+            desk.stage = Stage::Parked { wait: wait.clone(), since };
         }
-        (NoticeEvent::Sent | NoticeEvent::Failed { .. }, Stage::Sending { .. }) => {
-            (desk.misses, desk.doubts) = (0, 0);
+        (NoticeEvent::Unparked, _) => {}
+        (NoticeEvent::Sent, Stage::Sending { notice, .. }) => desk.reached(&notice),
+        (NoticeEvent::Delayed { until, came, .. }, Stage::Sending { notice, before }) => {
+            untell(plans, &notice, before, *came == Came::Unknown);
+            desk.delay(&notice, *until, *came);
         }
-        (NoticeEvent::Sent | NoticeEvent::Failed { .. }, _) => {
+        (NoticeEvent::Failed { error }, Stage::Sending { notice, .. }) => {
+            desk.reached(&notice);
+            let (plan, who, error) = (notice.plan, notice.reader.who(), error.clone());
+            desk.unreached.push(Unreached {
+                plan,
+                who,
+                email: notice.reader.email().into(),
+                error,
+                at,
+            });
+            if desk.unreached.len() > UNREACHED_KEPT {
+                desk.unreached.remove(0);
+            }
+        }
+        (NoticeEvent::Sent | NoticeEvent::Delayed { .. } | NoticeEvent::Failed { .. }, _) => {
             return Err(CorruptDesk("a notice has ended that was not begun"));
         }
     }
@@ -124,14 +183,37 @@ pub fn evolve(
 }
 
 impl Desk {
-    /// The service that a notice stands in line before, and since when.
-    pub fn parked(&self) -> Option<(&Arc<str>, Timestamp)> {
-        match &self.stage {
-            Stage::Waiting { wait, since } if wait.kind != WaitKind::Timer => {
-                Some((wait.on.as_ref()?, *since))
+    /// Nothing is known against its reader any more.
+    fn reached(&mut self, notice: &Notice) {
+        let who = notice.reader.who();
+        self.delays.retain(|delay| (delay.plan, &delay.who) != (notice.plan, &who));
+        self.unreached.retain(|one| (one.plan, &one.who) != (notice.plan, &who));
+    }
+
+    fn delay(&mut self, notice: &Notice, until: Timestamp, came: Came) {
+        let (plan, who) = (notice.plan, notice.reader.who());
+        let known = self.delays.iter().position(|known| (known.plan, &known.who) == (plan, &who));
+        let mut delay = match known {
+            Some(place) => self.delays.remove(place),
+            None => {
+                let (misses, put_off, refusals, doubts) = (0, 0, 0, 0);
+                Delay { plan, who, until, misses, put_off, refusals, doubts }
             }
-            Stage::Idle | Stage::Sending { .. } | Stage::Waiting { .. } => None,
+        };
+        delay.until = until;
+        match came {
+            Came::NotSent => {}
+            Came::NotDone => delay.misses += 1,
+            Came::PutOff => delay.put_off += 1,
+            Came::Refused => delay.refusals += 1,
+            Came::Unknown => delay.doubts += 1,
         }
+        self.delays.push(delay);
+    }
+
+    /// What is known against a reader.
+    pub fn delay_of(&self, plan: PlanId, who: &Who) -> Option<&Delay> {
+        self.delays.iter().find(|delay| delay.plan == plan && delay.who == *who)
     }
 
     /// Whether one is under way.
@@ -145,9 +227,24 @@ fn is_held(state: &State) -> bool {
     state.ended_at.is_none() && derive::holds(state) && state.unwinding.is_none()
 }
 
+/// When somebody is owed a notice, whether or not it can be begun.
+fn owed_at(state: &State) -> Option<Timestamp> {
+    let due = |plan: &Plan| {
+        plan.notice_due(&|who| state.desk.delay_of(plan.id, who).map(|delay| delay.until))
+    };
+    state.plans.iter().filter_map(due).min()
+}
+
 /// The service that the case stands in line before for its notices, and since when.
 pub fn parked(state: &State) -> Option<(&Arc<str>, Timestamp)> {
-    state.desk.parked().filter(|_| !is_held(state))
+    match &state.desk.stage {
+        Stage::Parked { wait, since } if wait.kind != WaitKind::Timer && !is_held(state) => {
+            // whoever is owed nothing any more takes nobody's place
+            owed_at(state)?;
+            Some((wait.on.as_ref()?, *since))
+        }
+        Stage::Idle | Stage::Sending { .. } | Stage::Parked { .. } => None,
+    }
 }
 
 /// When the next notice can be begun; an instant of the past means now.
@@ -155,17 +252,18 @@ pub fn next_due(state: &State) -> Option<Timestamp> {
     if is_held(state) {
         return None;
     }
-    let owed = || state.plans.iter().filter_map(Plan::notice_due).min();
     match &state.desk.stage {
-        Stage::Idle => owed(),
+        Stage::Idle => owed_at(state),
         Stage::Sending { .. } => None,
         // a breaker says when it is over, by itself
-        Stage::Waiting { wait, .. } if wait.kind == WaitKind::Service => None,
-        Stage::Waiting { wait, .. } => Some(owed()?.max(wait.until?)),
+        Stage::Parked { wait, .. } if wait.kind == WaitKind::Service => None,
+        Stage::Parked { wait, .. } => Some(wait.until?.max(owed_at(state)?)),
     }
 }
 
 /// The notice that is owed first at this time.
 pub fn owed(state: &State, now: Timestamp) -> Option<Notice> {
-    state.plans.iter().find_map(|plan| plan.notice_at(now))
+    state.plans.iter().find_map(|plan| {
+        plan.notice_at(now, &|who| state.desk.delay_of(plan.id, who).map(|delay| delay.until))
+    })
 }

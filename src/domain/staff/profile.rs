@@ -206,13 +206,24 @@ fn is_text(text: &str) -> bool {
     (1..=TEXT_MAX).contains(&length) && shown && !text.chars().any(char::is_control)
 }
 
-fn is_language(text: &str) -> bool {
+/// Whether it may be a language tag.
+pub fn is_language(text: &str) -> bool {
     (2..=35).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
-/// Whether it looks like an address that mail can go to.
+/// Whether it looks like an address that mail can go to. A domain with other letters is written in its ASCII
+/// form (`xn--…`).
 pub fn is_address(text: &str) -> bool {
-    let parts = text.split_once('@');
-    let plain = !text.chars().any(|c| c.is_control() || c.is_whitespace() || "<>,;".contains(c));
-    text.len() <= 254 && plain && parts.is_some_and(|(who, at)| !who.is_empty() && !at.is_empty())
+    let Some((who, at)) = text.split_once('@') else { return false };
+    let label = |label: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        (1..=63).contains(&label.len())
+            && label.chars().all(fits)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let word = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+/=?^_`{|}~-.".contains(c);
+    let dots = who.starts_with('.') || who.ends_with('.') || who.contains("..");
+    let who = (1..=64).contains(&who.len()) && who.chars().all(word) && !dots;
+    text.len() <= 254 && who && at.split('.').all(label)
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{decode, encode};
 use crate::domain::case::event::{Event as CaseEvent, Wait, WaitKind};
-use crate::domain::case::notices::NoticeEvent;
+use crate::domain::case::notices::{Came, NoticeEvent};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
 use crate::domain::ids::{Bits, BookingId, CaseId, CsrId, EntityKind, PlanId};
@@ -232,7 +232,12 @@ fn of_notices() -> Vec<(&'static str, CaseEvent)> {
             NoticeEvent::Begun { attempt: 1, notice: notice(Kind::Escalation, Reader::Lead) },
         ),
         ("notice-sent", NoticeEvent::Sent),
-        ("notice-put-off", NoticeEvent::PutOff { wait, doubt: true, error: Some(reason) }),
+        (
+            "notice-delayed",
+            NoticeEvent::Delayed { until: AT, came: Came::PutOff, error: Some(reason) },
+        ),
+        ("notice-parked", NoticeEvent::Parked { wait }),
+        ("notice-unparked", NoticeEvent::Unparked),
         ("notice-failed", NoticeEvent::Failed { error }),
     ];
     let notices = notices.into_iter().map(|(name, event)| (name, CaseEvent::Notice(event)));

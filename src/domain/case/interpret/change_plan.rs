@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use super::evaluate::plan_size;
 use super::{Halt, Interpreter};
 use crate::domain::case::command::{PlanChange, PlannedTask, Rejection};
 use crate::domain::ids::BookingId;
 use crate::domain::staff::plan::Plan;
 use crate::domain::staff::plan::event::{BegunTask, Changed, ChangedTask, PlanEvent};
-use crate::domain::staff::plan::wanted::{TASKS_MAX, is_customer};
+use crate::domain::staff::plan::wanted::TASKS_MAX;
+use crate::domain::workflow::expr::json::SIZE_MAX;
 use crate::domain::workflow::schema::Violation;
 
 impl Interpreter<'_> {
@@ -24,9 +26,9 @@ impl Interpreter<'_> {
             return Err(Rejection::Conflict { detail, allowed: self.allowed() }.into());
         };
         if let Some(customer) = &change.customer
-            && !is_customer(customer)
+            && let Err((pointer, detail)) = customer.check()
         {
-            return Err(wrong("/customer/email", "an address such as ada@example.com").into());
+            return Err(wrong(pointer, &detail).into());
         }
         let ended = plan.items.iter().filter(|item| !item.phase.is_open()).count();
         if ended + change.tasks.len() > TASKS_MAX {
@@ -69,7 +71,13 @@ impl Interpreter<'_> {
         }
         let (plan, customer, reason) = (plan.id, change.customer.clone(), change.reason.clone());
         let changed = Changed { plan, tasks, customer, reason };
-        self.plan_event(PlanEvent::Changed(Box::new(changed)))
+        let event = PlanEvent::Changed(Box::new(changed));
+        // as much as `book` may ask for
+        if plan_size(&event) > SIZE_MAX {
+            let detail = format!("the plan is larger than {} KiB", SIZE_MAX / 1024);
+            return Err(Rejection::TooLarge(detail).into());
+        }
+        self.plan_event(event)
     }
 }
 

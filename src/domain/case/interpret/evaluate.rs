@@ -305,7 +305,7 @@ fn instant(at: Timestamp) -> Json {
 }
 
 /// Bytes of an event of a plan, as it is written.
-fn plan_size(event: &PlanEvent) -> usize {
+pub fn plan_size(event: &PlanEvent) -> usize {
     serde_json::to_vec(event).map_or(0, |text| text.len())
 }
 

@@ -8,7 +8,7 @@ use crate::domain::case::command::Outcome;
 use crate::domain::case::decision_context::PermitAnswer;
 use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::event::{Event, Wait, WaitKind};
-use crate::domain::case::notices::{self, NoticeEvent, Stage};
+use crate::domain::case::notices::{self, Came, Delay, NoticeEvent, Stage};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::retry::outage_delay;
 use crate::domain::time::Timestamp;
@@ -16,13 +16,22 @@ use crate::domain::time::Timestamp;
 /// The service that mails go to.
 const SERVICE: &str = "mail";
 
-/// Attempts in a row of which nobody knows what became of them, after which a notice is given up. Each
-/// sends the same Message-ID.
-const DOUBTS_MAX: u32 = 20;
+const HOUR: i64 = 60 * 60 * 1000;
 
-/// Milliseconds before such a one is sent again: at first, and at the most.
-const DOUBT_FIRST: i64 = 30_000;
-const DOUBT_MAX: i64 = 4 * 60 * 60 * 1000;
+/// Milliseconds before a mail that may have arrived, or that the mail server took nothing of for its reader, is
+/// sent again: at first, and at the most.
+const AGAIN_FIRST: i64 = 30_000;
+const AGAIN_MAX: i64 = 4 * HOUR;
+
+/// How often that happens before it is given up: some two days.
+const AGAIN_TIMES: u32 = 20;
+
+/// Milliseconds before a mail that was refused is tried once more: whoever set the mail server up wrongly may
+/// mend it.
+const REFUSED: [i64; 3] = [HOUR, 6 * HOUR, 24 * HOUR];
+
+/// Milliseconds before it is looked whether there is a mail server by now.
+const NO_SERVER: i64 = HOUR;
 
 impl Interpreter<'_> {
     fn notice_event(&mut self, event: NoticeEvent) -> Result<(), Halt> {
@@ -31,10 +40,21 @@ impl Interpreter<'_> {
 
     /// Begins the notice that is owed, or says what it waits for.
     pub(super) fn notify(&mut self) -> Result<(), Halt> {
-        let Some(notice) = notices::owed(&self.state, self.now) else { return Ok(()) };
+        let Some(notice) = notices::owed(&self.state, self.now) else {
+            return match self.state.desk.stage {
+                Stage::Parked { .. } => self.notice_event(NoticeEvent::Unparked),
+                Stage::Idle | Stage::Sending { .. } => Ok(()),
+            };
+        };
+        if self.ctx.notices().is_off() {
+            let detail = Some("no mail server is configured".into());
+            let until = Some(self.now.plus(NO_SERVER));
+            let wait = Wait { kind: WaitKind::Timer, on: None, until, detail };
+            return self.notice_event(NoticeEvent::Parked { wait });
+        }
         let service = self.ctx.service(SERVICE);
         if let PermitAnswer::Wait(wait) = self.ctx.permit(&service) {
-            return self.notices_wait(Wait { on: Some(service.name), ..wait });
+            return self.park_notices(Wait { on: Some(service.name), ..wait });
         }
         let attempt = self.state.desk.attempts + 1;
         let (task, iteration) = notices::KEY;
@@ -48,20 +68,23 @@ impl Interpreter<'_> {
     }
 
     /// Notices stand in line. A wait that is known already says nothing new.
-    fn notices_wait(&mut self, wait: Wait) -> Result<(), Halt> {
-        if let Stage::Waiting { wait: known, .. } = &self.state.desk.stage
+    fn park_notices(&mut self, wait: Wait) -> Result<(), Halt> {
+        if let Stage::Parked { wait: known, .. } = &self.state.desk.stage
             && (known.kind, &known.on, known.until) == (wait.kind, &wait.on, wait.until)
             && wait.until.is_none_or(|until| until > self.now)
         {
             return Ok(());
         }
-        self.notice_event(NoticeEvent::PutOff { wait, doubt: false, error: None })
+        self.notice_event(NoticeEvent::Parked { wait })
     }
 
     /// Notices that stand in line, behind this service or any, ask for their permit again.
     pub(super) fn admit_notices(&mut self, service: Option<&Arc<str>>) -> Result<(), Halt> {
-        let parked = notices::parked(&self.state).map(|(parked, _)| parked);
-        match parked.is_some_and(|parked| service.is_none_or(|service| service == parked)) {
+        let Stage::Parked { wait, .. } = &self.state.desk.stage else { return Ok(()) };
+        let asks = service.is_none_or(|service| wait.on.as_ref() == Some(service));
+        let held = notices::parked(&self.state).is_none()
+            && notices::owed(&self.state, self.now).is_some();
+        match asks && wait.kind != WaitKind::Timer && !held {
             true => self.notify(),
             false => Ok(()),
         }
@@ -69,40 +92,52 @@ impl Interpreter<'_> {
 
     /// What became of a notice.
     pub(super) fn notice_came(&mut self, attempt: u32, outcome: &Outcome) -> Result<(), Halt> {
-        let desk = self.state.desk.clone();
-        if !desk.is_sending() || desk.attempts != attempt {
+        let desk = &self.state.desk;
+        let Stage::Sending { notice, .. } = &desk.stage else { return Ok(()) };
+        if desk.attempts != attempt {
             return Ok(());
         }
-        let (error, doubt) = match outcome {
+        let known = desk.delay_of(notice.plan, &notice.reader.who());
+        let count = |of: fn(&Delay) -> u32| known.map_or(0, of);
+        let (came, error, times) = match outcome {
             Outcome::Done(_) => return self.notice_event(NoticeEvent::Sent),
+            Outcome::NotSent => (Came::NotSent, None, 0),
+            // what cannot be written at all is no better the next time
+            Outcome::Failed { error, .. } | Outcome::Unusable { error } if error.is_of_ours() => {
+                let error = error.clone();
+                return self.notice_event(NoticeEvent::Failed { error });
+            }
             Outcome::Failed { error, .. } | Outcome::Unusable { error } => {
-                let error = error.clone();
-                return self.notice_event(NoticeEvent::Failed { error });
+                (Came::Refused, Some(error.clone()), count(|delay| delay.refusals))
             }
-            Outcome::Unknown { error, .. } if desk.doubts >= DOUBTS_MAX => {
-                let error = error.clone();
-                return self.notice_event(NoticeEvent::Failed { error });
+            Outcome::NotDone { error, .. } if is_of_the_reader(error) => {
+                (Came::PutOff, Some(error.clone()), count(|delay| delay.put_off))
             }
-            Outcome::NotSent => {
-                let until = self.now.plus(AGAIN);
-                let wait = pause(until);
-                return self.notice_event(NoticeEvent::PutOff { wait, doubt: false, error: None });
+            Outcome::NotDone { error, .. } => {
+                (Came::NotDone, Some(error.clone()), count(|delay| delay.misses))
             }
-            Outcome::NotDone { error, .. } => (error.clone(), false),
-            Outcome::Unknown { error, .. } => (error.clone(), true),
+            Outcome::Unknown { error, .. } => {
+                (Came::Unknown, Some(error.clone()), count(|delay| delay.doubts))
+            }
             Outcome::Fetched(_) => return Ok(()),
         };
-        // whoever gets it twice should not get it every minute
-        let delay = match doubt {
-            true => (DOUBT_FIRST << desk.doubts.min(20)).min(DOUBT_MAX),
-            false => outage_delay(desk.misses, self.random()),
+        let delay = match came {
+            Came::NotSent => Some(AGAIN),
+            // as long as it takes: the breaker opens, and it stands in line
+            Came::NotDone => Some(outage_delay(times, self.random())),
+            Came::Refused => REFUSED.get(times as usize).copied(),
+            Came::PutOff | Came::Unknown if times >= AGAIN_TIMES => None,
+            // whoever gets it twice should not get it every minute
+            Came::PutOff | Came::Unknown => Some((AGAIN_FIRST << times.min(20)).min(AGAIN_MAX)),
         };
-        let until = self.now.plus(delay);
-        let wait = match self.ctx.holds_back(SERVICE, (until, Timestamp::MAX)) {
-            Some(wait) => Wait { on: Some(SERVICE.into()), until: None, ..wait },
-            None => pause(until),
-        };
-        self.notice_event(NoticeEvent::PutOff { wait, doubt, error: Some(error) })
+        match (delay, error) {
+            (Some(delay), error) => {
+                let until = self.now.plus(delay);
+                self.notice_event(NoticeEvent::Delayed { until, came, error })
+            }
+            (None, Some(error)) => self.notice_event(NoticeEvent::Failed { error }),
+            (None, None) => Ok(()),
+        }
     }
 
     /// The process that had a notice under way is gone: it may have arrived, and is sent once more under
@@ -114,11 +149,12 @@ impl Interpreter<'_> {
         }
         let detail = "the process ended while the mail was under way";
         let error = Some(Problem::new(Standard::Communication, detail));
-        let wait = pause(self.now);
-        self.notice_event(NoticeEvent::PutOff { wait, doubt: true, error })
+        let (until, came): (Timestamp, _) = (self.now, Came::Unknown);
+        self.notice_event(NoticeEvent::Delayed { until, came, error })
     }
 }
 
-fn pause(until: Timestamp) -> Wait {
-    Wait { kind: WaitKind::Timer, on: None, until: Some(until), detail: None }
+/// Whether the mail server is there, and takes nothing for this reader alone: it says so by a code of its own.
+fn is_of_the_reader(error: &Problem) -> bool {
+    (430..500).contains(&error.status)
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::world::{World, done, failed, not_done, unknown, world};
-use crate::domain::case::command::{Command, Rejection, Verb};
+use crate::domain::case::command::{Command, Health, Outcome, Rejection, Verb};
 use crate::domain::case::effect::{Ask, Effect};
+use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::staff;
 use crate::domain::data::Data;
 use crate::domain::staff::csr::decide::{Facts, decide};
 use crate::domain::staff::csr::event::Event;
 use crate::domain::staff::csr::{Csr, MINUTE, begin};
-use crate::domain::staff::notice::{Notice, Notices};
+use crate::domain::staff::notice::{Notice, Notices, Who};
 use crate::domain::staff::plan::place::{Request, place};
 use crate::domain::staff::plan::{Item, Plan};
 use crate::domain::staff::settings::Settings;
@@ -28,6 +29,8 @@ pub enum MailServer {
     /// It takes mails, and says nothing.
     Silent,
     Refuses,
+    /// It takes nothing for the customer now.
+    Picky,
 }
 
 /// A case and its people.
@@ -101,13 +104,38 @@ impl Office {
         panic!("it goes on for ever\n{}", self.world.told());
     }
 
+    /// The first of them is told something, and their cases what follows from it.
+    pub fn tell_csr(&mut self, command: &crate::domain::staff::csr::command::Command) {
+        let (csr, now) = (&mut self.csrs[0], self.world.now);
+        let facts = Facts { now, wall: now };
+        let decided = decide(Some(csr), &csr.id.clone(), command, facts).unwrap();
+        *csr = decided.csr.unwrap();
+        let news = csr.owes().map(|(booking, one, why)| Command::Displaced {
+            booking,
+            number: one.number,
+            why,
+        });
+        news.collect::<Vec<_>>().into_iter().for_each(|news| self.world.tell(news));
+    }
+
     /// A mail comes to the mail server.
     fn post(&mut self, effect: &Effect) {
         let Ask::Notice(notice) = &effect.ask else { panic!("{effect:?}") };
-        if matches!(self.mail_server, MailServer::Up | MailServer::Silent) {
+        let customer = notice.reader.who() == Who::Customer;
+        let arrives = match self.mail_server {
+            MailServer::Up | MailServer::Silent => true,
+            MailServer::Down | MailServer::Refuses => false,
+            MailServer::Picky => !customer,
+        };
+        if arrives {
             self.mails.push(((**notice).clone(), effect.key.clone()));
         }
         let outcome = match self.mail_server {
+            MailServer::Picky if customer => {
+                let error = Problem::new(Standard::Communication, "come back").with_status(452);
+                Outcome::NotDone { error, retry_after: None, health: Health::default() }
+            }
+            MailServer::Picky => done(json!({})),
             MailServer::Up => done(json!({})),
             MailServer::Down => not_done(),
             MailServer::Silent => unknown(),

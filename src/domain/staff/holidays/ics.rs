@@ -48,6 +48,7 @@ struct Event {
     /// The day behind the last one.
     end: Option<Date>,
     yearly: bool,
+    cancelled: bool,
     name: String,
 }
 
@@ -94,6 +95,9 @@ pub fn read(text: &str, today: Date) -> Result<HolidayFile, BadLine> {
             ("DTSTART", Some("VEVENT")) => event.start = Some(line.date()?),
             ("DTEND", Some("VEVENT")) => event.end = Some(line.date()?),
             ("SUMMARY", Some("VEVENT")) => event.name = line.text(),
+            ("STATUS", Some("VEVENT")) => {
+                event.cancelled = line.value.eq_ignore_ascii_case("CANCELLED");
+            }
             ("RRULE", Some("VEVENT")) => {
                 if !line.value.eq_ignore_ascii_case("FREQ=YEARLY") {
                     return bad("only `RRULE:FREQ=YEARLY` is understood".to_owned());
@@ -123,17 +127,25 @@ pub fn read(text: &str, today: Date) -> Result<HolidayFile, BadLine> {
 fn write_out(event: &Event, today: Date, days: &mut Vec<Holiday>) -> Result<(), BadLine> {
     let bad = |detail: &str| BadLine { line: event.begun, detail: detail.to_owned() };
     let start = event.start.ok_or_else(|| bad("the event has no DTSTART"))?;
-    let end = event.end.unwrap_or_else(|| start.saturating_add(1.day()));
-    let lasts = start.until(end).map_or(0, |span| span.get_days());
-    let lasts = usize::try_from(lasts).unwrap_or(0);
+    let lasts = match event.end {
+        None => 1,
+        Some(end) => {
+            let days = start.until(end).map_or(0, |span| span.get_days());
+            usize::try_from(days).unwrap_or(0)
+        }
+    };
     if !(1..=LASTS_MAX).contains(&lasts) {
         return Err(bad("DTEND is the day behind the last one, at most a year after DTSTART"));
+    }
+    if event.cancelled {
+        return Ok(());
     }
     let years = match event.yearly {
         false => vec![start.year()],
         true => {
             let (first, last) = (today.year() - YEARS.0, today.year() + YEARS.1);
-            (first.max(start.year())..=last).collect()
+            // one that begins later is there at least once
+            (first.max(start.year())..=last.max(start.year())).collect()
         }
     };
     for year in years {
@@ -163,7 +175,14 @@ fn lines(text: &str) -> Result<Vec<Line>, BadLine> {
     }
     let one = |(number, line): (usize, String)| {
         let bad = || BadLine { line: number, detail: "it is no `NAME:value`".to_owned() };
-        let (head, value) = line.split_once(':').ok_or_else(bad)?;
+        // a colon in quotes belongs to a parameter
+        let mut quoted = false;
+        let colon = line.find(|c| {
+            quoted ^= c == '"';
+            c == ':' && !quoted
+        });
+        let (head, value) = line.split_at(colon.ok_or_else(bad)?);
+        let value = &value[1..];
         let mut parts = head.split(';').map(str::to_ascii_uppercase);
         let name = parts.next().unwrap_or_default();
         let parameters = parts.collect();
@@ -227,6 +246,11 @@ mod tests {
             named.map(|day| day.date.to_string()).collect()
         };
         assert_eq!(of("Weihnachten, drei Tage"), ["2026-12-24", "2026-12-25", "2026-12-26"]);
+        let odd = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART;VALUE=DATE:99991231\nRRULE:FREQ=YEARLY\n\
+            SUMMARY;ALTREP=\"http://x\":Late\nEND:VEVENT\nBEGIN:VEVENT\nDTSTART:20270101\nSTATUS:CANCELLED\n\
+            END:VEVENT\nEND:VCALENDAR\n";
+        let odd = read_at(odd).unwrap().days;
+        assert_eq!((odd.len(), &*odd[0].name, odd[0].date.year()), (1, "Late", 9999));
         let may = of("1. Mai");
         assert_eq!((may.len(), &*may[0], &*may[11]), (12, "2025-05-01", "2036-05-01"));
     }
@@ -245,6 +269,7 @@ mod tests {
             (event("DTSTART;VALUE=DATE:20261224\nRRULE:FREQ=YEARLY;BYMONTH=5"), 4, "FREQ=YEARLY"),
             (event("DTSTART;VALUE=DATE:20261224\nEXDATE:20271224"), 4, "EXDATE"),
             (event("SUMMARY:x"), 2, "no DTSTART"),
+            (event("DTSTART;X=\":"), 3, "NAME:value"),
             (event("DTSTART;VALUE=DATE:20261224\nDTEND;VALUE=DATE:20261224"), 2, "DTEND"),
             ("BEGIN:VCALENDAR\nBEGIN:VTODO\n".into(), 2, "VTODO"),
             ("BEGIN:VCALENDAR\nEND:VEVENT\n".into(), 2, "is open"),

@@ -11,14 +11,11 @@ use serde_json::{Value as Json, json};
 
 use super::dates::Language;
 use super::ics::{self, Entry};
-use super::{Kind, Line, Mark, Notice, Reader, Seen};
+use super::{Kind, Line, Mark, Notice, Reader, Seen, one_line};
 use crate::domain::ids::CaseId;
 use crate::domain::mail::{Attachment, Mail};
 use crate::domain::staff::civil::Zone;
 use crate::domain::time::Timestamp;
-
-/// Characters of a name in a mail.
-const NAME_MAX: usize = 200;
 
 /// Steps that a template may take.
 const FUEL: u64 = 200_000;
@@ -109,7 +106,7 @@ impl Templates {
                     Some(Ok(own)) if own.len() > TEMPLATE_MAX => {
                         faults.push(fault(format!("larger than {} KiB", TEMPLATE_MAX / 1024)));
                     }
-                    Some(Ok(own)) => match try_out(*kind, ending == "html", &own) {
+                    Some(Ok(own)) => match try_out((*language, *kind), ending == "html", &own) {
                         Ok(()) => *text = own.into(),
                         Err(detail) => faults.push(fault(detail)),
                     },
@@ -118,6 +115,17 @@ impl Templates {
             }
         }
         if faults.is_empty() { Ok(templates) } else { Err(faults) }
+    }
+
+    /// Whether a folder may hold a file of this path: `en/planned.txt`.
+    pub fn knows(file: &Path) -> bool {
+        let language = |language: &Language| file.parent() == Some(Path::new(language.tag()));
+        let kind = |kind: &Kind| {
+            let named = |ending: &str| format!("{}.{ending}", kind.name());
+            let name = file.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name == named("txt") || name == named("html"))
+        };
+        Language::ALL.iter().any(language) && Kind::ALL.iter().any(kind)
     }
 
     /// The mail of a notice. `domain` is what UIDs and Message-IDs end with.
@@ -157,10 +165,10 @@ impl Templates {
 }
 
 /// A template is tried with everything that it may meet.
-fn try_out(kind: Kind, html: bool, template: &str) -> Result<(), String> {
+fn try_out((language, kind): (Language, Kind), html: bool, template: &str) -> Result<(), String> {
     for sample in super::samples::of(kind) {
         let (case, address) = (CaseId::default(), super::samples::address());
-        let data = data(case, &sample, &address, Language::English);
+        let data = data(case, &sample, &address, language);
         let made = render(template, html, &data)?;
         if !html {
             subject_of(&made)?;
@@ -250,17 +258,6 @@ fn entry(case: CaseId, notice: &Notice, line: &Line, domain: &str) -> Option<Ent
 fn mailbox(name: &str, email: &str) -> String {
     let name: String = one_line(name).chars().filter(|c| !"\"\\".contains(*c)).collect();
     format!("\"{name}\" <{email}>")
-}
-
-/// A text on one line that is no longer than a name.
-fn one_line(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
-    let text: String = text.chars().map(visible).take(NAME_MAX * 4).collect();
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.char_indices().nth(NAME_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::civil::Zone;
 use super::csr::MINUTE;
 use super::plan::wanted::Customer;
 use super::plan::{Person, Place};
@@ -110,18 +111,27 @@ pub struct Seen {
 }
 
 /// What somebody was told last of a task.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Told {
     pub who: Who,
     /// Where the mail went.
     pub email: Arc<str>,
+    /// The time zone in which a customer read it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub zone: Option<Zone>,
     /// None: that there is nothing.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seen: Option<Seen>,
-    /// Something else may have reached them: nobody knows whether a later mail arrived.
+    /// A later mail may have reached them, or not.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub doubt: bool,
+    /// What that one said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub perhaps: Option<Seen>,
+    /// They were told that there will be another time.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub promised: bool,
 }
 
 /// One task in a notice.
@@ -236,22 +246,33 @@ impl Seen {
     pub fn of(place: &Place) -> Self {
         Self {
             csr: place.csr.id.clone(),
-            name: place.csr.name.clone(),
+            name: one_line(&place.csr.name).into(),
             time: place.slot.map(|slot| (slot.start, slot.end)),
         }
     }
 }
 
 impl Notice {
-    /// The key that the Message-ID derives from: the same notice of the same state has the same.
+    /// The key that the Message-ID derives from: the same notice of the same state has the same, and one that
+    /// says something else another one.
     pub fn key(&self, case: CaseId) -> String {
-        let lines = self.lines.iter().map(|line| {
-            let mark = line.mark.map_or("", Mark::name);
-            format!("{}/{}/{mark};", line.booking, line.sequence)
-        });
-        let lines: String = lines.collect();
-        let bits = Bits::derived(&[self.reader.email().as_bytes(), lines.as_bytes()]);
+        let said = serde_json::to_vec(self).unwrap_or_default();
+        let bits = Bits::derived(&[&said]);
         let (kind, who) = (self.kind.name(), self.reader.who());
         format!("{case}/notice/{}/{kind}/{}/{bits:?}", self.plan, who.name())
+    }
+}
+
+/// Characters of a name or a title in a notice.
+const NAME_MAX: usize = 100;
+
+/// A name on one line that is no longer than a name.
+pub fn one_line(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    let text: String = text.chars().map(visible).take(NAME_MAX * 10).collect();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(NAME_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }

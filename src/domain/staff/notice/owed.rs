@@ -3,7 +3,9 @@
 
 use super::{
     Kind, Line, Mark, Notice, Notices, Reader, SETTLED_AFTER, Seen, Told, UNPLACED_FOR, Who,
+    one_line,
 };
+use crate::domain::staff::plan::wanted::Customer;
 use crate::domain::staff::plan::{Item, Person, Phase, Place, Plan};
 use crate::domain::time::Timestamp;
 
@@ -15,26 +17,35 @@ enum Expected<'a> {
     Off,
 }
 
+/// Until when a reader is left alone, since a mail to them did not get through.
+pub type Delayed<'a> = &'a dyn Fn(&Who) -> Option<Timestamp>;
+
 impl Plan {
     /// When the next notice of the plan is owed; an instant of the past means now.
-    pub fn notice_due(&self) -> Option<Timestamp> {
+    pub fn notice_due(&self, delayed: Delayed<'_>) -> Option<Timestamp> {
         if self.notices.is_off() {
             return None;
         }
-        self.difference_due()
-            .into_iter()
-            .chain(self.items.iter().filter_map(|i| self.mark_due(i)))
-            .min()
+        let later = |who: &Who, at: Timestamp| delayed(who).map_or(at, |until| at.max(until));
+        let differences = self.difference_due().into_iter().flat_map(|due| {
+            let differing = self.readers().into_iter().filter(|who| self.is_owed(who));
+            differing.map(move |who| (who, due))
+        });
+        let marks = self.items.iter().flat_map(|item| self.marks(item));
+        let all = differences.chain(marks.map(|(who, _, at)| (who, at)));
+        all.map(|(who, at)| later(&who, at)).min()
     }
 
     /// The notice that is owed first at this time.
-    pub fn notice_at(&self, now: Timestamp) -> Option<Notice> {
+    pub fn notice_at(&self, now: Timestamp, delayed: Delayed<'_>) -> Option<Notice> {
         if self.notices.is_off() {
             return None;
         }
+        let free = |who: &Who| delayed(who).is_none_or(|until| until <= now);
         let settled = self.difference_due().is_some_and(|due| due <= now);
-        let difference = || self.readers().into_iter().find_map(|who| self.difference(&who));
-        settled.then(difference).flatten().or_else(|| self.reminder(now))
+        let readers = || self.readers().into_iter().filter(|who| free(who));
+        let difference = || readers().find_map(|who| self.difference(&who));
+        settled.then(difference).flatten().or_else(|| self.reminder(now, &free))
     }
 
     /// When what has changed is told: at once for the first time, and some minutes after the last change
@@ -59,6 +70,11 @@ impl Plan {
         Some(if first { last } else { last.plus(SETTLED_AFTER) })
     }
 
+    /// Whether somebody knows something else than what is so.
+    fn is_owed(&self, who: &Who) -> bool {
+        self.items.iter().any(|item| self.differs(item, who))
+    }
+
     /// Everybody who has to know of appointments, or was told of some.
     fn readers(&self) -> Vec<Who> {
         let items = &self.items;
@@ -77,7 +93,10 @@ impl Plan {
         let lines: Vec<Line> = differ.map(|item| self.line(item, who)).collect();
         let kind = kind_of(&lines)?;
         let reader = match who {
-            Who::Customer => Reader::Customer(self.customer.clone()?),
+            Who::Customer => {
+                let customer = self.customer.clone()?;
+                Reader::Customer(Customer { name: one_line(&customer.name), ..customer })
+            }
             Who::Csr(_) => Reader::Csr(self.person(who)?),
             Who::Lead => return None,
         };
@@ -85,7 +104,7 @@ impl Plan {
     }
 
     fn notice(&self, kind: Kind, reader: Reader, lines: Vec<Line>) -> Notice {
-        let customer = self.customer.as_ref().map(|customer| customer.name.as_str().into());
+        let customer = self.customer.as_ref().map(|customer| one_line(&customer.name).into());
         Notice { kind, plan: self.id, reader, customer, lines }
     }
 
@@ -108,7 +127,11 @@ impl Plan {
         let seen = told.and_then(|told| told.seen.as_ref());
         match self.expected(item, who) {
             Expected::AsTold => false,
-            Expected::Off => told.is_some_and(|told| told.seen.is_some() || told.doubt),
+            // whoever was promised another time is told that there is none
+            Expected::Off => told.is_some_and(|told| {
+                let in_vain = told.promised && !item.phase.is_open();
+                told.seen.is_some() || told.doubt || in_vain
+            }),
             Expected::At(place) => {
                 let same = seen.is_some_and(|seen| seen.is_as(place));
                 !same || told.is_some_and(|told| told.doubt || self.was_elsewhere(told))
@@ -116,10 +139,12 @@ impl Plan {
         }
     }
 
-    /// Whether the customer was told at an address that was corrected since.
+    /// Whether the customer was told at an address, or in a time zone, that was corrected since.
     fn was_elsewhere(&self, told: &Told) -> bool {
         let customer = self.customer.as_ref().filter(|_| told.who == Who::Customer);
-        customer.is_some_and(|customer| *customer.email != *told.email)
+        customer.is_some_and(|customer| {
+            *customer.email != *told.email || told.zone.as_ref() != Some(&customer.zone)
+        })
     }
 
     /// What somebody has to be told of one task.
@@ -130,13 +155,16 @@ impl Plan {
         };
         let told = item.told_to(who);
         // to a corrected address an appointment is new; what is off may be known there by other ways
-        let told = told.filter(|told| now.is_none() || !self.was_elsewhere(told));
+        let was = told.filter(|told| now.is_none() || !self.was_elsewhere(told));
+        let was = was.and_then(|told| told.seen.clone());
+        // what may have reached them is called off, too
+        let perhaps = told.filter(|_| now.is_none()).and_then(|told| told.perhaps.clone());
         // a place that is off comes behind the one that was told, and before any later one
         let sequence = now.map_or(2 * item.number + 1, |place| 2 * place.number);
         Line {
             booking: item.booking,
-            title: item.wanted.title(),
-            was: told.and_then(|told| told.seen.clone()),
+            title: one_line(&item.wanted.title()).into(),
+            was: perhaps.or(was),
             now: now.map(Seen::of),
             sequence,
             mark: None,
@@ -159,11 +187,6 @@ impl Plan {
             }
             _ => Expected::Off,
         }
-    }
-
-    /// When the next mark of a task is reached that somebody has to hear of.
-    fn mark_due(&self, item: &Item) -> Option<Timestamp> {
-        self.marks(item).into_iter().map(|(_, _, at)| at).min()
     }
 
     /// The marks that somebody has not heard of, each with its time.
@@ -199,7 +222,8 @@ impl Plan {
         }
         if self.notices == Notices::All {
             if let Some((due, span)) = span {
-                if item.phase == Phase::Unplaced {
+                // those behind one for whom nobody was found are not looked for yet
+                if item.phase == Phase::Unplaced && item.nobody.is_some() {
                     note(&Who::Lead, Mark::Half, due.plus(-span / 2));
                 }
                 note(&Who::Lead, Mark::Due, due);
@@ -207,7 +231,6 @@ impl Plan {
             if item.silent && item.phase == Phase::Ready {
                 note(&Who::Lead, Mark::Silent, item.since);
             }
-            // those behind one for whom nobody was found are not looked for yet
             if item.phase == Phase::Unplaced && item.nobody.is_some() {
                 note(&Who::Lead, Mark::Unplaced, item.since.plus(UNPLACED_FOR));
             }
@@ -216,9 +239,10 @@ impl Plan {
     }
 
     /// What somebody has to be reminded of, or the lead to hear: all tasks of the same mark at once.
-    fn reminder(&self, now: Timestamp) -> Option<Notice> {
+    fn reminder(&self, now: Timestamp, free: &dyn Fn(&Who) -> bool) -> Option<Notice> {
         let reached = self.items.iter().flat_map(|item| {
-            let marks = self.marks(item).into_iter().filter(|(_, _, at)| *at <= now);
+            let marks = self.marks(item).into_iter();
+            let marks = marks.filter(|(who, _, at)| *at <= now && free(who));
             let marks: Vec<(Who, Mark)> = marks.map(|(who, mark, _)| (who, mark)).collect();
             // the latest alone of those on the way to the due date
             let before = |mark: Mark| mark < Mark::Due;
@@ -233,7 +257,7 @@ impl Plan {
         let same = reached.iter().filter(|(_, other, m)| (other, m) == (&who, &mark));
         let lines = same.map(|(item, ..)| Line {
             booking: item.booking,
-            title: item.wanted.title(),
+            title: one_line(&item.wanted.title()).into(),
             was: None,
             now: item.made.as_ref().map(Seen::of),
             sequence: 2 * item.number,
@@ -286,10 +310,4 @@ fn kind_of(lines: &[Line]) -> Option<Kind> {
     } else {
         Kind::Planned
     })
-}
-
-/// What was told, as it is remembered.
-pub fn told_of(notice: &Notice, line: &Line) -> Told {
-    let (who, email) = (notice.reader.who(), notice.reader.email().into());
-    Told { who, email, seen: line.now.clone(), doubt: false }
 }

@@ -1,7 +1,6 @@
 //! What readers know of a plan once a notice has left, or has not.
 
-use super::owed::told_of;
-use super::{Notice, Told};
+use super::{Line, Notice, Reader, Told};
 use crate::domain::ids::BookingId;
 use crate::domain::staff::plan::Plan;
 use crate::domain::time::Timestamp;
@@ -13,14 +12,14 @@ pub fn tell(plans: &mut [Plan], notice: &Notice, at: Timestamp) -> Vec<(BookingI
     let who = notice.reader.who();
     for line in &notice.lines {
         let Some(item) = plan.item_mut(line.booking) else { continue };
-        match line.mark {
-            Some(mark) => item.said.push((who.clone(), mark)),
-            None => {
-                let known = item.told.iter().position(|told| told.who == who);
-                before.extend(known.map(|place| (line.booking, item.told.remove(place))));
-                item.told.extend(line.now.is_some().then(|| told_of(notice, line)));
-            }
+        if let Some(mark) = line.mark {
+            item.said.push((who.clone(), mark));
+            continue;
         }
+        let known = item.told.iter().position(|told| told.who == who);
+        before.extend(known.map(|place| (line.booking, item.told.remove(place))));
+        let told = told_of(notice, line);
+        item.told.extend((told.seen.is_some() || told.promised).then_some(told));
     }
     if notice.lines.iter().any(|line| line.mark.is_none()) {
         plan.told.get_or_insert(at);
@@ -34,18 +33,34 @@ pub fn untell(plans: &mut [Plan], notice: &Notice, before: Vec<(BookingId, Told)
     let who = notice.reader.who();
     for line in &notice.lines {
         let Some(item) = plan.item_mut(line.booking) else { continue };
-        match line.mark {
-            Some(mark) => item.said.retain(|said| *said != (who.clone(), mark)),
-            None => item.told.retain(|told| told.who != who),
+        if let Some(mark) = line.mark {
+            item.said.retain(|said| *said != (who.clone(), mark));
+            continue;
         }
-        if line.mark.is_none() && doubt {
-            item.told.push(Told { seen: None, doubt, ..told_of(notice, line) });
-        }
-    }
-    for (booking, told) in before {
-        let Some(item) = plan.item_mut(booking) else { continue };
-        let doubt = doubt || told.doubt;
         item.told.retain(|told| told.who != who);
-        item.told.push(Told { doubt, ..told });
+        let known = before.iter().find(|(booking, _)| *booking == line.booking);
+        let known = known.map(|(_, told)| told.clone());
+        item.told.extend(match (known, doubt) {
+            (known, false) => known,
+            (Some(known), true) => {
+                let perhaps = line.now.clone().or(known.perhaps);
+                Some(Told { doubt, perhaps, ..known })
+            }
+            (None, true) => {
+                let (seen, perhaps) = (None, line.now.clone());
+                Some(Told { seen, doubt, perhaps, promised: false, ..told_of(notice, line) })
+            }
+        });
     }
+}
+
+/// What was told, as it is remembered.
+fn told_of(notice: &Notice, line: &Line) -> Told {
+    let (who, email) = (notice.reader.who(), notice.reader.email().into());
+    let (zone, is_customer) = match &notice.reader {
+        Reader::Customer(customer) => (Some(customer.zone.clone()), true),
+        Reader::Csr(_) | Reader::Lead => (None, false),
+    };
+    let promised = is_customer && line.now.is_none() && !line.ended;
+    Told { who, email, zone, seen: line.now.clone(), doubt: false, perhaps: None, promised }
 }

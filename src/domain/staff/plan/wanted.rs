@@ -11,7 +11,7 @@ use crate::domain::staff::business::Business;
 use crate::domain::staff::civil::{Hours, Zone};
 use crate::domain::staff::csr::MINUTE;
 use crate::domain::staff::csr::fit::Contact;
-use crate::domain::staff::profile::{is_address, is_word};
+use crate::domain::staff::profile::{is_address, is_language, is_word};
 use crate::domain::time::{Duration, Timestamp};
 use crate::domain::workflow::expr::json::size_of;
 use crate::domain::workflow::schema::Schema;
@@ -21,6 +21,9 @@ pub const TASKS_MAX: usize = 200;
 
 /// Minutes of one task, its gap and its buffer, each, at the most.
 const MINUTES_MAX: u32 = 24 * 60;
+
+/// Characters of a customer's name: whatever a form took for one.
+const NAME_MAX: usize = 20_000;
 
 /// Characters of a title and of instructions.
 const TITLE_MAX: usize = 200;
@@ -129,9 +132,23 @@ pub struct Customer {
     pub language: Option<String>,
 }
 
-/// Whether mail can go to a customer.
-pub fn is_customer(customer: &Customer) -> bool {
-    is_address(&customer.email)
+impl Customer {
+    /// What is wrong with what is said of a customer, and where.
+    ///
+    /// # Errors
+    /// The first thing.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.name.chars().count() > NAME_MAX {
+            return Err(("/customer/name", format!("at most {NAME_MAX} characters")));
+        }
+        if !is_address(&self.email) {
+            return Err(("/customer/email", "an address such as ada@example.com".to_owned()));
+        }
+        if self.language.as_deref().is_some_and(|language| !is_language(language)) {
+            return Err(("/customer/language", "a language tag such as de or en-GB".to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// Who should have the tasks, other things being nearly equal.
@@ -197,10 +214,8 @@ impl Booked {
         for (place, task) in self.tasks.iter().enumerate() {
             task.check().map_err(|wrong| format!("/tasks/{place}{wrong}"))?;
         }
-        if let Some(customer) = &self.customer
-            && !is_customer(customer)
-        {
-            return Err("/customer/email is no address such as ada@example.com".to_owned());
+        if let Some(customer) = &self.customer {
+            customer.check().map_err(|(pointer, wrong)| format!("{pointer}: {wrong}"))?;
         }
         if self.contact_hours.as_ref().is_some_and(|hours| hours.len() > CONTACT_MAX) {
             return Err(format!("`contactHours` has more than {CONTACT_MAX} spans"));

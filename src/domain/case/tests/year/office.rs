@@ -9,14 +9,14 @@ use super::super::world::{World, done, not_done, unknown, world};
 use super::people::{everybody, profile};
 use crate::domain::case::command::{Command, PlanChange, PlannedTask, Verb};
 use crate::domain::case::effect::Ask;
-use crate::domain::case::{derive, staff};
+use crate::domain::case::{derive, notices, staff};
 use crate::domain::data::Data;
 use crate::domain::ids::{Bits, BookingId, CaseId, CsrId};
 use crate::domain::staff::csr::command::{Answer, Command as Told};
 use crate::domain::staff::csr::decide::{Decided, Facts, decide};
 use crate::domain::staff::csr::event::Event;
 use crate::domain::staff::csr::{Csr, MINUTE, begin, evolve};
-use crate::domain::staff::notice::Notices;
+use crate::domain::staff::notice::{Notices, Seen, Who};
 use crate::domain::staff::plan::place::{Request, place};
 use crate::domain::staff::plan::{Item, Phase};
 use crate::domain::staff::profile::TimeOff;
@@ -87,8 +87,12 @@ pub struct Year {
     acting: BTreeSet<BookingId>,
     /// What each CSR was at until they were done, in minutes.
     pub worked: BTreeMap<CsrId, i64>,
-    /// Mail arrives.
-    mail_is_up: bool,
+    /// Until when the mail server is away, and calls to it are held back.
+    mail_is_down: Option<Timestamp>,
+    /// What readers believe of a task, by the mails that have arrived.
+    pub believed: BTreeMap<(usize, BookingId, Who), Seen>,
+    /// Mails that have arrived in each case.
+    pub mails: BTreeMap<usize, usize>,
 }
 
 impl Year {
@@ -108,7 +112,9 @@ impl Year {
             freed: false,
             acting: BTreeSet::new(),
             worked: BTreeMap::new(),
-            mail_is_up: true,
+            mail_is_down: None,
+            believed: BTreeMap::new(),
+            mails: BTreeMap::new(),
         };
         for hired in everybody() {
             match hired.equal {
@@ -177,6 +183,9 @@ impl Year {
             self.now = self.now.max(at);
             self.take(turn);
             self.settle();
+            if self.agenda.is_empty() && self.mail_is_down.is_some() {
+                self.mail_comes_back();
+            }
         }
     }
 
@@ -203,12 +212,33 @@ impl Year {
             Turn::Change(n, chance) => self.change(n, chance),
             Turn::Kill => self.kill(),
             Turn::Look => {
-                // mail is down for two days now and then
-                self.mail_is_up = self.chance.next(20) != 0;
+                // the mail server is away for two days now and then
+                match self.mail_is_down {
+                    Some(until) if until <= self.now => self.mail_comes_back(),
+                    Some(_) => {}
+                    None if self.chance.next(30) == 0 => {
+                        self.mail_is_down = Some(self.now.plus(2 * DAY));
+                        for world in &mut self.cases {
+                            world.ctx.open.insert("mail".to_owned());
+                        }
+                    }
+                    None => {}
+                }
                 let waiting: Vec<usize> = self.waiting.iter().copied().collect();
                 self.freed |= !waiting.is_empty();
                 self.settle();
                 self.look();
+            }
+        }
+    }
+
+    fn mail_comes_back(&mut self) {
+        self.mail_is_down = None;
+        for n in 0..self.cases.len() {
+            self.cases[n].ctx.open.clear();
+            let state = self.cases[n].state.as_ref();
+            if state.is_some_and(|state| notices::parked(state).is_some()) {
+                self.tell(n, Command::Admit { service: "mail".into() });
             }
         }
     }
@@ -230,6 +260,9 @@ impl Year {
         let customer = json!({"name": name, "email": email, "timeZone": "Europe/Paris",
             "language": language});
         self.cases[n].now = self.now;
+        if self.mail_is_down.is_some() {
+            self.cases[n].ctx.open.insert("mail".to_owned());
+        }
         self.cases[n].start(json!({"tasks": tasks, "customer": customer}));
         if chance.is_multiple_of(25) {
             let at = self.now.plus(((chance >> 20) % 96) as i64 * HOUR);
@@ -253,19 +286,40 @@ impl Year {
         for _ in 0..10_000 {
             let world = &mut self.cases[n];
             world.now = self.now;
-            let Some(state) = &world.state else { return };
             if let Some(effect) = world.effects.pop_front() {
-                assert!(matches!(effect.ask, Ask::Notice(_)), "{effect:?}");
-                let outcome = match (self.mail_is_up, self.chance.next(50)) {
-                    (false, _) => not_done(),
-                    (true, 0) => unknown(),
-                    (true, _) => done(json!({})),
+                let Ask::Notice(notice) = &effect.ask else { panic!("{effect:?}") };
+                let (arrives, outcome) = match self.chance.next(100) {
+                    0 => (false, not_done()),
+                    1 => (false, unknown()),
+                    2 => (true, unknown()),
+                    _ => (true, done(json!({}))),
                 };
-                world.answer(&effect, outcome);
+                if arrives {
+                    *self.mails.entry(n).or_default() += 1;
+                    for line in notice.lines.iter().filter(|line| line.mark.is_none()) {
+                        let key = (n, line.booking, notice.reader.who());
+                        match &line.now {
+                            Some(now) => drop(self.believed.insert(key, now.clone())),
+                            None => drop(self.believed.remove(&key)),
+                        }
+                    }
+                }
+                if self.chance.next(200) == 0 {
+                    // the process ends before it hears of it
+                    self.crash(n);
+                } else {
+                    self.cases[n].answer(&effect, outcome);
+                }
                 continue;
             }
+            let Some(state) = &world.state else { return };
             if let Some(asked) = staff::asks(state).into_iter().next() {
                 let answer = self.tell_csr(&asked.csr, &asked.command);
+                if self.chance.next(300) == 0 {
+                    // the answer is lost
+                    self.crash(n);
+                    continue;
+                }
                 let (csr, booking, number, what) =
                     (asked.csr, asked.booking, asked.number, asked.what);
                 let command = Command::Answered { csr, booking, number, what, answer };
@@ -461,6 +515,15 @@ impl Year {
         }
     }
 
+    /// What a case's actor had in memory is gone.
+    fn crash(&mut self, n: usize) {
+        let length = self.cases[n].history.len();
+        let folded = self.cases[n].replayed(length);
+        assert_eq!(folded.state, self.cases[n].state, "YEAR_SEED={}", self.seed);
+        self.cases[n].effects.clear();
+        self.cases[n].tell(Command::Recover);
+    }
+
     /// What the process had in memory is gone; what was committed is folded again.
     fn kill(&mut self) {
         for n in 0..self.cases.len() {
@@ -468,10 +531,8 @@ impl Year {
             if state.phase.ended() && derive::next_due(state).is_none() {
                 continue;
             }
-            let length = self.cases[n].history.len();
-            let folded = self.cases[n].replayed(length);
-            assert_eq!(folded.state, self.cases[n].state, "YEAR_SEED={}", self.seed);
-            self.tell(n, Command::Recover);
+            self.crash(n);
+            self.follow(n);
         }
         for (id, history) in &self.histories {
             let ((first, _), rest) = history.split_first().unwrap();

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::office::Year;
 use crate::domain::case::event::Event as CaseEvent;
+use crate::domain::case::notices;
 use crate::domain::case::phase::Phase as CasePhase;
 use crate::domain::ids::BookingId;
 use crate::domain::staff::csr::command::Proposal;
 use crate::domain::staff::csr::{Csr, Standing};
+use crate::domain::staff::plan::Phase;
 use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::staff::plan::place::{Request, place};
 use crate::domain::time::{DAY, Timestamp};
@@ -75,15 +77,31 @@ impl Year {
     pub fn check_the_end(&self) {
         let seed = self.seed;
         let mut ends = [0; 3];
-        for world in &self.cases {
+        for (n, world) in self.cases.iter().enumerate() {
             let state = world.state();
             match state.phase {
                 CasePhase::Completed => ends[0] += 1,
                 CasePhase::Cancelled => ends[1] += 1,
                 phase => panic!("YEAR_SEED={seed}: {} is {phase:?}\n{}", world.id, world.told()),
             }
-            assert!(!state.desk.is_sending(), "YEAR_SEED={seed}: {} owes a mail", world.id);
+            let owes = notices::owed(state, Timestamp::MAX);
+            assert!(
+                owes.is_none(),
+                "YEAR_SEED={seed}: {} owes {owes:?}\n{}",
+                world.id,
+                world.told()
+            );
+            let told = state.plans.iter().any(|plan| plan.told.is_some());
+            let mails = self.mails.get(&n).copied().unwrap_or(0);
+            assert!(!told || mails > 0, "YEAR_SEED={seed}: nobody has heard of {}", world.id);
             self.every_move_is_explained(world);
+        }
+        // nobody believes in an appointment that did not take place
+        for ((n, booking, who), seen) in &self.believed {
+            let state = self.cases[*n].state();
+            let item = state.plans.iter().find_map(|plan| plan.item(*booking)).unwrap();
+            let wrong = item.phase != Phase::Done;
+            assert!(!wrong, "YEAR_SEED={seed}: {who:?} believes {seen:?} of {booking}");
         }
         let open = self.csrs.values().flat_map(|csr| csr.reservations.values());
         let open = open.filter(|one| one.standing != Standing::Done).count();
@@ -107,14 +125,15 @@ impl Year {
     fn every_move_is_explained(&self, world: &super::super::world::World) {
         let seed = self.seed;
         let mut placed: Vec<BookingId> = Vec::new();
-        let mut cause = false;
-        for (_, event) in world.history.iter() {
+        // planning takes no time; who finds nobody says so once a day
+        let mut cause = Timestamp::MIN;
+        for (at, event) in world.history.iter() {
             match event {
                 CaseEvent::Plan(event) => match event {
                     PlanEvent::Proposed { booking, place, .. } => {
                         assert!(!place.why.is_empty(), "YEAR_SEED={seed}: {booking}");
                         let moves = placed.contains(booking);
-                        let wrong = moves && !cause;
+                        let wrong = moves && at.since(cause) > DAY;
                         let told = || world.told();
                         assert!(
                             !wrong,
@@ -130,10 +149,10 @@ impl Year {
                     | PlanEvent::Reassigned { .. }
                     | PlanEvent::Changed(_)
                     | PlanEvent::Refused { .. }
-                    | PlanEvent::Unplaced { .. } => cause = true,
+                    | PlanEvent::Unplaced { .. } => cause = *at,
                     _ => {}
                 },
-                CaseEvent::Resumed { .. } => cause = true,
+                CaseEvent::Resumed { .. } => cause = *at,
                 _ => {}
             }
         }
