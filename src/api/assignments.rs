@@ -377,6 +377,9 @@ fn planned_task((place, task): (usize, Json_)) -> Result<PlannedTask, Problem> {
         let wanted = serde_json::from_value(task).map_err(|error| wrong(error.to_string()))?;
         return Ok(PlannedTask::New(std::sync::Arc::new(wanted)));
     };
+    if task.as_object().is_some_and(|fields| fields.len() > 1) {
+        return Err(wrong("either `booking` alone, or a task as in `book`".to_owned()));
+    }
     let booking = booking.as_str().and_then(|id| id.parse().ok());
     booking.map(PlannedTask::Kept).ok_or_else(|| wrong("`booking` is the id of one".to_owned()))
 }

@@ -52,7 +52,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for JsonBody<T> {
         expect_plain(request.headers())?;
         expect_json(request.headers())?;
         let bytes = read(request.into_body(), api.max_body).await?;
-        parse(&bytes).map(Self)
+        parse_object(&bytes).map(Self)
     }
 }
 
@@ -67,7 +67,7 @@ impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalBody<T> {
             return Ok(Self(T::default()));
         }
         json?;
-        parse(&bytes).map(Self)
+        parse_object(&bytes).map(Self)
     }
 }
 
@@ -118,6 +118,19 @@ pub fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let detail = "the body has to be application/json";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
+}
+
+/// Reads a JSON object into a shape. A list is none, although its values could be taken for fields in their
+/// order.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    match first {
+        Some(b'[') => Err(Problem::at("", "an object is expected")),
+        _ => parse(bytes),
+    }
 }
 
 /// Reads JSON into a shape.

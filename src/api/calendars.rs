@@ -7,7 +7,7 @@ use serde_json::{Value as Json_, json};
 
 use super::Api;
 use super::auth::Client;
-use super::body::{Raw, expect_json, media_type, parse};
+use super::body::{Raw, expect_json, media_type, parse_object};
 use super::csrs::show_difference;
 use super::problem::Problem;
 use super::query::Query;
@@ -39,7 +39,7 @@ pub async fn put(
         "text/calendar" => of_file(&api, &name, &body)?,
         _ => {
             expect_json(&headers)?;
-            parse::<HolidayCalendar>(&body)?
+            parse_object::<HolidayCalendar>(&body)?
         }
     };
     if calendar.name != name {

@@ -55,6 +55,12 @@ pub async fn submit(
     let query = Query::read(query.as_deref(), &["dryRun"])?;
     if query.flag("dryRun")? {
         let tried = api.handle.dry_run(submitted(body, None, &client)?).await?;
+        // it would be taken, and then stand still
+        if let Some(error) = tried.error {
+            let detail = error.detail.or(error.title).unwrap_or_default();
+            let at = tried.stops_at.or(error.instance).unwrap_or_default();
+            return Err(Problem::at("/input", format!("{at}: {detail}")));
+        }
         return Ok(Json(show::dry_run(&tried)).into_response());
     }
     let key = idempotency_key(&headers)?;

@@ -12,7 +12,7 @@ use serde_json::{Value as Json_, json};
 
 use super::Api;
 use super::auth::Client;
-use super::body::{JsonBody, OptionalBody, Raw, parse};
+use super::body::{JsonBody, OptionalBody, Raw, expect_json, parse};
 use super::cases::{etag, if_match};
 use super::problem::Problem;
 use super::query::{Query, bad};
@@ -72,6 +72,7 @@ pub async fn put(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response, Problem> {
+    expect_json(&headers)?;
     let dry_run = is_dry(query.as_deref())?;
     let id: CsrId = id.parse().map_err(|e| Problem::at("/id", format!("{e}")))?;
     let mut body: Json_ = parse(&body)?;
@@ -336,14 +337,18 @@ pub fn show_difference(difference: &Difference) -> Json_ {
 
 /// A CSR as users see them.
 pub fn show(csr: &Csr, now: Timestamp) -> Json_ {
-    let mut shown = serde_json::to_value(&*csr.profile).unwrap_or_default();
+    let mut shown = json!({"id": csr.id});
+    if let (Some(fields), Ok(Json_::Object(profile))) =
+        (shown.as_object_mut(), serde_json::to_value(&*csr.profile))
+    {
+        fields.extend(profile);
+    }
     let zone = &csr.profile.zone;
     let (first, last) = (zone.local(now.plus(-27 * DAY)).date(), zone.local(now).date());
     let within = Span { start: zone.day(first).start, end: zone.day(last).end };
     let minutes: u32 = zone.days(within).map(|date| csr.minutes_on(date)).sum();
     let nominal = csr.profile.working(csr.calendar.as_deref(), within).length() / MINUTE;
     if let Some(fields) = shown.as_object_mut() {
-        fields.insert("id".to_owned(), json!(csr.id));
         fields.insert("state".to_owned(), json!(csr.stage(now).name()));
         let load = json!({"minutes28": minutes, "nominal28": nominal, "open": csr.open()});
         fields.insert("load".to_owned(), load);

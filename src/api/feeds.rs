@@ -61,7 +61,8 @@ pub async fn read(
     // a wrong token tells nobody who is there
     let csr = find(&api, &id).ok().filter(|csr| csr.feed.is_some() && csr.feed == wanted);
     let csr = csr.ok_or_else(|| Problem::not_found("calendar"))?;
-    let file = ics::file(&entries(&csr, &api.handle.mail_domain()), api.handle.clock().wall());
+    let file =
+        ics::file(&entries(&csr, &api.handle.mail_domain()), None, api.handle.clock().wall());
     let headers =
         [(CONTENT_TYPE, "text/calendar; charset=utf-8"), (CACHE_CONTROL, "private, no-store")];
     Ok((headers, file).into_response())

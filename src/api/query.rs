@@ -63,6 +63,9 @@ impl Query {
     /// # Errors
     /// 400 where it is neither `true` nor `false`.
     pub fn flag(&self, name: &str) -> Result<bool, Problem> {
+        if self.0.iter().filter(|(known, _)| known == name).count() > 1 {
+            return Err(bad(name, "once".to_owned()));
+        }
         match self.get(name) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),

@@ -114,6 +114,11 @@ fn rows(text: &str, known: &BTreeMap<&str, &Json>) -> (Vec<Row>, Vec<(u64, Strin
         Err(error) => return (rows, vec![(1, error.to_string())]),
     };
     let wrong: Vec<&str> = head.iter().filter(|name| !COLUMNS.contains(name)).collect();
+    let twice =
+        head.iter().enumerate().find(|(n, name)| head.iter().take(*n).any(|other| other == *name));
+    if let Some((_, name)) = twice {
+        return (rows, vec![(1, format!("there are two columns `{name}`"))]);
+    }
     if !wrong.is_empty() || !head.iter().any(|name| name == "id") {
         let detail = match wrong.first() {
             Some(name) => format!("there is no column `{name}`: {}", COLUMNS.join(", ")),

@@ -71,6 +71,11 @@ impl Post {
         Ok(Self { transport, host, names, from, domain: domain.to_owned(), timeout })
     }
 
+    /// The address that mails come from.
+    pub fn sender(&self) -> String {
+        self.from.email.to_string()
+    }
+
     /// What Message-IDs end with.
     pub fn domain(&self) -> &str {
         &self.domain
@@ -141,7 +146,8 @@ impl Post {
             .from(self.from.clone())
             .message_id(Some(message_id.to_owned()))
             .header(AutoSubmitted)
-            .subject(&mail.subject);
+            // what looks encoded would be decoded by whoever reads it
+            .subject(mail.subject.replace("=?", "= ?"));
         if let Some(thread) = &mail.thread {
             let reference = format!("<{thread}@{}>", self.domain);
             builder = builder.references(reference.clone()).in_reply_to(reference);
@@ -222,6 +228,14 @@ mod tests {
         let names = Names::of_the_system();
         Post::new("smtp://127.0.0.1:1", "Orders <orders@example.com>", "example.com", second, names)
             .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_subject_that_looks_encoded_is_not() {
+        let subject = "New: =?utf-8?Q?Your_salary=0D=0ABcc=3A_v=40x?=".to_owned();
+        let message = post().message(&Mail { subject, ..mail() }, "<1@x>").unwrap();
+        let text = String::from_utf8(message.formatted()).unwrap();
+        assert!(!text.contains("=?utf-8?Q?Your"), "{text}");
     }
 
     fn mail() -> Mail {

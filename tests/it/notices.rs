@@ -161,3 +161,47 @@ do:
     let mails = world.mails(2).await;
     assert!(mails.iter().all(|mail| !mail.references.contains(&silent)), "{mails:?}");
 }
+
+#[tokio::test]
+async fn what_changes_while_the_mail_server_is_away_is_told_and_what_ends_takes_no_place() {
+    let world = world(&[]).await;
+    let server = &world.server;
+    let down = |down| FaultsChange { down: Some(down), ..FaultsChange::default() };
+    world.party.change(&down(true));
+    let mut cases = Vec::new();
+    for n in 0..6 {
+        let name = format!("Customer {n}");
+        cases.push(server.submit("customers/onboarding", &onboarding(&name, "en")).await);
+    }
+    let waiting = async |count: usize| {
+        until("so many wait for the mail server", || async {
+            let service = server.get("/v1/services/mail").await.json;
+            (service["waiting"] == count).then_some(())
+        })
+        .await;
+    };
+    waiting(6).await;
+    for case in &cases[1..] {
+        let (path, reason) = (format!("/v1/cases/{case}/cancel"), json!({"reason": "off"}));
+        assert_eq!(server.post(&path, &reason).await.status, 200);
+    }
+    waiting(1).await;
+    let path = format!("/v1/cases/{}/plan", cases[0]);
+    let plan = server.get(&path).await.json;
+    let booking = plan["plans"][0]["tasks"][1]["booking"].clone();
+    let change = json!({"tasks": [{"booking": booking}], "reason": "one is enough"});
+    let body = Some(("application/json", change.to_string()));
+    let changed = server.send(reqwest::Method::PUT, &path, body, &[]).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    world.party.change(&down(false));
+    let mails = world.mails(2).await;
+    for mail in &mails {
+        assert!(mail.text.contains("Training") && !mail.text.contains("Ausweis"), "{}", mail.text);
+    }
+    waiting(0).await;
+    until("the breaker is closed", || async {
+        (server.get("/v1/services/mail").await.json["state"] == "closed").then_some(())
+    })
+    .await;
+    assert_eq!(world.mailbox.mails().len(), 2, "nobody else was ever told anything");
+}

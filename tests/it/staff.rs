@@ -371,6 +371,13 @@ async fn a_plan_is_tried_without_a_trace_and_changed_while_it_is_performed() {
     let wrong =
         server.post("/v1/cases?dryRun=true", &json!({"workflow": "customers/onboarding"})).await;
     assert_eq!(wrong.status, 422, "{}", wrong.text);
+    let mut nowhere = body.clone();
+    nowhere["input"]["customer"]["timeZone"] = json!("Mars/Olympus");
+    let nowhere = server.post("/v1/cases?dryRun=true", &nowhere).await;
+    assert_eq!(nowhere.status, 422, "{}", nowhere.text);
+    assert!(nowhere.text.contains("Mars/Olympus"), "{}", nowhere.text);
+    let list = server.post("/v1/cases", &json!(["customers/onboarding"])).await;
+    assert_eq!(list.status, 422, "{}", list.text);
     let input = json!({"customer": customer(1), "tasks": tasks(&["first", "second", "third"])});
     let case = server.submit("customers/onboarding", &input).await;
     server.case_when(&case, |case| case["wait"]["on"] == "csr:ann").await;

@@ -7,25 +7,23 @@ use ractor::ActorRef;
 
 use crate::actors::cases::case_ref::CaseRef;
 use crate::actors::cases::committed::Committed;
-use crate::actors::cases::decision_context::{CaseDecisionContext, Missing};
 use crate::actors::cases::dispatch::{Dispatch, dispatch};
 use crate::actors::cases::load::{LoadError, Loaded, load};
+use crate::actors::cases::make::{Made, make};
 use crate::actors::cases::message::{CaseMsg, CaseReply, CommandError, CommandMeta};
 use crate::actors::cases::state::CaseState;
 use crate::actors::cases::watches::Reached;
 use crate::actors::context::Context;
 use crate::actors::effects::attempts::AttemptKey;
 use crate::actors::services::handle::CallPermit;
-use crate::domain::case::command::{Command, Facts, Rejection};
-use crate::domain::case::decide::{decide, remember};
+use crate::domain::case::command::{Command, Rejection};
+use crate::domain::case::decide::remember;
 use crate::domain::case::derive;
 use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::event::{Event, Submission};
-use crate::domain::case::evolve::CorruptHistory;
 use crate::domain::case::interpret::{Decided, Halt, is_braked};
-use crate::domain::case::state::State;
 use crate::domain::case::summary::{Summary, answered};
-use crate::domain::ids::{CaseId, Entity};
+use crate::domain::ids::Entity;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::Definition;
 use crate::store::commit_note::CommitNote;
@@ -46,13 +44,6 @@ const SNAPSHOT_EVERY: u64 = 50;
 
 /// Events after which one that comes to rest does.
 const SNAPSHOT_AT_REST: u64 = 16;
-
-/// A decision that was made and is not committed yet.
-pub struct Made {
-    pub decided: Decided,
-    pub permits: Vec<CallPermit>,
-    pub at: Timestamp,
-}
 
 /// What became of one try.
 enum Tried {
@@ -300,72 +291,6 @@ impl CaseState {
     }
 }
 
-/// Makes a decision, again and again until everything that takes long is known.
-///
-/// # Errors
-/// Why there is none.
-pub async fn make(
-    context: &Context,
-    definition: &Definition,
-    id: CaseId,
-    state: Option<&State>,
-    command: &Command,
-) -> Result<Made, Halt> {
-    let submitted = submission_of(command).map(|submission| submission.priority);
-    let priority = state.map(|state| state.priority).or(submitted).unwrap_or(definition.priority);
-    let facts = facts(context);
-    let ctx =
-        CaseDecisionContext::new(context, id, definition.id.clone(), priority, state, facts.now);
-    make_in(ctx, (definition, id), state, command, facts).await
-}
-
-/// A decision of which nothing will be carried out.
-///
-/// # Errors
-/// Why there is none.
-pub async fn make_imagined(
-    context: &Context,
-    definition: &Definition,
-    id: CaseId,
-    state: Option<&State>,
-    command: &Command,
-) -> Result<Decided, Halt> {
-    let (facts, priority) = (facts(context), definition.priority);
-    let ctx =
-        CaseDecisionContext::new(context, id, definition.id.clone(), priority, state, facts.now);
-    let made = make_in(ctx.imagined(), (definition, id), state, command, facts).await?;
-    Ok(made.decided)
-}
-
-fn facts(context: &Context) -> Facts {
-    Facts { now: context.clock.now(), seed: context.seed(), taken_over: context.begun }
-}
-
-async fn make_in(
-    mut ctx: CaseDecisionContext<'_>,
-    (definition, id): (&Definition, CaseId),
-    state: Option<&State>,
-    command: &Command,
-    facts: Facts,
-) -> Result<Made, Halt> {
-    loop {
-        match decide(definition, id, state, command, facts, &mut ctx) {
-            Ok(decided) => {
-                let at = state.map_or(facts.now, |s| facts.now.max(s.updated_at));
-                return Ok(Made { decided, permits: ctx.into_permits(), at });
-            }
-            Err(Halt::Evaluating) => ctx.get_wanted().await.map_err(|missing| match missing {
-                Missing::Broken(detail) => Halt::Corrupt(CorruptHistory(detail)),
-                Missing::Unreadable(error) => {
-                    tracing::warn!(case.id = %id, %error, "what a decision needs cannot be read");
-                    Halt::Evaluating
-                }
-            })?,
-            Err(halt) => return Err(halt),
-        }
-    }
-}
-
 /// Why a decision was not committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Uncommitted {
@@ -473,7 +398,8 @@ fn compose(
     (record, hash)
 }
 
-fn submission_of(command: &Command) -> Option<&Submission> {
+/// What a command submits, if it does.
+pub fn submission_of(command: &Command) -> Option<&Submission> {
     match command {
         Command::Accept(submission) | Command::Start(Some(submission)) => Some(submission),
         _ => None,

@@ -10,6 +10,7 @@ pub mod execute;
 pub mod intake;
 pub mod kind;
 pub mod load;
+pub mod make;
 pub mod message;
 mod people;
 pub mod quarantine;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::actors::cases::execute::{Uncommitted, commit, make};
+use crate::actors::cases::execute::{Uncommitted, commit};
 use crate::actors::cases::load::LoadError;
+use crate::actors::cases::make::make;
 use crate::actors::cases::message::{CaseReply, CommandError, CommandMeta};
 use crate::actors::context::Context;
 use crate::actors::disk::free_bytes;

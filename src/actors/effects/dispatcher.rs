@@ -24,6 +24,7 @@ use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
 use crate::domain::mail::Mail;
 use crate::domain::service::permit::Reply;
+use crate::domain::staff::notice::letter::Sender;
 use crate::domain::workflow::expr::json::SIZE_MAX;
 use crate::effects::SendBy;
 use crate::effects::email::{Post, Posted};
@@ -72,6 +73,12 @@ impl Dispatcher {
     /// What Message-IDs end with; none where there is no mail server.
     pub fn mail_domain(&self) -> Option<&str> {
         self.post.as_ref().map(Post::domain)
+    }
+
+    /// Who mails come from; none where there is no mail server.
+    pub fn sender(&self) -> Option<Sender> {
+        let post = self.post.as_ref()?;
+        Some(Sender { email: post.sender(), domain: post.domain().to_owned() })
     }
 
     /// A turn for something that stays in the process.

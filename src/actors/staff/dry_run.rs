@@ -9,6 +9,8 @@ use crate::domain::case::assignments::Assigned;
 use crate::domain::case::command::{Command, PlanChange};
 use crate::domain::case::history::open_tasks;
 use crate::domain::case::interpret::Halt;
+use crate::domain::case::problem::Problem;
+use crate::domain::case::summary::failing;
 use crate::domain::ids::{Bits, CaseId};
 use crate::domain::staff::csr::Csr;
 use crate::domain::staff::csr::event::Displaced;
@@ -23,6 +25,8 @@ pub struct DryRun {
     pub tasks: Vec<Assigned>,
     /// The task at which it would stand then.
     pub stops_at: Option<Arc<str>>,
+    /// Why it would fail.
+    pub error: Option<Problem>,
 }
 
 impl Context {
@@ -40,14 +44,16 @@ impl Context {
         let state = self.imagine((case, &definition), None, start, &mut board).await;
         let state = match state {
             Ok(Some(state)) => state,
-            Ok(None) => return Ok(DryRun { tasks: Vec::new(), stops_at: None }),
+            Ok(None) => return Ok(DryRun { tasks: Vec::new(), stops_at: None, error: None }),
             Err(Halt::Rejected(rejection)) => return Err(CommandError::Rejected(rejection).into()),
             Err(halt) => return Err(SubmitError::Unavailable(format!("{halt:?}"))),
         };
         // the innermost one
         let open = open_tasks(&definition, &state).into_iter().next_back();
         let stops_at = open.map(|task| task.reference);
-        Ok(DryRun { tasks: Assigned::of(&definition, &state), stops_at })
+        let failed = failing(&state).and_then(|task| Some(task.failed.as_ref()?.error.clone()));
+        let error = state.error.clone().or(failed);
+        Ok(DryRun { tasks: Assigned::of(&definition, &state), stops_at, error })
     }
 
     /// What would become of what these CSRs have, once they are as they are here: case by case, in the order

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::actors::cases::execute::make_imagined;
+use crate::actors::cases::make::make_imagined;
 use crate::actors::context::Context;
 use crate::domain::case::command::Command;
 use crate::domain::case::interpret::Halt;

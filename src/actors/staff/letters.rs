@@ -21,9 +21,9 @@ impl Context {
     /// # Errors
     /// Why it cannot be written.
     pub fn write_notice(&self, case: CaseId, notice: &Notice) -> Result<Mail, String> {
-        let domain = self.dispatcher.mail_domain().ok_or("no mail server is configured")?;
+        let from = self.dispatcher.sender().ok_or("no mail server is configured")?;
         let to = self.address_of(&notice.reader)?;
-        self.staff.templates.write((case, notice), &to, domain, self.clock.wall())
+        self.staff.templates.write((case, notice), &to, &from, self.clock.wall())
     }
 
     fn address_of(&self, reader: &Reader) -> Result<Address, String> {

@@ -125,7 +125,7 @@ impl Actor for PlannerActor {
         // what has come free by now may help those who find nobody
         let seen = live.context.staff.planner.waiting.seen();
         let choices = live.choose(&plan, customer.as_ref()).await?;
-        let nobody = choices.iter().find(|choice| choice.place.is_none());
+        let nobody = choices.iter().find(|choice| choice.place.is_none() && !choice.gives_way);
         if let Some(item) = nobody.and_then(|choice| plan.item(choice.booking)) {
             live.context.staff.planner.waiting.waits(case, item.wanted.skill.clone(), seen);
         }

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::assignments::Assigned;
 use super::derive::{self, TaskWait};
 use super::event::{Came, Change, Event, Parent, Received, WaitKind};
-use super::notices;
+use super::notices::{self, NoticeEvent};
 use super::phase::Phase;
 use super::problem::Problem;
 use super::staff;
@@ -353,6 +353,20 @@ pub fn failing(state: &State) -> Option<&Activation> {
     found
 }
 
+/// How the mail server answered.
+fn answered_notice(event: &NoticeEvent) -> Option<Answered> {
+    match event {
+        NoticeEvent::Sent | NoticeEvent::Failed { .. } => Some(Answered::Answered),
+        NoticeEvent::Delayed { came, .. } => match came {
+            notices::Came::NotSent => None,
+            notices::Came::NotDone => Some(Answered::Failed),
+            notices::Came::PutOff | notices::Came::Refused => Some(Answered::Answered),
+            notices::Came::Unknown => Some(Answered::Unknown),
+        },
+        NoticeEvent::Begun { .. } | NoticeEvent::Parked { .. } | NoticeEvent::Unparked => None,
+    }
+}
+
 /// Which calls these events settled, by service. `before` is the state before them.
 pub fn answered(
     definition: &Definition,
@@ -362,6 +376,9 @@ pub fn answered(
     let mut counts = Vec::new();
     let mut started: Vec<((TaskId, u32), Arc<str>)> = Vec::new();
     for event in events {
+        if let Event::Notice(event) = event {
+            counts.extend(answered_notice(event).map(|how| (Arc::from("mail"), how)));
+        }
         let Event::Task(event) = event else { continue };
         let key = (event.task, event.iteration);
         let answer = match &event.change {

@@ -208,7 +208,13 @@ fn is_text(text: &str) -> bool {
 
 /// Whether it may be a language tag.
 pub fn is_language(text: &str) -> bool {
-    (2..=35).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    let mut parts = text.split('-');
+    let letters = |part: &str| part.chars().all(|c| c.is_ascii_alphabetic());
+    let first = parts.next().is_some_and(|part| (2..=8).contains(&part.len()) && letters(part));
+    let fits = |part: &str| {
+        (1..=8).contains(&part.len()) && part.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    text.len() <= 35 && first && parts.all(fits)
 }
 
 /// Whether it looks like an address that mail can go to. A domain with other letters is written in its ASCII

@@ -243,7 +243,10 @@ fn of_notices() -> Vec<(&'static str, CaseEvent)> {
     let notices = notices.into_iter().map(|(name, event)| (name, CaseEvent::Notice(event)));
     let begun = CaseEvent::Plan(PlanEvent::Begun(Box::new(begun)));
     let made = PlanEvent::Made { booking: booking(), number: 2, due: Some(AT) };
-    notices.chain([("plan-begun-told", begun), ("plan-made-due", CaseEvent::Plan(made))]).collect()
+    let gave_way = PlanEvent::GaveWay { booking: booking() };
+    let of_plans = [("plan-made-due", made), ("plan-gave-way", gave_way)];
+    let of_plans = of_plans.map(|(name, event)| (name, CaseEvent::Plan(event)));
+    notices.chain([("plan-begun-told", begun)]).chain(of_plans).collect()
 }
 
 #[test]

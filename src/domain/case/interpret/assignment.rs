@@ -130,7 +130,9 @@ impl Interpreter<'_> {
         let completes = matches!(verb, Verb::Complete { .. }) && item.phase.has_begun();
         if derive::holds(&self.state) && !completes {
             let detail = "the case is suspended: only what was started can be completed".to_owned();
-            return no(AssignmentConflict::CaseSuspended, detail);
+            let allowed = if item.phase.has_begun() { vec!["complete"] } else { Vec::new() };
+            let why = AssignmentConflict::CaseSuspended;
+            return Err(Rejection::Assignment { why, detail, allowed });
         }
         if allowed(item).contains(&verb.name()) && !is_moving(item, verb) {
             return Ok(());

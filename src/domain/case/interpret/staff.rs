@@ -192,6 +192,10 @@ impl Interpreter<'_> {
             // it has moved on meanwhile: who looked, looked at something else
             let Some(item) = item else { return Ok(()) };
             let (booking, verdicts) = (choice.booking, choice.verdicts.clone());
+            if choice.gives_way {
+                self.plan_event(PlanEvent::GaveWay { booking })?;
+                continue;
+            }
             let Some(found) = &choice.place else {
                 // said once a day, so that it is known when it was looked for last
                 let today = item.nobody_at.is_some_and(|at| self.now.since(at) < DAY);

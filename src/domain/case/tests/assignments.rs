@@ -303,3 +303,29 @@ fn what_is_blocked_stays_blocked_for_its_reason() {
         "{other:?}"
     );
 }
+
+#[test]
+fn a_long_plan_moves_as_a_whole() {
+    let tasks = vec!["{skill: a, minutes: 60}"; 120].join(", ");
+    let body = ORDERED.replace(
+        "{skill: a, minutes: 60}, {skill: a, minutes: 60}, {skill: a, minutes: 60}",
+        &tasks,
+    );
+    let mut office = Office::begin(&body, &["ann"]);
+    assert_eq!(office.plan().items.len(), 120);
+    // two days of it do not take place, and all behind them has to move
+    let day = |at: crate::domain::time::Timestamp| at.to_string()[..10].parse().unwrap();
+    let (from, to) = (day(START), day(START.plus(2 * DAY)));
+    let off = crate::domain::staff::profile::TimeOff {
+        id: "off".into(),
+        from,
+        to,
+        reason: String::new(),
+    };
+    office.tell_csr(&crate::domain::staff::csr::command::Command::Away { off });
+    office.settle();
+    let starts: Vec<_> = (0..120).map(|n| office.start_of(n)).collect();
+    assert!(starts.windows(2).all(|two| two[1] >= two[0].plus(HOUR)), "{starts:?}");
+    let refused = office.world.told().matches("Refused").count();
+    assert_eq!(refused, 0, "nobody asks for a time that the case has itself");
+}

@@ -3,6 +3,7 @@
 //! minds, mail, and a process that is killed at any time. Seeded: `YEAR_SEED` repeats a run, `YEAR_CASES` says
 //! how many onboardings there are; `make year` runs the 5,000 that it is meant for, of a seed by chance.
 
+mod acts;
 mod office;
 mod oracle;
 mod people;

@@ -63,6 +63,9 @@ pub fn read(text: &str, today: Date) -> Result<HolidayFile, BadLine> {
     for line in lines(text)? {
         let bad = |detail: String| Err(BadLine { line: line.number, detail });
         match (line.name.as_str(), open.last().map(String::as_str)) {
+            (_, None) if complete => {
+                return bad("there is something behind the calendar".to_owned());
+            }
             ("BEGIN", around) => {
                 let inner = line.value.to_ascii_uppercase();
                 match (around, inner.as_str()) {
@@ -92,6 +95,9 @@ pub fn read(text: &str, today: Date) -> Result<HolidayFile, BadLine> {
                 Ok(zone) => file.zone = Some(zone),
                 Err(error) => return bad(format!("{error}")),
             },
+            ("DTSTART", Some("VEVENT")) if event.start.is_some() => {
+                return bad("there are two DTSTART".to_owned());
+            }
             ("DTSTART", Some("VEVENT")) => event.start = Some(line.date()?),
             ("DTEND", Some("VEVENT")) => event.end = Some(line.date()?),
             ("SUMMARY", Some("VEVENT")) => event.name = line.text(),

@@ -22,20 +22,26 @@ pub struct Entry {
     pub off: bool,
 }
 
-/// A calendar file: what it says replaces what its reader has under the same UID with a lower SEQUENCE.
-pub fn file(entries: &[Entry], now: Timestamp) -> String {
+/// A calendar file: what it says replaces what its reader has under the same UID with a lower SEQUENCE. One
+/// that is sent has somebody who sends it.
+pub fn file(entries: &[Entry], sender: Option<&str>, now: Timestamp) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| fold(&mut out, &format!("{name}:{value}"));
     line("BEGIN", "VCALENDAR");
     line("VERSION", "2.0");
     line("PRODID", "-//Caseworker//EN");
-    // nobody is asked whether it suits them: the time is booked
-    line("METHOD", "PUBLISH");
+    if sender.is_some() {
+        // nobody is asked whether it suits them: the time is booked
+        line("METHOD", "PUBLISH");
+    }
     for entry in entries {
         line("BEGIN", "VEVENT");
         line("UID", &text(&entry.uid));
         line("SEQUENCE", &entry.sequence.to_string());
         line("DTSTAMP", &utc(now));
+        if let Some(sender) = sender {
+            line("ORGANIZER", &format!("mailto:{sender}"));
+        }
         line("DTSTART", &utc(entry.start));
         line("DTEND", &utc(entry.end));
         line("SUMMARY", &text(&entry.summary));
@@ -96,7 +102,8 @@ mod tests {
             description: "a\\b, c".into(),
             off: false,
         };
-        let file = file(&[entry], Timestamp(0));
+        let file = file(&[entry], Some("desk@example.com"), Timestamp(0));
+        assert!(file.contains("\r\nORGANIZER:mailto:desk@example.com\r\n"), "{file}");
         assert!(file.contains("\r\nUID:book_1@example.com\r\nSEQUENCE:4\r\n"), "{file}");
         assert!(file.contains("\r\nDTSTART:20231114T221320Z\r\nDTEND:20231114T231320Z\r\n"));
         assert!(file.contains("\r\nDESCRIPTION:a\\\\b\\, c\r\n"), "{file}");

@@ -68,6 +68,14 @@ pub struct Address {
     pub language: Option<String>,
 }
 
+/// Who writes it.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    pub email: String,
+    /// What UIDs and Message-IDs end with.
+    pub domain: String,
+}
+
 /// What is wrong with a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {detail}", file.display())]
@@ -128,7 +136,7 @@ impl Templates {
         Language::ALL.iter().any(language) && Kind::ALL.iter().any(kind)
     }
 
-    /// The mail of a notice. `domain` is what UIDs and Message-IDs end with.
+    /// The mail of a notice.
     ///
     /// # Errors
     /// Why it cannot be written.
@@ -136,7 +144,7 @@ impl Templates {
         &self,
         (case, notice): (CaseId, &Notice),
         to: &Address,
-        domain: &str,
+        from: &Sender,
         now: Timestamp,
     ) -> Result<Mail, String> {
         let language = Language::of(to.language.as_deref());
@@ -144,12 +152,15 @@ impl Templates {
         let data = data(case, notice, to, language);
         let text = render(&texts.text, false, &data)?;
         let (subject, text) = subject_of(&text)?;
-        let entries: Vec<Entry> =
-            notice.lines.iter().filter_map(|line| entry(case, notice, line, domain)).collect();
+        let entries: Vec<Entry> = notice
+            .lines
+            .iter()
+            .filter_map(|line| entry(case, notice, line, &from.domain))
+            .collect();
         let calendar = (!entries.is_empty()).then(|| Attachment {
             name: "appointments.ics".to_owned(),
             media_type: "text/calendar; charset=utf-8; method=PUBLISH".to_owned(),
-            content: ics::file(&entries, now).into_bytes(),
+            content: ics::file(&entries, Some(&from.email), now).into_bytes(),
         });
         Ok(Mail {
             to: vec![mailbox(&to.name, &to.email)],

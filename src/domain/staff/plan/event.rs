@@ -60,6 +60,10 @@ pub enum PlanEvent {
         why: Arc<str>,
         verdicts: Arc<Verdicts>,
     },
+    /// It gives its time back, since those before it move: it is planned behind them.
+    GaveWay {
+        booking: BookingId,
+    },
     Displaced {
         booking: BookingId,
         number: u32,
@@ -196,6 +200,7 @@ impl PlanEvent {
             Self::Made { .. } => "booking.made",
             Self::Refused { .. } => "booking.refused",
             Self::Unplaced { .. } => "booking.unplaced",
+            Self::GaveWay { .. } => "booking.gaveWay",
             Self::Displaced { .. } => "booking.displaced",
             Self::Settled { what: Debt::Release, .. } => "booking.released",
             Self::Settled { what: Debt::Keep, .. } => "booking.kept",
@@ -231,6 +236,7 @@ impl PlanEvent {
             | Self::Closed { .. }
             | Self::Proposed { .. }
             | Self::Made { .. }
+            | Self::GaveWay { .. }
             | Self::Refused { .. }
             | Self::Unplaced { .. }
             | Self::Displaced { .. }
@@ -251,6 +257,7 @@ impl PlanEvent {
             }
             Self::Proposed { booking, .. }
             | Self::Made { booking, .. }
+            | Self::GaveWay { booking }
             | Self::Refused { booking, .. }
             | Self::Unplaced { booking, .. }
             | Self::Displaced { booking, .. }

@@ -144,6 +144,11 @@ fn change(
             item.attention = Some(Attention::Unplaced);
             item.refusals = 0;
         }
+        PlanEvent::GaveWay { .. } => {
+            let had = item.made.clone();
+            item.lose_place(at);
+            item.had = had;
+        }
         PlanEvent::Displaced { number, why, .. } => {
             let Some(made) = item.made.clone().filter(|made| made.number == *number) else {
                 return Err(CorruptPlan("a booking is displaced that was not made"));

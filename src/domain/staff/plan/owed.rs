@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Debt, Item, Phase, Place, Plan};
+use super::{Debt, Item, Owed, Phase, Place, Plan};
 use crate::domain::ids::{BookingId, CaseId, CsrId};
 use crate::domain::staff::csr::MINUTE;
 use crate::domain::staff::csr::command::{Command, Proposal};
@@ -56,14 +56,22 @@ impl Plan {
         all
     }
 
-    /// Whether a task behind this one still has the time that is proposed, and is about to move: it goes
-    /// first.
+    /// Whether a task behind this one still has the time that is proposed, and is about to move, or to give
+    /// it back: that goes first.
     fn is_in_the_way(&self, item: &Item, place: &Place) -> bool {
         let Some(slot) = place.slot else { return false };
         let behind = self.items.iter().skip_while(|other| other.booking != item.booking).skip(1);
-        behind.filter(|other| other.proposed.is_some()).any(|other| {
-            let made = other.made.as_ref().filter(|made| made.csr.id == place.csr.id);
-            let taken = made.and_then(|made| made.slot).map(|slot| slot.taken());
+        behind.filter(|other| other.proposed.is_some() || !other.owed.is_empty()).any(|other| {
+            let moves = other.made.as_ref().filter(|_| other.proposed.is_some());
+            let gives_back = |had: &&Place| {
+                let back = |owed: &Owed| {
+                    (&owed.csr, owed.number, owed.what) == (&had.csr.id, had.number, Debt::Release)
+                };
+                other.owed.iter().any(back)
+            };
+            let had = moves.or_else(|| other.had.as_ref().filter(gives_back));
+            let had = had.filter(|had| had.csr.id == place.csr.id);
+            let taken = had.and_then(|had| had.slot).map(|slot| slot.taken());
             taken.is_some_and(|taken| taken.common(slot.taken()).is_some())
         })
     }

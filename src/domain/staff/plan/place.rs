@@ -14,6 +14,13 @@ use crate::domain::time::Timestamp;
 /// Tasks of a plan that are looked for at once.
 const CHOICES_MAX: usize = 32;
 
+/// Bytes that they may take with their verdicts, near enough: half of what a decision has.
+const CHOICES_BYTES: usize = 48 * 1024;
+
+/// Bytes of a choice, and of each verdict in it.
+const CHOICE: usize = 500;
+const VERDICT: usize = 100;
+
 /// What is looked for: the plan as its case has it, and whom its customer knows.
 pub struct Request<'a> {
     pub plan: &'a Plan,
@@ -29,6 +36,8 @@ pub struct Choice {
     pub number: u32,
     /// None: nobody.
     pub place: Option<Chosen>,
+    /// It gives its time back, and is looked for once those before it have theirs.
+    pub gives_way: bool,
     pub why: Arc<str>,
     pub verdicts: Arc<Verdicts>,
 }
@@ -48,6 +57,7 @@ pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings)
     let mut end = Timestamp::MIN;
     let mut of_case = plan.items.iter().rev().find_map(|item| Some(item.csr()?.id.clone()));
     let (mut gives_way, mut short) = (false, false);
+    let mut bytes = 0;
     for (n, item) in plan.items.iter().enumerate() {
         let after = if end > Timestamp::MIN { end.plus(gap(item)) } else { end };
         if !item.phase.is_open() {
@@ -97,16 +107,39 @@ pub fn place(request: &Request<'_>, staff: &mut [Arc<Csr>], settings: &Settings)
             continue;
         }
         let nobody = place.is_none();
+        bytes += CHOICE + verdicts.list.len() * VERDICT;
         let (booking, number) = (item.booking, item.number);
-        choices.push(Choice { booking, number, place, why, verdicts });
+        choices.push(Choice { booking, number, place, gives_way: false, why, verdicts });
+        if nobody && !gives_way {
+            break;
+        }
         // so many go into one record of a case; the rest is looked for once these are answered
-        if nobody && !gives_way || choices.len() == CHOICES_MAX {
+        if choices.len() == CHOICES_MAX || bytes > CHOICES_BYTES {
+            if gives_way {
+                let mut first = given_back(&plan.items[n + 1..]);
+                first.append(&mut choices);
+                choices = first;
+            }
             break;
         }
         // those behind that gave way have to find another place all the same
         short |= nobody;
     }
     choices
+}
+
+/// Those behind, which have their times still, give them back: they are in the way of those before them.
+fn given_back(behind: &[Item]) -> Vec<Choice> {
+    let timed = behind.iter().filter(|item| item.phase == Phase::Planned && item.slot().is_some());
+    let one = |item: &Item| Choice {
+        booking: item.booking,
+        number: item.number,
+        place: None,
+        gives_way: true,
+        why: "those before it move".into(),
+        verdicts: Arc::default(),
+    };
+    timed.map(one).collect()
 }
 
 fn gap(item: &Item) -> i64 {

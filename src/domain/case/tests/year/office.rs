@@ -7,19 +7,17 @@ use serde_json::{Value as Json, json};
 
 use super::super::world::{World, done, not_done, unknown, world};
 use super::people::{everybody, profile};
-use crate::domain::case::command::{Command, PlanChange, PlannedTask, Verb};
+use crate::domain::case::command::Command;
 use crate::domain::case::effect::Ask;
 use crate::domain::case::{derive, notices, staff};
-use crate::domain::data::Data;
 use crate::domain::ids::{Bits, BookingId, CaseId, CsrId};
 use crate::domain::staff::csr::command::{Answer, Command as Told};
 use crate::domain::staff::csr::decide::{Decided, Facts, decide};
 use crate::domain::staff::csr::event::Event;
 use crate::domain::staff::csr::{Csr, MINUTE, begin, evolve};
 use crate::domain::staff::notice::{Notices, Seen, Who};
+use crate::domain::staff::plan::Phase;
 use crate::domain::staff::plan::place::{Request, place};
-use crate::domain::staff::plan::{Item, Phase};
-use crate::domain::staff::profile::TimeOff;
 use crate::domain::staff::settings::Settings;
 use crate::domain::time::{DAY, Timestamp};
 
@@ -36,7 +34,7 @@ do:
 
 /// Something on the agenda.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Turn {
+pub enum Turn {
     Submit(usize),
     /// An instant that a case waits for.
     Due(usize),
@@ -77,14 +75,14 @@ pub struct Year {
     /// Those who are alike, by where they are.
     pub equal: BTreeMap<usize, Vec<CsrId>>,
     /// Those who may be away, and leave.
-    others: Vec<CsrId>,
+    pub others: Vec<CsrId>,
     pub settings: Settings,
     /// Cases for which nobody was found.
     waiting: BTreeSet<usize>,
     /// Somebody has time who had none before.
     freed: bool,
     /// Whose next act is on the agenda.
-    acting: BTreeSet<BookingId>,
+    pub acting: BTreeSet<BookingId>,
     /// What each CSR was at until they were done, in minutes.
     pub worked: BTreeMap<CsrId, i64>,
     /// Until when the mail server is away, and calls to it are held back.
@@ -167,7 +165,7 @@ impl Year {
         self.chance.next(24 * 60) as i64 * MINUTE
     }
 
-    fn at(&mut self, at: Timestamp, turn: Turn) {
+    pub fn at(&mut self, at: Timestamp, turn: Turn) {
         self.agenda.insert((at, turn));
     }
 
@@ -271,7 +269,7 @@ impl Year {
         self.follow(n);
     }
 
-    fn tell(&mut self, n: usize, command: Command) {
+    pub fn tell(&mut self, n: usize, command: Command) {
         if self.cases[n].state.is_none() {
             return;
         }
@@ -365,91 +363,6 @@ impl Year {
                 let begins = start.max(self.now).plus(late + 1);
                 self.at(begins, Turn::Act(n, booking, chance));
             }
-        }
-    }
-
-    /// Whoever has the task does the next thing with it.
-    fn act(&mut self, n: usize, booking: BookingId, chance: u64) {
-        self.acting.remove(&booking);
-        let Some(state) = &self.cases[n].state else { return };
-        let Some(item) = state.plans.iter().find_map(|plan| plan.item(booking)).cloned() else {
-            return;
-        };
-        let chance = chance / 5;
-        let verb = match (item.phase, chance % 100) {
-            (Phase::Ready, 0..=3) => {
-                Verb::HandBack { reason: format!("no time {}", chance % 1000).into() }
-            }
-            // the lease takes it back
-            (Phase::Ready, 4..=5) => return,
-            (Phase::Ready, 6..=8) => Verb::Skip { reason: "not needed".into() },
-            (Phase::Ready, _) => Verb::Start,
-            (Phase::Started, 0..=4) => Verb::Block { reason: "a paper is missing".into() },
-            (Phase::Started, _) => Verb::Complete { outcome: Data::from(json!({"fine": true})) },
-            (Phase::Blocked, _) => Verb::Unblock,
-            _ => return,
-        };
-        let completes = matches!(verb, Verb::Complete { .. });
-        if completes && let Some(csr) = item.csr() {
-            *self.worked.entry(csr.id.clone()).or_default() += i64::from(item.wanted.minutes);
-        }
-        let begins = matches!(verb, Verb::Start | Verb::Unblock | Verb::Block { .. });
-        let assignment = booking.assignment();
-        if begins {
-            // it takes as long as it should, or longer
-            self.acting.insert(booking);
-            let share = [60, 90, 100, 100, 130, 220][(chance >> 8) as usize % 6];
-            let takes = i64::from(item.wanted.minutes) * MINUTE * share / 100;
-            let next = self.chance.next(1 << 40);
-            self.at(self.now.plus(takes), Turn::Act(n, booking, next));
-        }
-        self.tell(n, Command::Assignment { assignment, verb, if_match: None });
-    }
-
-    fn away(&mut self, n: usize, chance: u64) {
-        let id = self.others[n].clone();
-        let from = self.now.plus((chance % 10) as i64 * DAY);
-        let to = from.plus((chance / 10 % 12) as i64 * DAY);
-        let day = |at: Timestamp| at.to_string()[..10].parse().unwrap();
-        let off = TimeOff {
-            id: format!("off{}", chance % 100_000),
-            from: if chance.is_multiple_of(4) {
-                from.to_string().parse().unwrap()
-            } else {
-                day(from)
-            },
-            to: day(to.plus(DAY)),
-            reason: "ill".into(),
-        };
-        self.tell_csr(&id, &Told::Away { off });
-        // what nobody needs any more is forgotten
-        let over: Vec<String> = self.csrs[&id]
-            .profile
-            .time_off
-            .iter()
-            .filter(|off| off.to.ends(&self.csrs[&id].profile.zone) < self.now)
-            .map(|off| off.id.clone())
-            .collect();
-        for absence in over {
-            self.tell_csr(&id, &Told::Back { id: absence });
-        }
-    }
-
-    fn change(&mut self, n: usize, chance: u64) {
-        let Some(state) = &self.cases[n].state else { return };
-        let Some(plan) = state.plans.last() else { return };
-        let open = |item: &&Item| item.phase.is_open() && !item.phase.has_begun();
-        let open = plan.items.iter().filter(open).map(|item| PlannedTask::Kept(item.booking));
-        let mut tasks: Vec<PlannedTask> = open.collect();
-        tasks.reverse();
-        if chance.is_multiple_of(3) {
-            tasks.push(PlannedTask::New(plan.items[0].wanted.clone()));
-        }
-        let (plan, customer, reason) = (Some(plan.id), None, "in another order".into());
-        let change = PlanChange { plan, tasks, customer, reason };
-        match chance % 5 {
-            0 => self.tell(n, Command::Cancel { reason: "they do not want it".into() }),
-            _ => self.tell(n, Command::ChangePlan(Box::new(change))),
         }
     }
 

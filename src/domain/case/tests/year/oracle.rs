@@ -149,6 +149,7 @@ impl Year {
                     | PlanEvent::Reassigned { .. }
                     | PlanEvent::Changed(_)
                     | PlanEvent::Refused { .. }
+                    | PlanEvent::GaveWay { .. }
                     | PlanEvent::Unplaced { .. } => cause = *at,
                     _ => {}
                 },

@@ -1,6 +1,10 @@
 use super::super::samples;
 use super::*;
 
+fn sender() -> Sender {
+    Sender { email: "desk@example.com".into(), domain: "example.com".into() }
+}
+
 fn german() -> Address {
     Address {
         name: "Jürgen \"J.\" Groß".into(),
@@ -17,7 +21,7 @@ fn every_notice_is_written_in_every_language() {
         for notice in samples::of(kind) {
             for to in [samples::address(), german()] {
                 let written = (CaseId::default(), &notice);
-                let mail = templates.write(written, &to, "example.com", Timestamp(0)).unwrap();
+                let mail = templates.write(written, &to, &sender(), Timestamp(0)).unwrap();
                 let html = mail.html.unwrap();
                 for (title, text) in [(true, &mail.subject), (false, &mail.text), (false, &html)] {
                     assert!(!text.contains("none") && !text.contains("undefined"), "{text}");
@@ -37,7 +41,7 @@ fn every_notice_is_written_in_every_language() {
 fn a_customer_reads_where_and_when_in_their_own_words() {
     let notice = &samples::of(Kind::Changed)[0];
     let mail = Templates::default()
-        .write((CaseId::default(), notice), &german(), "example.com", Timestamp(0))
+        .write((CaseId::default(), notice), &german(), &sender(), Timestamp(0))
         .unwrap();
     assert_eq!(mail.subject, "Ihre Termine haben sich geändert");
     let expected = "- First training
@@ -61,7 +65,7 @@ fn a_name_of_ten_kilobytes_stays_a_name() {
     notice.lines[0].title = "\u{202e}<b>&\"".repeat(3000).into();
     let to = Address { name: "=?utf-8?q?a?=\u{0}\"\\ä".repeat(800), ..samples::address() };
     let mail = Templates::default()
-        .write((CaseId::default(), &notice), &to, "example.com", Timestamp(0))
+        .write((CaseId::default(), &notice), &to, &sender(), Timestamp(0))
         .unwrap();
     assert!(mail.subject.len() < 2000 && !mail.subject.contains(['\r', '\n']), "{}", mail.subject);
     assert!(mail.text.len() < 5000 && !mail.text.contains("\nBcc"), "{}", mail.text);
