@@ -6,7 +6,7 @@ use super::{VERDICTS_KEPT, Verdict, Verdicts};
 use crate::domain::ids::{BookingId, CsrId};
 use crate::domain::staff::civil::weekly;
 use crate::domain::staff::csr::fit::{Contact, Wish};
-use crate::domain::staff::csr::{Csr, MINUTE, Refusal, Slot};
+use crate::domain::staff::csr::{Csr, MINUTE, RESERVATIONS_MAX, Refusal, Slot};
 use crate::domain::staff::intervals::Span;
 use crate::domain::staff::settings::Settings;
 use crate::domain::time::{DAY, Timestamp};
@@ -67,13 +67,17 @@ pub fn choose<'a>(seeking: &Seeking<'_>, staff: &'a [Arc<Csr>], settings: &Setti
     }
     let within = window(seeking, settings);
     let mut candidates: Vec<(&Arc<Csr>, Slot)> = Vec::new();
+    let mut full = 0;
     for csr in &skilled {
         match first(csr, seeking, within, settings) {
             Ok(slot) => candidates.push((csr, slot)),
             Err(_) if seeking.not.contains(&csr.id) => {
                 note(&mut verdicts, csr, "handed it back", None, None);
             }
-            Err(why) => note(&mut verdicts, csr, why.name(), None, None),
+            Err(why) => {
+                full += usize::from(why == Refusal::Bound);
+                note(&mut verdicts, csr, why.name(), None, None);
+            }
         }
     }
     // whoever was silent gets it again only where nobody else can
@@ -90,6 +94,12 @@ pub fn choose<'a>(seeking: &Seeking<'_>, staff: &'a [Arc<Csr>], settings: &Setti
         };
         let back = skilled.iter().filter(|csr| seeking.not.contains(&csr.id)).count();
         let why = match back {
+            0 if full == count => {
+                format!(
+                    "each of the {count} with the skill {skill} has {RESERVATIONS_MAX} open tasks, and \
+                     may have no more"
+                )
+            }
             0 => format!("none of the {count} with the skill {skill} has time {until}"),
             back if back == count => format!("all {count} with the skill {skill} handed it back"),
             back => format!(
