@@ -337,8 +337,6 @@ fn reply_of(outcome: &Outcome) -> Reply {
         | Outcome::Failed { .. }
         | Outcome::Fetched(_) => Reply::Answered,
         Outcome::NotSent => Reply::NotSent,
-        // a mail server that takes nothing for one reader is there
-        Outcome::NotDone { error, .. } if (430..500).contains(&error.status) => Reply::Answered,
         Outcome::NotDone { error, retry_after, .. } if error.status == 429 => {
             Reply::Throttled(*retry_after)
         }

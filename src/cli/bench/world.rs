@@ -183,11 +183,7 @@ impl World {
 
     fn memory(&self, name: &str) -> Result<f64, String> {
         let id = self.server.as_ref().and_then(Child::id).ok_or("the server does not run")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"));
-        let status = status.map_err(|error| error.to_string())?;
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-        kib.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| "the memory is not known".to_owned())
+        memory(&id.to_string(), name)
     }
 
     /// A number of the server's metrics, all labels added up.
@@ -209,6 +205,22 @@ impl World {
             let _ = self.forget();
         }
     }
+}
+
+/// A process's own memory, in MB.
+///
+/// # Errors
+/// When the system does not say.
+pub fn anonymous(process: &str) -> Result<f64, String> {
+    memory(process, "RssAnon:")
+}
+
+fn memory(process: &str, name: &str) -> Result<f64, String> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.map_err(|error| error.to_string())?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| "the memory is not known".to_owned())
 }
 
 fn definitions() -> [(&'static str, String); 4] {

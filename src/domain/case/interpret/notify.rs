@@ -18,13 +18,14 @@ const SERVICE: &str = "mail";
 
 const HOUR: i64 = 60 * 60 * 1000;
 
-/// Milliseconds before a mail that may have arrived, or that the mail server took nothing of for its reader, is
-/// sent again: at first, and at the most.
+/// Milliseconds before a mail that may have arrived, or that the mail server takes nothing of for its reader,
+/// is sent again. A mail server that takes nothing of anybody opens the breaker meanwhile; one reader cannot.
 const AGAIN_FIRST: i64 = 30_000;
-const AGAIN_MAX: i64 = 4 * HOUR;
 
-/// How often that happens before it is given up: some two days.
-const AGAIN_TIMES: u32 = 20;
+/// The same at the most, and how often it is sent before it is given up: some two days. Whoever may get it
+/// twice should not get it every hour.
+const PUT_OFF: (i64, u32) = (HOUR, 48);
+const IN_DOUBT: (i64, u32) = (4 * HOUR, 20);
 
 /// Milliseconds before a mail that was refused is tried once more: whoever set the mail server up wrongly may
 /// mend it.
@@ -126,9 +127,8 @@ impl Interpreter<'_> {
             // as long as it takes: the breaker opens, and it stands in line
             Came::NotDone => Some(outage_delay(times, self.random())),
             Came::Refused => REFUSED.get(times as usize).copied(),
-            Came::PutOff | Came::Unknown if times >= AGAIN_TIMES => None,
-            // whoever gets it twice should not get it every minute
-            Came::PutOff | Came::Unknown => Some((AGAIN_FIRST << times.min(20)).min(AGAIN_MAX)),
+            Came::PutOff => again(PUT_OFF, times),
+            Came::Unknown => again(IN_DOUBT, times),
         };
         match (delay, error) {
             (Some(delay), error) => {
@@ -152,6 +152,11 @@ impl Interpreter<'_> {
         let (until, came): (Timestamp, _) = (self.now, Came::Unknown);
         self.notice_event(NoticeEvent::Delayed { until, came, error })
     }
+}
+
+/// Milliseconds until the next try, if there is one.
+fn again((most, tries): (i64, u32), times: u32) -> Option<i64> {
+    (times < tries).then(|| (AGAIN_FIRST << times.min(20)).min(most))
 }
 
 /// Whether the mail server is there, and takes nothing for this reader alone: it says so by a code of its own.

@@ -101,7 +101,7 @@ fn a_reader_whom_the_mail_server_puts_off_holds_back_nobody_else() {
     let unreached = &office.world.state().desk.unreached;
     assert_eq!((unreached.len(), unreached[0].error.status), (1, 452));
     let tries = office.world.told().matches("came: PutOff").count();
-    assert_eq!(tries, 20, "it is tried for some two days, ever more seldom");
+    assert_eq!(tries, 48, "it is tried for some two days, ever more seldom");
 }
 
 #[test]
