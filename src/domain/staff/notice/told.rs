@@ -52,6 +52,10 @@ pub fn untell(plans: &mut [Plan], notice: &Notice, before: Vec<(BookingId, Told)
             }
         });
     }
+    if plan.items.iter().all(|item| item.told.is_empty()) {
+        // nobody has heard of it yet
+        plan.told = None;
+    }
 }
 
 /// What was told, as it is remembered.
