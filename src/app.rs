@@ -275,16 +275,21 @@ fn files_below(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        match entry.file_type()?.is_dir() {
-            _ if hidden => {}
+        // a folder may be a link, as a mounted configuration is
+        match entry.path().is_dir() {
             true => {
-                let inner = std::fs::read_dir(entry.path())?;
-                found.extend(inner.filter_map(|file| Some(file.ok()?.path())));
+                for file in std::fs::read_dir(entry.path())? {
+                    found.push(file?.path());
+                }
             }
             false => found.push(entry.path()),
         }
     }
+    let hidden = |file: &PathBuf| {
+        let mut names = file.strip_prefix(folder).unwrap_or(file).iter();
+        names.any(|name| name.to_string_lossy().starts_with('.'))
+    };
+    found.retain(|file| !hidden(file));
     Ok(found)
 }
 

@@ -387,11 +387,16 @@ fn planned_task((place, task): (usize, Json_)) -> Result<PlannedTask, Problem> {
 /// Who could not be told of a plan by mail, and why.
 fn unreached(state: &CaseState, plan: PlanId) -> Vec<Json_> {
     let of_plan = state.desk.unreached.iter().filter(|one| one.plan == plan);
-    let show = |one: &Unreached| {
+    let given_up = of_plan.map(|one: &Unreached| {
         json!({"to": one.who.name(), "email": one.email, "error": one.error,
-            "since": one.at.to_string()})
-    };
-    of_plan.map(show).collect()
+            "since": one.at.to_string(), "nextAttemptAt": null})
+    });
+    let delays = state.desk.delays.iter().filter(|one| one.plan == plan && one.error.is_some());
+    let tried = delays.map(|one| {
+        json!({"to": one.who.name(), "email": one.email, "error": one.error, "since": null,
+            "nextAttemptAt": one.until.to_string()})
+    });
+    given_up.chain(tried).collect()
 }
 
 /// The plans of a case.

@@ -186,7 +186,7 @@ fn csr(cells: &BTreeMap<&str, &str>, known: Option<&Json>) -> Result<Json, Strin
 }
 
 /// What a spreadsheet would take for a formula.
-const FORMULA: [char; 4] = ['=', '+', '-', '@'];
+const FORMULA: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\''];
 
 /// A cell that no spreadsheet takes for a formula.
 fn plain(text: &str) -> String {

@@ -104,6 +104,12 @@ impl Post {
         let Ok(sent) = sent else { return Posted::NoAnswer("the time was up".to_owned()) };
         match sent {
             Ok(_) => Posted::Accepted { message_id },
+            // whoever sends is not let in: that says nothing of the mail
+            Err(error)
+                if error.status().map(u16::from).is_some_and(|s| NOT_LET_IN.contains(&s)) =>
+            {
+                Posted::NotNow("the mail server does not let us in".to_owned())
+            }
             Err(error) if error.is_permanent() => {
                 let status = error.status().map(u16::from);
                 Posted::Refused { status, detail: "the mail server refused it".to_owned() }
@@ -185,6 +191,9 @@ impl Post {
         message.map_err(|error| format!("the mail cannot be put together: {error}"))
     }
 }
+
+/// Codes of a mail server that wants another user or password (RFC 4954).
+const NOT_LET_IN: [u16; 4] = [530, 534, 535, 538];
 
 /// No person has written the mail, so no machine has to answer it (RFC 3834).
 #[derive(Clone, Copy)]

@@ -34,6 +34,8 @@ async fn of_those_who_complete_reassign_and_hand_back_at_once_each_is_told_how_i
         assert!(statuses.iter().all(|status| matches!(status, 200 | 409)), "{statuses:?}");
         let won = [&a, &b].iter().filter(|answer| answer.status == 200).count();
         assert!(won <= 1, "two different outcomes were taken: {statuses:?}");
+        let others = [&c, &d].iter().filter(|answer| answer.status == 200).count();
+        assert!(won + others >= 1, "nobody was let: {statuses:?}");
         cases.push((case, id, won));
     }
     for (case, id, won) in &cases {

@@ -13,11 +13,14 @@ use crate::domain::ids::{BookingId, PlanId};
 use crate::domain::staff::notice::told::{tell, untell};
 use crate::domain::staff::notice::{Notice, Told, Who};
 use crate::domain::staff::plan::Plan;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY, Timestamp};
 use crate::domain::workflow::model::TaskId;
 
 /// Under which task and iteration the attempts of notices go: no task has it.
 pub const KEY: (TaskId, u32) = (TaskId(0), 0);
+
+/// Milliseconds after which a failure before does not count any more.
+const FORGOTTEN: i64 = 2 * DAY;
 
 /// Failures that are remembered, to be shown.
 const UNREACHED_KEPT: usize = 50;
@@ -92,7 +95,10 @@ pub struct Desk {
 pub struct Delay {
     pub plan: PlanId,
     pub who: Who,
+    /// Where it was sent to: nothing is known against another address.
+    pub email: Arc<str>,
     pub until: Timestamp,
+    pub error: Option<Problem>,
     /// How often in a row, by what it came to.
     pub misses: u32,
     pub put_off: u32,
@@ -157,9 +163,10 @@ pub fn evolve(
         }
         (NoticeEvent::Unparked, _) => {}
         (NoticeEvent::Sent, Stage::Sending { notice, .. }) => desk.reached(&notice),
-        (NoticeEvent::Delayed { until, came, .. }, Stage::Sending { notice, before }) => {
+        (NoticeEvent::Delayed { until, came, error }, Stage::Sending { notice, before }) => {
             untell(plans, &notice, before, *came == Came::Unknown);
-            desk.delay(&notice, *until, *came);
+            let delay = desk.delay(&notice, *came, at);
+            (delay.until, delay.error) = (*until, error.clone());
         }
         (NoticeEvent::Failed { error }, Stage::Sending { notice, .. }) => {
             desk.reached(&notice);
@@ -190,17 +197,18 @@ impl Desk {
         self.unreached.retain(|one| (one.plan, &one.who) != (notice.plan, &who));
     }
 
-    fn delay(&mut self, notice: &Notice, until: Timestamp, came: Came) {
+    fn delay(&mut self, notice: &Notice, came: Came, at: Timestamp) -> &mut Delay {
         let (plan, who) = (notice.plan, notice.reader.who());
+        let email: Arc<str> = notice.reader.email().into();
         let known = self.delays.iter().position(|known| (known.plan, &known.who) == (plan, &who));
-        let mut delay = match known {
-            Some(place) => self.delays.remove(place),
-            None => {
-                let (misses, put_off, refusals, doubts) = (0, 0, 0, 0);
-                Delay { plan, who, until, misses, put_off, refusals, doubts }
-            }
-        };
-        delay.until = until;
+        let known = known.map(|place| self.delays.remove(place));
+        // what failed long ago, or at another address, says nothing any more
+        let known = known.filter(|known| known.email == email && at.since(known.until) < FORGOTTEN);
+        let mut delay = known.unwrap_or_else(|| {
+            let (misses, put_off, refusals, doubts) = (0, 0, 0, 0);
+            let (until, error) = (at, None);
+            Delay { plan, who, email, until, error, misses, put_off, refusals, doubts }
+        });
         match came {
             Came::NotSent => {}
             Came::NotDone => delay.misses += 1,
@@ -209,11 +217,15 @@ impl Desk {
             Came::Unknown => delay.doubts += 1,
         }
         self.delays.push(delay);
+        self.delays.last_mut().expect("it was just put there")
     }
 
-    /// What is known against a reader.
-    pub fn delay_of(&self, plan: PlanId, who: &Who) -> Option<&Delay> {
-        self.delays.iter().find(|delay| delay.plan == plan && delay.who == *who)
+    /// What is known against a reader of a plan, at the address that they have now.
+    pub fn delay_of(&self, plan: &Plan, who: &Who) -> Option<&Delay> {
+        let email = plan.customer.as_ref().map(|customer| customer.email.as_str());
+        let same = |delay: &&Delay| *who != Who::Customer || email == Some(&*delay.email);
+        let of_reader = |delay: &&Delay| delay.plan == plan.id && delay.who == *who;
+        self.delays.iter().filter(of_reader).find(same)
     }
 
     /// Whether one is under way.
@@ -230,7 +242,7 @@ fn is_held(state: &State) -> bool {
 /// When somebody is owed a notice, whether or not it can be begun.
 fn owed_at(state: &State) -> Option<Timestamp> {
     let due = |plan: &Plan| {
-        plan.notice_due(&|who| state.desk.delay_of(plan.id, who).map(|delay| delay.until))
+        plan.notice_due(&|who| state.desk.delay_of(plan, who).map(|delay| delay.until))
     };
     state.plans.iter().filter_map(due).min()
 }
@@ -264,6 +276,6 @@ pub fn next_due(state: &State) -> Option<Timestamp> {
 /// The notice that is owed first at this time.
 pub fn owed(state: &State, now: Timestamp) -> Option<Notice> {
     state.plans.iter().find_map(|plan| {
-        plan.notice_at(now, &|who| state.desk.delay_of(plan.id, who).map(|delay| delay.until))
+        plan.notice_at(now, &|who| state.desk.delay_of(plan, who).map(|delay| delay.until))
     })
 }

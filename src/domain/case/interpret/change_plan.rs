@@ -8,7 +8,7 @@ use crate::domain::case::command::{PlanChange, PlannedTask, Rejection};
 use crate::domain::ids::BookingId;
 use crate::domain::staff::plan::Plan;
 use crate::domain::staff::plan::event::{BegunTask, Changed, ChangedTask, PlanEvent};
-use crate::domain::staff::plan::wanted::TASKS_MAX;
+use crate::domain::staff::plan::wanted::{TASKS_MAX, Wanted};
 use crate::domain::workflow::expr::json::SIZE_MAX;
 use crate::domain::workflow::schema::Violation;
 
@@ -69,6 +69,15 @@ impl Interpreter<'_> {
                 }
             });
         }
+        let known: usize = plan.items.iter().map(|item| size_of_wanted(&item.wanted)).sum();
+        let more = tasks.iter().map(|task| match task {
+            ChangedTask::New(task) => size_of_wanted(&task.wanted),
+            ChangedTask::Kept(_) => 0,
+        });
+        if known + more.sum::<usize>() > PLAN_MAX {
+            let detail = format!("the plan would be larger than {} KiB", PLAN_MAX / 1024);
+            return Err(Rejection::TooLarge(detail).into());
+        }
         let (plan, customer, reason) = (plan.id, change.customer.clone(), change.reason.clone());
         let changed = Changed { plan, tasks, customer, reason };
         let event = PlanEvent::Changed(Box::new(changed));
@@ -79,6 +88,13 @@ impl Interpreter<'_> {
         }
         self.plan_event(event)
     }
+}
+
+/// Bytes of a plan, all that was ever in it included.
+const PLAN_MAX: usize = 2 * 1024 * 1024;
+
+fn size_of_wanted(wanted: &Wanted) -> usize {
+    serde_json::to_vec(wanted).map_or(0, |text| text.len())
 }
 
 fn wrong(pointer: &str, detail: &str) -> Rejection {

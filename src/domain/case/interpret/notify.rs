@@ -98,7 +98,8 @@ impl Interpreter<'_> {
         if desk.attempts != attempt {
             return Ok(());
         }
-        let known = desk.delay_of(notice.plan, &notice.reader.who());
+        let plan = self.state.plans.iter().find(|plan| plan.id == notice.plan);
+        let known = plan.and_then(|plan| desk.delay_of(plan, &notice.reader.who()));
         let count = |of: fn(&Delay) -> u32| known.map_or(0, of);
         let (came, error, times) = match outcome {
             Outcome::Done(_) => return self.notice_event(NoticeEvent::Sent),
@@ -148,9 +149,16 @@ impl Interpreter<'_> {
             return Ok(());
         }
         let detail = "the process ended while the mail was under way";
-        let error = Some(Problem::new(Standard::Communication, detail));
-        let (until, came): (Timestamp, _) = (self.now, Came::Unknown);
-        self.notice_event(NoticeEvent::Delayed { until, came, error })
+        let error = Problem::new(Standard::Communication, detail);
+        let Stage::Sending { notice, .. } = &self.state.desk.stage else { return Ok(()) };
+        let plan = self.state.plans.iter().find(|plan| plan.id == notice.plan);
+        let known = plan.and_then(|plan| self.state.desk.delay_of(plan, &notice.reader.who()));
+        let doubts = known.map_or(0, |delay| delay.doubts);
+        // a process that ends at each mail does not send it at each start
+        let delay = if doubts == 0 { Some(0) } else { again(IN_DOUBT, doubts) };
+        let Some(delay) = delay else { return self.notice_event(NoticeEvent::Failed { error }) };
+        let (until, came): (Timestamp, _) = (self.now.plus(delay), Came::Unknown);
+        self.notice_event(NoticeEvent::Delayed { until, came, error: Some(error) })
     }
 }
 

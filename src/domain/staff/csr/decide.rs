@@ -8,6 +8,7 @@ use super::{
 use crate::domain::ids::{BookingId, CsrId};
 use crate::domain::staff::intervals::Span;
 use crate::domain::time::{DAY, Timestamp};
+use crate::domain::workflow::schema::Violation;
 
 /// How far into the future something is reserved at the most.
 const FUTURE_MAX: i64 = 3 * 366 * DAY;
@@ -107,6 +108,14 @@ pub fn decide(
             let end = before.profile.there().end;
             // who has left has left; a day that was said before can be corrected, to a later one as well
             let gone = end <= facts.wall && before.leaves.is_some();
+            if gone && at > facts.wall {
+                return Err(Rejection::HasLeft);
+            }
+            if at < facts.wall.plus(-2 * DAY) && end > facts.wall {
+                let detail = "a day that is over: say today, or a later one".to_owned();
+                let pointer = "/on".to_owned();
+                return Err(Rejection::Invalid(vec![Violation { pointer, detail }]));
+            }
             if !gone && (end != at || before.leaves.is_none()) {
                 let reason = reason.clone();
                 let change = |displaced| Event::Left { at, reason, displaced };

@@ -396,6 +396,9 @@ fn the_day_on_which_somebody_leaves_can_be_corrected_until_they_have_left() {
     mia.asked(leave(day("2026-09-25")));
     assert_eq!(mia.csr().revision, revision);
     mia.now = MONDAY.plus(30 * DAY);
-    mia.asked(leave(day("2026-12-31")));
+    assert_eq!(mia.try_ask(&leave(day("2026-12-31"))), Err(Rejection::HasLeft));
+    mia.asked(leave(Moment::Instant(mia.now)));
     assert_eq!(mia.csr().stage(mia.now), Stage::Left);
+    let mut ben = Told::mia("{}");
+    assert!(matches!(ben.try_ask(&leave(day("2020-01-01"))), Err(Rejection::Invalid(_))));
 }

@@ -52,7 +52,7 @@ impl Language {
 
     /// The language of a tag such as `de-AT`; English where it is none of ours.
     pub fn of(tag: Option<&str>) -> Self {
-        let primary = tag.and_then(|tag| tag.split('-').next()).unwrap_or_default();
+        let primary = tag.and_then(|tag| tag.split(['-', '_']).next()).unwrap_or_default();
         let known = Self::ALL.into_iter().find(|known| known.tag().eq_ignore_ascii_case(primary));
         known.unwrap_or(Self::English)
     }

@@ -5,10 +5,11 @@ use serde_json::json;
 use super::super::office::{HOUR, MailServer, Office};
 use super::super::world::START;
 use super::{PLAN, move_to, office};
-use crate::domain::case::command::{Command, Verb};
+use crate::domain::case::command::{Command, PlanChange, PlannedTask, Verb};
 use crate::domain::case::phase::Phase as CasePhase;
 use crate::domain::case::summary::Summary;
 use crate::domain::staff::notice::Notices;
+use crate::domain::staff::plan::wanted::Customer;
 use crate::domain::time::DAY;
 
 #[test]
@@ -164,4 +165,41 @@ fn a_name_of_any_length_leaves_room_in_the_record() {
     let sizes = office.mails.iter().map(|(mail, _)| json!(mail).to_string().len());
     let sizes: Vec<usize> = sizes.collect();
     assert!(sizes.len() == 2 && sizes.iter().all(|size| *size < 250_000), "{sizes:?}");
+}
+
+#[test]
+fn a_corrected_address_is_not_made_to_wait_for_the_wrong_one() {
+    let mut office = Office::begin_unanswered(PLAN, &["ann"]);
+    office.mail_server = MailServer::Refuses;
+    office.settle();
+    assert_eq!(office.world.state().desk.delays.len(), 2);
+    office.mail_server = MailServer::Up;
+    let (plan, reason) = (Some(office.plan().id), "a typo".into());
+    let tasks = office.plan().items.iter().map(|item| PlannedTask::Kept(item.booking)).collect();
+    let customer = office.plan().customer.clone().unwrap();
+    let customer = Some(Customer { email: "ada@example.org".into(), ..customer });
+    let change = PlanChange { plan, tasks, customer, reason };
+    office.world.tell(Command::ChangePlan(Box::new(change)));
+    office.settle();
+    office.pass_until(START.plus(10 * 60_000));
+    assert_eq!(office.told(), ["customer planned"]);
+    // the other one is tried again in an hour
+    office.pass_until(START.plus(61 * 60_000));
+    assert_eq!(office.told(), ["ann planned"]);
+}
+
+#[test]
+fn a_plan_of_which_nobody_has_heard_is_not_told_in_part() {
+    let mut office = Office::begin_unanswered(PLAN, &["ann"]);
+    office.mail_server = MailServer::Down;
+    office.settle();
+    let leave = crate::domain::staff::csr::command::Command::Leave {
+        on: crate::domain::staff::civil::Moment::Instant(office.world.now),
+        reason: "gone".into(),
+    };
+    office.tell_csr(&leave);
+    office.settle();
+    office.mail_server = MailServer::Up;
+    office.pass_until(START.plus(30 * 60_000));
+    assert_eq!(office.told(), Vec::<String>::new());
 }

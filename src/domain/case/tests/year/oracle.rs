@@ -96,6 +96,9 @@ impl Year {
             assert!(!told || mails > 0, "YEAR_SEED={seed}: nobody has heard of {}", world.id);
             self.every_move_is_explained(world);
         }
+        let heard = self.mails.values().filter(|mails| **mails > 0).count();
+        let all = ends[0];
+        assert!(heard * 20 >= all * 19, "YEAR_SEED={seed}: of {all} cases {heard} were heard of");
         // nobody believes in an appointment that did not take place
         for ((n, booking, who), seen) in &self.believed {
             let state = self.cases[*n].state();
