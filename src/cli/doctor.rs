@@ -45,6 +45,10 @@ impl Doctor {
             match Config::load(self.config.as_deref(), std::env::vars(), flags) {
                 Ok(config) => {
                     findings.push(good("configuration", "it can be read"));
+                    if config.email.url.is_none() {
+                        let detail = "[email] url is missing: mails and notices wait for it";
+                        findings.push(good("mail", detail));
+                    }
                     findings.push(disk(&config));
                 }
                 Err(error) => findings.push(bad("configuration", error.to_string())),

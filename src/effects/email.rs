@@ -99,7 +99,8 @@ impl Post {
         if by.is_past() {
             return Posted::TooLate;
         }
-        // the transport's own bound is on connecting alone
+        // the transport's own bound is on connecting alone. Each mail has a connection of its own: one that is
+        // left halfway answers the next mail with what was meant for this one
         let sent = tokio::time::timeout(self.timeout, self.transport.send(message)).await;
         let Ok(sent) = sent else { return Posted::NoAnswer("the time was up".to_owned()) };
         match sent {
@@ -319,6 +320,53 @@ mod tests {
         let post = server(|_| Some("silent")).await;
         let posted = post.send(&mail(), "k", by).await;
         assert!(matches!(posted, Posted::NoAnswer(_)), "{posted:?}");
+    }
+
+    /// A server that takes the first mail too late, and nothing of the second one.
+    #[tokio::test]
+    async fn what_was_meant_for_one_mail_answers_no_other() {
+        use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mails = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mails = mails.clone();
+                tokio::spawn(async move {
+                    let (read, mut write) = stream.into_split();
+                    write.write_all(b"220 here\r\n").await.unwrap();
+                    let mut lines = BufReader::new(read).lines();
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        let first = mails.load(std::sync::atomic::Ordering::SeqCst) == 0;
+                        let answer = match line.split(' ').next().unwrap_or_default() {
+                            "EHLO" | "MAIL" | "RCPT" => "250 fine\r\n",
+                            "DATA" if first => "354 go on\r\n",
+                            "DATA" => "451 not now\r\n",
+                            "QUIT" => "221 bye\r\n",
+                            "." => {
+                                mails.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                                tokio::time::sleep(Duration::from_millis(600)).await;
+                                "250 taken\r\n"
+                            }
+                            _ => continue,
+                        };
+                        if write.write_all(answer.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        let url = format!("smtp://127.0.0.1:{port}");
+        let (names, most) = (Names::of_the_system(), Duration::from_millis(300));
+        let post = Post::new(&url, "orders@example.com", "example.com", most, names).unwrap();
+        let by = || SendBy(std::time::Instant::now() + Duration::from_secs(5));
+        let late = post.send(&mail(), "1", by()).await;
+        assert!(matches!(late, Posted::NoAnswer(_)), "{late:?}");
+        for key in ["2", "3"] {
+            let refused = post.send(&mail(), key, by()).await;
+            assert!(matches!(refused, Posted::PutOff { status: 451, .. }), "{refused:?}");
+        }
     }
 
     #[tokio::test]

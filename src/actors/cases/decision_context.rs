@@ -159,6 +159,10 @@ impl DecisionContext for CaseDecisionContext<'_> {
         self.context.notices()
     }
 
+    fn sends_mail(&self) -> bool {
+        self.context.dispatcher.mail_domain().is_some()
+    }
+
     fn service_of(&self, host: &str) -> Service {
         self.context.services.of_host(host)
     }

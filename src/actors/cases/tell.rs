@@ -77,7 +77,7 @@ impl Context {
         };
         let telling = self.tell_at(case, command, CommandMeta::engine(), place);
         let told = tokio::time::timeout(PATIENCE, telling).await;
-        noted.has_woken();
+        noted.has_woken(matches!(told, Ok(Ok(_))));
         told.unwrap_or(Err(CommandError::Busy("it takes long to wake")))
     }
 

@@ -1,7 +1,9 @@
 //! A careful start: after two unclean ends within a minute, whatever wakes a case is noted durably
 //! before, and cases are woken one at a time, so that one that ends the process is found out.
 
+use std::collections::HashSet;
 use std::io;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,11 +23,16 @@ pub struct CarefulStart {
     turn: Mutex<()>,
     /// None: nothing is noted by this process.
     run: Mutex<Option<RunFile>>,
+    /// Cases that have decided once in this run, and not ended the process: they are not noted again, so that
+    /// a kill from outside marks nobody who is merely busy.
+    cleared: std::sync::Mutex<HashSet<CaseId>>,
 }
 
 /// A case while it is woken.
 pub struct Noted<'a> {
+    case: CaseId,
     run: MutexGuard<'a, Option<RunFile>>,
+    cleared: &'a std::sync::Mutex<HashSet<CaseId>>,
 }
 
 impl CarefulStart {
@@ -43,6 +50,7 @@ impl CarefulStart {
     /// Nobody ended the process for long enough.
     pub fn is_over(&self) {
         self.careful.store(false, Ordering::Release);
+        self.cleared.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The turn to wake a case, after all who came before. None: the start is not careful.
@@ -53,14 +61,16 @@ impl CarefulStart {
         }
     }
 
-    /// Notes a case before it is woken, after those before it were. None: the start is not careful.
+    /// Notes a case before it is woken, after those before it were. None: the start is not careful, or it has
+    /// decided well since.
     pub async fn note(&self, case: CaseId) -> Option<Noted<'_>> {
-        if !self.is_taken() {
+        let cleared = self.cleared.lock().unwrap_or_else(PoisonError::into_inner).contains(&case);
+        if cleared || !self.is_taken() {
             return None;
         }
         let mut run = self.run.lock().await;
         write(&mut run, Some(case));
-        Some(Noted { run })
+        Some(Noted { case, run, cleared: &self.cleared })
     }
 
     /// The run ends in good order.
@@ -73,9 +83,12 @@ impl CarefulStart {
 }
 
 impl Noted<'_> {
-    /// Its first decision is committed, or there was none.
-    pub fn has_woken(mut self) {
+    /// Its first decision is committed, or there was none. `well`: it has decided.
+    pub fn has_woken(mut self, well: bool) {
         write(&mut self.run, None);
+        if well {
+            self.cleared.lock().unwrap_or_else(PoisonError::into_inner).insert(self.case);
+        }
     }
 }
 
@@ -114,9 +127,11 @@ mod tests {
         assert!(noted_in(folder.path()));
         let mut second = Box::pin(care.note(case(2)));
         assert!(futures_util::poll!(&mut second).is_pending());
-        first.has_woken();
+        first.has_woken(true);
         assert!(!noted_in(folder.path()));
-        second.await.unwrap().has_woken();
+        second.await.unwrap().has_woken(false);
+        care.note(case(2)).await.unwrap().has_woken(false);
+        assert!(care.note(case(1)).await.is_none(), "it has decided well");
         care.is_over();
         assert!(care.note(case(3)).await.is_none());
     }

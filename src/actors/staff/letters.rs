@@ -7,12 +7,11 @@ use crate::domain::staff::notice::letter::Address;
 use crate::domain::staff::notice::{Notice, Notices, Reader};
 
 impl Context {
-    /// Who can be told of what is planned.
+    /// Who is to be told of what is planned. A mail server that is missing now may be there tomorrow.
     pub fn notices(&self) -> Notices {
-        match (self.dispatcher.mail_domain(), &self.staff.settings().lead) {
-            (None, _) => Notices::Off,
-            (Some(_), None) => Notices::People,
-            (Some(_), Some(_)) => Notices::All,
+        match self.staff.settings().lead {
+            None => Notices::People,
+            Some(_) => Notices::All,
         }
     }
 

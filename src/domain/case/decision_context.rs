@@ -18,8 +18,11 @@ pub trait DecisionContext {
     /// When people work in general: due dates go by it.
     fn business(&self) -> Arc<Business>;
 
-    /// Who can be told of a plan: nobody where there is no mail server.
+    /// Who is to be told of a plan that begins.
     fn notices(&self) -> Notices;
+
+    /// Whether there is a mail server.
+    fn sends_mail(&self) -> bool;
 
     /// The service that a host belongs to; its name is also the key of its permits.
     fn service_of(&self, host: &str) -> Service;

@@ -31,8 +31,8 @@ const IN_DOUBT: (i64, u32) = (4 * HOUR, 20);
 /// mend it.
 const REFUSED: [i64; 3] = [HOUR, 6 * HOUR, 24 * HOUR];
 
-/// Milliseconds before it is looked whether there is a mail server by now.
-const NO_SERVER: i64 = HOUR;
+/// Milliseconds before it is looked whether there is a mail server by now: at first, and at the most.
+const NO_SERVER: (i64, i64) = (HOUR, 24 * HOUR);
 
 impl Interpreter<'_> {
     fn notice_event(&mut self, event: NoticeEvent) -> Result<(), Halt> {
@@ -47,9 +47,13 @@ impl Interpreter<'_> {
                 Stage::Idle | Stage::Sending { .. } => Ok(()),
             };
         };
-        if self.ctx.notices().is_off() {
+        if !self.ctx.sends_mail() {
             let detail = Some("no mail server is configured".into());
-            let until = Some(self.now.plus(NO_SERVER));
+            let lasts = match &self.state.desk.stage {
+                Stage::Parked { since, .. } => self.now.since(*since),
+                Stage::Idle | Stage::Sending { .. } => 0,
+            };
+            let until = Some(self.now.plus(lasts.clamp(NO_SERVER.0, NO_SERVER.1)));
             let wait = Wait { kind: WaitKind::Timer, on: None, until, detail };
             return self.notice_event(NoticeEvent::Parked { wait });
         }

@@ -46,6 +46,8 @@ pub struct TestDesk {
     pub honours_key: bool,
     /// Who can be told of plans.
     pub notices: Notices,
+    /// There is no mail server.
+    pub mailless: bool,
     /// Hosts that no service names.
     pub unknown: HashSet<String>,
     pub secrets: HashMap<String, Arc<Json>>,
@@ -72,6 +74,10 @@ impl DecisionContext for TestDesk {
 
     fn notices(&self) -> Notices {
         self.notices
+    }
+
+    fn sends_mail(&self) -> bool {
+        !self.mailless
     }
 
     fn service_of(&self, host: &str) -> Service {

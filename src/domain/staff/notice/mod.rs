@@ -30,7 +30,7 @@ pub const UNPLACED_FOR: i64 = 60 * MINUTE;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Notices {
-    /// Nobody: the definition does not want it, or there is no mail server.
+    /// Nobody: the definition does not want it.
     #[default]
     Off,
     /// Customer and CSRs; there is no lead.
