@@ -10,6 +10,9 @@ use crate::domain::ids::CaseId;
 use crate::domain::staff::notice::Notice;
 use crate::domain::workflow::model::{OutputFormat, TaskId};
 
+/// The service that mails go to.
+pub const MAIL: &str = "mail";
+
 /// One attempt of a task, or the fetching of what it needs first.
 #[derive(Clone, Debug)]
 pub struct Effect {

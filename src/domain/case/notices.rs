@@ -235,7 +235,7 @@ impl Desk {
 }
 
 /// Whether nobody is told anything now: a person holds the case, or has to act.
-fn is_held(state: &State) -> bool {
+pub fn is_held(state: &State) -> bool {
     state.ended_at.is_none() && derive::holds(state) && state.unwinding.is_none()
 }
 

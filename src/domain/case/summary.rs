@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::assignments::Assigned;
 use super::derive::{self, TaskWait};
+use super::effect::MAIL;
 use super::event::{Came, Change, Event, Parent, Received, WaitKind};
 use super::notices::{self, NoticeEvent};
 use super::phase::Phase;
@@ -377,7 +378,7 @@ pub fn answered(
     let mut started: Vec<((TaskId, u32), Arc<str>)> = Vec::new();
     for event in events {
         if let Event::Notice(event) = event {
-            counts.extend(answered_notice(event).map(|how| (Arc::from("mail"), how)));
+            counts.extend(answered_notice(event).map(|how| (Arc::from(MAIL), how)));
         }
         let Event::Task(event) = event else { continue };
         let key = (event.task, event.iteration);

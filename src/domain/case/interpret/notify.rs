@@ -6,15 +6,12 @@ use super::settle::AGAIN;
 use super::{Halt, Interpreter};
 use crate::domain::case::command::Outcome;
 use crate::domain::case::decision_context::PermitAnswer;
-use crate::domain::case::effect::{Ask, Effect};
+use crate::domain::case::effect::{Ask, Effect, MAIL};
 use crate::domain::case::event::{Event, Wait, WaitKind};
 use crate::domain::case::notices::{self, Came, Delay, NoticeEvent, Stage};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::retry::outage_delay;
 use crate::domain::time::Timestamp;
-
-/// The service that mails go to.
-const SERVICE: &str = "mail";
 
 const HOUR: i64 = 60 * 60 * 1000;
 
@@ -57,7 +54,7 @@ impl Interpreter<'_> {
             let wait = Wait { kind: WaitKind::Timer, on: None, until, detail };
             return self.notice_event(NoticeEvent::Parked { wait });
         }
-        let service = self.ctx.service(SERVICE);
+        let service = self.ctx.service(MAIL);
         if let PermitAnswer::Wait(wait) = self.ctx.permit(&service) {
             return self.park_notices(Wait { on: Some(service.name), ..wait });
         }
@@ -87,8 +84,7 @@ impl Interpreter<'_> {
     pub(super) fn admit_notices(&mut self, service: Option<&Arc<str>>) -> Result<(), Halt> {
         let Stage::Parked { wait, .. } = &self.state.desk.stage else { return Ok(()) };
         let asks = service.is_none_or(|service| wait.on.as_ref() == Some(service));
-        let held = notices::parked(&self.state).is_none()
-            && notices::owed(&self.state, self.now).is_some();
+        let held = notices::is_held(&self.state) && notices::owed(&self.state, self.now).is_some();
         match asks && wait.kind != WaitKind::Timer && !held {
             true => self.notify(),
             false => Ok(()),

@@ -11,7 +11,7 @@ use super::{Interpreter, Key, Trouble};
 use crate::domain::call::http::{self, Parts};
 use crate::domain::call::{openapi, uri};
 use crate::domain::case::decision_context::Service;
-use crate::domain::case::effect::{Ask, Child, ChildSubmission, Preparation};
+use crate::domain::case::effect::{Ask, Child, ChildSubmission, MAIL, Preparation};
 use crate::domain::case::event::Parent;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
@@ -19,9 +19,6 @@ use crate::domain::workflow::expr::Arg;
 use crate::domain::workflow::model::{
     Call, Emit, Endpoint, HttpCall, Kind, OpenApiCall, Run, Template, Uri,
 };
-
-/// The service that mails go to.
-pub const MAIL: &str = "mail";
 
 /// How deep cases may nest that start each other.
 const NESTED_MAX: u8 = 32;

@@ -1,3 +1,5 @@
+//! What a CSR accepts and refuses: bookings, releases, moves, profiles; in whatever order they come.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Who is chosen for a task, where it is placed, and what happens to those behind it.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Mails as their readers get them: in their language and time zone, and with hostile names.
+
 use super::super::samples;
 use super::*;
 
