@@ -99,7 +99,13 @@ impl App {
         let (handle, listen) = (engine.handle(), config.server.listen.0);
         let keys = config.api.keys.into_iter();
         let settings = api::Settings {
-            keys: keys.map(|k| Key { name: k.name.0, sha256: k.sha256.0 }).collect(),
+            keys: keys
+                .map(|k| Key {
+                    name: k.name.0,
+                    sha256: k.sha256.0,
+                    queues: k.queues.map(Into::into),
+                })
+                .collect(),
             max_body: usize::try_from(config.server.max_body.0).unwrap_or(usize::MAX),
             max_requests: config.server.max_requests.0,
             rate: config.server.rate.0,
@@ -349,6 +355,7 @@ async fn parts(
         staff: roster.settings.clone(),
         catalogue: roster.catalogue.clone(),
         templates: templates(config.email.templates.as_deref())?,
+        queues: config.queues.0.clone(),
         live_max: config.cases.live_max.0,
         pending_max: config.cases.pending_max.0,
         fatal,

@@ -24,6 +24,7 @@ use super::recovery::careful_start::CarefulStart;
 use super::services::registry::Services;
 use super::staff::board::Staff;
 use super::timers::near::Timers;
+use super::work::queues::Queues;
 use crate::clock::Clock;
 use crate::domain::case::event::Event;
 use crate::domain::case::phase::Phase;
@@ -55,6 +56,8 @@ pub struct Context {
     pub cases: Arc<CaseRegistry>,
     /// CSRs, and who looks for them.
     pub staff: Staff,
+    /// Queues, and who works for them.
+    pub work: Queues,
     pub wants: Wants,
     pub cancelling: Cancelling,
     pub events_in_hand: EventsInHand,

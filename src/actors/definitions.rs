@@ -37,6 +37,8 @@ struct Known {
     id: DefinitionId,
     title: Option<String>,
     content: Content,
+    /// Its text has the word, so that it may hand jobs to some.
+    may_have_queues: bool,
 }
 
 /// What is known of a definition's content.
@@ -114,7 +116,10 @@ impl Definitions {
                 Err(error) => return Err(error),
             };
             if let Some(stored) = stored {
-                insert(&mut versions, id_of(&stored), None, Content::Stored);
+                let known = insert(&mut versions, id_of(&stored), None, Content::Stored);
+                if let Some(known) = known {
+                    known.may_have_queues = stored.text.contains("queue");
+                }
             } else {
                 tracing::error!(?entity, "a definition in the journal cannot be read");
             }
@@ -266,6 +271,24 @@ impl Definitions {
         known.map(|known| known.id.clone())
     }
 
+    /// The queues that the latest definitions name.
+    ///
+    /// # Errors
+    /// When they cannot be read now.
+    pub async fn queues(&self) -> Result<Vec<Arc<str>>, ReadError> {
+        let ids: Vec<DefinitionId> = {
+            let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+            let latest =
+                versions.values().filter_map(|of_workflow| of_workflow.values().next_back());
+            latest.filter(|known| known.may_have_queues).map(|known| known.id.clone()).collect()
+        };
+        let mut queues = Vec::new();
+        for id in ids {
+            queues.extend(self.get(&id).await?.iter().flat_map(|known| known.queues.clone()));
+        }
+        Ok(queues)
+    }
+
     /// All definitions, by namespace, name and version.
     pub fn list(&self) -> Vec<Listed> {
         let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
@@ -312,11 +335,18 @@ fn too_complex() -> Vec<Fault> {
     vec![Fault::at(Location::default(), "", "the definition cannot be compiled", "simplify it")]
 }
 
-fn insert(versions: &mut Versions, id: DefinitionId, title: Option<String>, content: Content) {
-    let Ok(version) = semver::Version::parse(&id.version) else { return };
+fn insert(
+    versions: &mut Versions,
+    id: DefinitionId,
+    title: Option<String>,
+    content: Content,
+) -> Option<&mut Known> {
+    let version = semver::Version::parse(&id.version).ok()?;
     let key = (id.namespace.clone(), id.name.clone());
-    let known = Known { id, title, content };
-    versions.entry(key).or_default().insert(version, known);
+    let known = Known { id, title, content, may_have_queues: false };
+    let of_workflow = versions.entry(key).or_default();
+    of_workflow.insert(version.clone(), known);
+    of_workflow.get_mut(&version)
 }
 
 fn id_of(stored: &Registered) -> DefinitionId {

@@ -1,6 +1,7 @@
 //! The engine: builds what the actors share, brings the views up to date, starts the tree, and
 //! stops it again in order.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,6 +36,8 @@ use crate::actors::services::handle::ServiceHandle;
 use crate::actors::services::registry::Services;
 use crate::actors::staff::board::Staff;
 use crate::actors::timers::near::Timers;
+use crate::actors::work::handle::QueueHandle;
+use crate::actors::work::queues::Queues;
 use crate::clock::Clock;
 use crate::domain::ids::Entity;
 use crate::domain::service::circuit::Standing;
@@ -70,6 +73,8 @@ pub struct Parts {
     pub min_free: u64,
     /// How tasks are given to people.
     pub staff: crate::domain::staff::settings::Settings,
+    /// Queues that the configuration names.
+    pub queues: BTreeMap<Arc<str>, crate::domain::work::queue::Settings>,
     /// What an admin picks tasks from.
     pub catalogue: crate::domain::staff::catalogue::Catalogue,
     /// What notices are written by.
@@ -85,6 +90,7 @@ pub struct Engine {
     context: Arc<Context>,
     parts: HousekeeperArgs,
     wanted: mpsc::UnboundedReceiver<Arc<ServiceHandle>>,
+    wanted_queues: mpsc::UnboundedReceiver<Arc<QueueHandle>>,
     fatal: mpsc::UnboundedSender<String>,
 }
 
@@ -120,6 +126,7 @@ impl Engine {
             }),
         };
         let services = Arc::new(services);
+        let (work, wanted_queues) = Queues::new(parts.queues);
         let resources = Arc::new(CallResources::new(clock.clone(), parts.secrets));
         let hands = (parts.http, parts.post);
         let (of_services, of_calls) = (services.clone(), resources.clone());
@@ -143,6 +150,7 @@ impl Engine {
             fresh_news: FreshNews::default(),
             cases: Arc::new(CaseRegistry::new(parts.live_max)),
             staff: Staff::new(parts.staff, parts.catalogue, parts.templates),
+            work,
             wants: Wants::default(),
             cancelling: Cancelling::default(),
             events_in_hand: EventsInHand::default(),
@@ -162,8 +170,9 @@ impl Engine {
         context.intake.set_disk_full(free < min_free);
         context.load_quarantines().await.map_err(|e| e.to_string())?;
         context.load_staff().await.map_err(|e| e.to_string())?;
+        context.load_queues().await.map_err(|e| e.to_string())?;
         let parts = HousekeeperArgs { context: context.clone(), folder, min_free };
-        Ok(Self { context, parts, wanted, fatal })
+        Ok(Self { context, parts, wanted, wanted_queues, fatal })
     }
 
     /// What the API may use.
@@ -183,7 +192,7 @@ impl Engine {
     /// # Errors
     /// Why they cannot be started.
     pub async fn start(self) -> Result<Running, String> {
-        let Self { context, parts, wanted, fatal } = self;
+        let Self { context, parts, wanted, wanted_queues, fatal } = self;
         let begun = RunFile::begin(&parts.folder, context.clock.now());
         let (run, Start { careful, culprit }) = begun.map_err(|e| e.to_string())?;
         if let Some(case) = culprit {
@@ -191,7 +200,7 @@ impl Engine {
             context.quarantine(case, reason.into()).await;
         }
         context.careful_start.begin(run, careful).await;
-        let args = RootArgs { housekeeper: parts, wanted, fatal };
+        let args = RootArgs { housekeeper: parts, wanted, wanted_queues, fatal };
         let spawned = ActorRuntime::spawn(Some("root".to_owned()), RootActor, args).await;
         let (root, tree) = spawned.map_err(|e| e.to_string())?;
         context.started.store(true, Ordering::Release);
@@ -205,6 +214,7 @@ impl Running {
         self.context.stopping.store(true, Ordering::Release);
         self.context.intake.close();
         self.context.services.close();
+        self.context.work.list().iter().for_each(|queue| queue.send_home());
         let until = Instant::now() + DRAIN;
         while self.context.services.in_flight() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;

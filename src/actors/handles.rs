@@ -13,6 +13,9 @@ pub use super::services::handle::ServiceHandle;
 pub use super::staff::ask::Terms;
 pub use super::staff::dry_run::DryRun;
 pub use super::staff::message::{CsrError, CsrReply};
+pub use super::work::handle::QueueHandle;
+pub use super::work::poll::Handed;
+pub use super::work::results::{Asking, JobReply};
 pub use crate::store::record::By;
 
 use tokio::task::JoinSet;
@@ -273,7 +276,14 @@ impl Handle {
             return Err(Refused::Failed(refusal.to_owned()));
         }
         let context = self.context.clone();
-        let registering = async move { context.definitions.register(text, format, by).await };
+        let registering = async move {
+            let registered = context.definitions.register(text, format, by).await?;
+            let definition = context.definitions.get(&registered.id).await;
+            for queue in definition.ok().flatten().iter().flat_map(|known| &known.queues) {
+                context.work.served(queue);
+            }
+            Ok(registered)
+        };
         carry_through(registering).await.unwrap_or_else(|broken| Err(Refused::Failed(broken)))
     }
 

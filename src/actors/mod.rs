@@ -64,3 +64,4 @@ mod staff;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod work;

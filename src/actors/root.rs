@@ -23,6 +23,8 @@ use crate::actors::staff::kind::Csrs;
 use crate::actors::staff::planner::PlannerActor;
 use crate::actors::staff::waiting;
 use crate::actors::timers::TimersActor;
+use crate::actors::work::handle::QueueHandle;
+use crate::actors::work::queue::QueueActor;
 use futures_util::FutureExt;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime};
 use ractor::{SpawnErr, SupervisionEvent};
@@ -37,6 +39,8 @@ pub struct RootArgs {
     pub housekeeper: HousekeeperArgs,
     /// Services that want a breaker actor.
     pub wanted: mpsc::UnboundedReceiver<Arc<ServiceHandle>>,
+    /// Queues that want an actor.
+    pub wanted_queues: mpsc::UnboundedReceiver<Arc<QueueHandle>>,
     /// Told when the process has to end, and why.
     pub fatal: mpsc::UnboundedSender<String>,
 }
@@ -45,6 +49,7 @@ pub struct RootArgs {
 pub enum RootMsg {
     Start(SharedActor),
     Serve(Arc<ServiceHandle>),
+    Queue(Arc<QueueHandle>),
 }
 
 /// A shared actor.
@@ -59,6 +64,7 @@ pub enum SharedActor {
     Starter,
     Housekeeper,
     Breaker(Arc<ServiceHandle>),
+    Queue(Arc<QueueHandle>),
 }
 
 impl SharedActor {
@@ -73,6 +79,7 @@ impl SharedActor {
             Self::Starter => "starter".to_owned(),
             Self::Housekeeper => "housekeeper".to_owned(),
             Self::Breaker(served) => format!("breaker {}", served.settings.name),
+            Self::Queue(queue) => format!("queue {}", queue.name),
         }
     }
 }
@@ -102,7 +109,7 @@ impl Actor for RootActor {
         myself: ActorRef<RootMsg>,
         args: RootArgs,
     ) -> Result<RootState, ActorProcessingErr> {
-        let RootArgs { housekeeper, mut wanted, fatal } = args;
+        let RootArgs { housekeeper, mut wanted, mut wanted_queues, fatal } = args;
         let context = housekeeper.context.clone();
         let (running, crashes) = (HashMap::new(), HashMap::new());
         let (wants, waiting, recovering) = (None, Vec::new(), None);
@@ -134,6 +141,14 @@ impl Actor for RootActor {
                 }
             }
         });
+        let root = myself.clone();
+        tokio::spawn(async move {
+            while let Some(queue) = wanted_queues.recv().await {
+                if root.cast(RootMsg::Queue(queue)).is_err() {
+                    return;
+                }
+            }
+        });
         Ok(live)
     }
 
@@ -146,6 +161,7 @@ impl Actor for RootActor {
         let shared = match message {
             RootMsg::Start(shared) => shared,
             RootMsg::Serve(served) => SharedActor::Breaker(served),
+            RootMsg::Queue(queue) => SharedActor::Queue(queue),
         };
         if let Err(error) = live.start(&myself, shared.clone()).await {
             live.crashed(&myself, shared, &error.to_string());
@@ -216,6 +232,7 @@ impl RootState {
             SharedActor::Breaker(served) => {
                 spawn(BreakerActor, (context, served.clone()), over).await?
             }
+            SharedActor::Queue(queue) => spawn(QueueActor, (context, queue.clone()), over).await?,
         };
         self.running.insert(id, shared);
         Ok(())

@@ -67,6 +67,7 @@ async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
         staff: Default::default(),
         catalogue: Default::default(),
         templates: Default::default(),
+        queues: Default::default(),
         live_max: 100,
         pending_max: 100,
         fatal: told,

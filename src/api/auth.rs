@@ -1,5 +1,7 @@
 //! Who asks: the name of an API key, or `local` where none are configured.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -22,16 +24,34 @@ impl Client {
     }
 }
 
+/// The queues whose jobs alone a client may do; none: it may do everything.
+#[derive(Clone, Debug)]
+pub struct OfQueues(pub Option<Arc<[String]>>);
+
+impl OfQueues {
+    /// Whether the client may see this queue.
+    pub fn has(&self, queue: &str) -> bool {
+        self.0.as_ref().is_none_or(|queues| queues.iter().any(|known| known == queue))
+    }
+}
+
+/// What a worker's key is for: to lease jobs and to say what became of them.
+fn is_for_workers(method: &Method, path: &str) -> bool {
+    let leases = path.strip_prefix("/v1/queues/").is_some_and(|rest| rest.ends_with("/jobs/lease"));
+    let uploads = path == "/v1/documents";
+    method == Method::POST && (leases || uploads || path.starts_with("/v1/jobs/"))
+}
+
 /// Lets known clients through. Whether it lives and is ready may be asked by anybody; a feed's address is
 /// its own key.
 pub async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let open = matches!(path, "/healthz" | "/readyz");
     let feed = is_feed(request.method(), path);
-    let client = match client(&api, request.headers()) {
+    let (client, queues) = match client(&api, request.headers()) {
         Some(client) => client,
-        None if feed => Client("feed".to_owned()),
-        None if open => Client("nobody".to_owned()),
+        None if feed => (Client("feed".to_owned()), None),
+        None if open => (Client("nobody".to_owned()), None),
         None => {
             let detail = match request.headers().contains_key(AUTHORIZATION) {
                 true => "this API key is not known",
@@ -46,6 +66,11 @@ pub async fn authenticate(State(api): State<Api>, mut request: Request, next: Ne
     if !open && !api.limits.lets_in(&client.0) {
         return Problem::too_many("too many requests of this client").into_response();
     }
+    if queues.is_some() && !open && !is_for_workers(request.method(), path) {
+        let detail = "this key may do jobs of its queues, and nothing else";
+        return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
+    }
+    request.extensions_mut().insert(OfQueues(queues));
     request.extensions_mut().insert(client);
     next.run(request).await
 }
@@ -57,14 +82,14 @@ fn is_feed(method: &Method, path: &str) -> bool {
     id && (method == Method::GET || method == Method::HEAD)
 }
 
-fn client(api: &Api, headers: &HeaderMap) -> Option<Client> {
+fn client(api: &Api, headers: &HeaderMap) -> Option<(Client, Option<Arc<[String]>>)> {
     if api.keys.is_empty() {
-        return Some(Client("local".to_owned()));
+        return Some((Client("local".to_owned()), None));
     }
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let key = value.strip_prefix("Bearer ")?.trim();
     // the digests are compared, which tells nobody anything about the key
     let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
     let known = api.keys.iter().find(|known| known.sha256 == digest);
-    known.map(|known| Client(known.name.clone()))
+    known.map(|known| (Client(known.name.clone()), known.queues.clone()))
 }

@@ -12,6 +12,7 @@ mod events;
 mod feeds;
 mod health;
 mod history;
+mod jobs;
 mod limits;
 mod openapi;
 mod origin;
@@ -19,10 +20,12 @@ mod problem;
 mod problem_kinds;
 mod problems;
 mod query;
+mod queues;
 mod serve;
 mod services;
 mod show;
 mod stream;
+mod workers;
 mod workflows;
 
 use std::collections::HashSet;
@@ -61,6 +64,8 @@ pub struct Shared {
 pub struct Key {
     pub name: String,
     pub sha256: [u8; 32],
+    /// It may do jobs of these queues, and nothing else; none: everything.
+    pub queues: Option<Arc<[String]>>,
 }
 
 /// Settings of the API.
@@ -130,6 +135,18 @@ impl Api {
             .route("/v1/assignments/{id}/unblock", post(assignments::unblock))
             .route("/v1/assignments/{id}/move", post(assignments::move_to))
             .route("/v1/assignments/{id}/skip", post(assignments::skip))
+            .route("/v1/queues", get(queues::list))
+            .route("/v1/queues/{queue}", get(queues::get))
+            .route("/v1/queues/{queue}/pause", post(queues::pause))
+            .route("/v1/queues/{queue}/resume", post(queues::resume))
+            .route("/v1/queues/{queue}/purge", post(queues::purge))
+            .route("/v1/queues/{queue}/jobs/lease", post(jobs::lease))
+            .route("/v1/jobs/results", post(jobs::results))
+            .route("/v1/jobs/{id}/complete", post(jobs::complete))
+            .route("/v1/jobs/{id}/fail", post(jobs::fail))
+            .route("/v1/jobs/{id}/release", post(jobs::release))
+            .route("/v1/jobs/{id}/extend", post(jobs::extend))
+            .route("/v1/workers", get(workers::list))
             .route("/v1/events", post(events::take))
             .route("/v1/services", get(services::list))
             .route("/v1/services/{name}", get(services::get))

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json_, json};
 use super::problem_kinds;
 use crate::actors::handles::{CaseError, CommandError, SubmitError};
 use crate::domain::case::command::{AssignmentConflict, Rejection};
+use crate::domain::case::job::JobConflict;
 use crate::domain::workflow::schema::Violation;
 use crate::store::views::TableError;
 
@@ -127,8 +128,13 @@ pub async fn say_where(request: Request, next: Next) -> Response {
     response
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// The status, and what is said of it.
+    pub fn shown(&self) -> (u16, Json_) {
+        (self.status.as_u16(), Json_::Object(self.body()))
+    }
+
+    fn body(&self) -> Map<String, Json_> {
         let mut body = Map::new();
         let kind = problem_kinds::kind(self.status, self.name);
         body.insert("type".to_owned(), json!(format!("/problems/{}", kind.name)));
@@ -136,8 +142,16 @@ impl IntoResponse for Problem {
         body.insert("status".to_owned(), json!(self.status.as_u16()));
         body.insert("detail".to_owned(), json!(self.detail));
         body.insert("instance".to_owned(), Json_::Null);
-        body.insert("errors".to_owned(), Json_::Array(self.errors));
-        body.extend(self.more.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        body.insert("errors".to_owned(), Json_::Array(self.errors.clone()));
+        let more = self.more.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        body.extend(more);
+        body
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = self.body();
         let mut response = answer(self.status, body.clone());
         response.extensions_mut().insert(Said(body));
         if self.status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -208,6 +222,14 @@ impl From<CommandError> for Problem {
                     AssignmentConflict::Phase => "conflict",
                 };
                 Self::conflict(detail, &allowed).of_kind(kind)
+            }
+            CommandError::Rejected(Rejection::Job(conflict)) => {
+                let kind = match conflict {
+                    JobConflict::LeaseLost | JobConflict::NotQueued => "lease-lost",
+                    JobConflict::AlreadyDone => "already-done",
+                    JobConflict::Over => "job-over",
+                };
+                Self::conflict(conflict.detail(), &[]).of_kind(kind)
             }
             CommandError::Rejected(Rejection::NoSuchAssignment) => Self::not_found("assignment"),
             CommandError::Rejected(Rejection::StaleAssignment(revision)) => {

@@ -12,7 +12,7 @@ pub struct Kind {
 }
 
 /// All kinds; the first of a status is the one that is meant where nothing else is said.
-pub const KINDS: [Kind; 23] = [
+pub const KINDS: [Kind; 25] = [
     Kind {
         name: "malformed",
         status: 400,
@@ -76,8 +76,20 @@ pub const KINDS: [Kind; 23] = [
     Kind {
         name: "already-done",
         status: 409,
-        title: "The task has ended already",
-        page: "Somebody was quicker, or its case has ended. Read the assignment for how it stands.",
+        title: "It has ended already",
+        page: "Somebody was quicker, or its case has ended: read the assignment for how it stands. Of a job: another result was recorded under this lease.",
+    },
+    Kind {
+        name: "lease-lost",
+        status: 409,
+        title: "The lease is over",
+        page: "It ran out, or was given back. The job goes to another worker, or has gone already: drop it.",
+    },
+    Kind {
+        name: "job-over",
+        status: 409,
+        title: "Nobody wants the job any more",
+        page: "Its case was cancelled, its branch lost, its time was over, or somebody else has done it. Stop what works on it.",
     },
     Kind {
         name: "case-suspended",

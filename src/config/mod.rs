@@ -2,6 +2,7 @@
 //! with the key, its file and its line.
 
 mod place;
+pub mod queues;
 pub mod services;
 pub mod staff;
 pub mod values;
@@ -21,6 +22,7 @@ pub struct Config {
     pub api: Api,
     pub data: Data,
     pub cases: Cases,
+    pub queues: queues::Queues,
     pub http: Http,
     pub email: Email,
     pub secrets: Secrets,
@@ -74,6 +76,9 @@ pub struct ApiKey {
     pub name: values::Name,
     /// SHA-256 of the key, in hex.
     pub sha256: values::Digest,
+    /// A worker's key: it may do jobs of these queues, and nothing else.
+    #[serde(default)]
+    pub queues: Option<Vec<String>>,
 }
 
 /// `[data]`
@@ -302,6 +307,13 @@ impl Config {
         }
         let mut names: Vec<&str> = self.api.keys.iter().map(|key| &*key.name.0).collect();
         names.sort_unstable();
+        for key in &self.api.keys {
+            for queue in key.queues.iter().flatten() {
+                if let Err(wrong) = crate::domain::work::queue::check_name(queue) {
+                    return fault("api.keys", &format!("key `{}`: {wrong}", key.name.0));
+                }
+            }
+        }
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
             return fault("api.keys", "two keys have the same name: give each its own");
         }

@@ -9,8 +9,8 @@ use toml::Spanned;
 
 use super::ConfigError;
 use super::place::{line_and_column, read};
-use super::values::{Count, Flag, Name, Span, WebAddress};
-use crate::domain::service::settings::{Probe, Rate, Settings, Trip};
+use super::values::{Count, Flag, Name, PerTime, Span, WebAddress};
+use crate::domain::service::settings::{Probe, Settings, Trip};
 
 /// All services, and what holds for hosts that none of them names.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,30 +59,6 @@ struct Breaker {
     window: Option<Span>,
     probe_after: Option<Span>,
     probe_after_max: Option<Span>,
-}
-
-/// `50/s`
-#[derive(Debug)]
-struct PerTime(Rate);
-
-impl<'de> Deserialize<'de> for PerTime {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let rate = || {
-            let (calls, per) = text.split_once('/')?;
-            let per = match per {
-                "s" => 1000,
-                "m" => 60_000,
-                "h" => 3_600_000,
-                _ => return None,
-            };
-            let calls = calls.parse().ok().filter(|calls| *calls > 0)?;
-            Some(Self(Rate { calls, per }))
-        };
-        let wrong =
-            || D::Error::custom(format!("`{text}` is not a rate, such as \"50/s\" or \"10/m\""));
-        rate().ok_or_else(wrong)
-    }
 }
 
 /// `GET /health`

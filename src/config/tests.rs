@@ -26,6 +26,23 @@ fn the_shipped_services_can_be_read() {
 }
 
 #[test]
+fn queues_have_settings() {
+    let config = |text: &str| Config::parse(text, "c.toml").map_err(|error| error.to_string());
+    let text = "[queues.scoring]\nconcurrency = 4\nrate = \"10/s\"\nlease = \"30s\"\n";
+    let queues = config(text).unwrap().queues.0;
+    assert_eq!((queues["scoring"].concurrency, queues["scoring"].lease), (Some(4), 30_000));
+    for (text, word) in [
+        ("[queues.\"No Name\"]\n", "No Name"),
+        ("[queues.a]\nconcurrency = 0\n", "concurrency"),
+        ("[queues.a]\nlease = \"1s\"\n", "lease"),
+        ("[queues.a]\nlength = 5\n", "length"),
+    ] {
+        let wrong = config(text).unwrap_err();
+        assert!(wrong.contains(word), "{wrong}");
+    }
+}
+
+#[test]
 fn flags_over_environment_over_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.toml");

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::domain::service::settings::Rate;
+
 /// Reads a value from text or a number.
 struct Either<T>(std::marker::PhantomData<T>, &'static str);
 
@@ -91,6 +93,30 @@ value!(
     /// A truth value.
     Flag, bool, "true or false", |text| text.parse().ok()
 );
+
+/// `50/s`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PerTime(pub Rate);
+
+impl<'de> Deserialize<'de> for PerTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let rate = || {
+            let (calls, per) = text.split_once('/')?;
+            let per = match per {
+                "s" => 1000,
+                "m" => 60_000,
+                "h" => 3_600_000,
+                _ => return None,
+            };
+            let calls = calls.parse().ok().filter(|calls| *calls > 0)?;
+            Some(Self(Rate { calls, per }))
+        };
+        let wrong =
+            || D::Error::custom(format!("`{text}` is not a rate, such as \"50/s\" or \"10/m\""));
+        rate().ok_or_else(wrong)
+    }
+}
 
 fn size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

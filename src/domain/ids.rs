@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// The digits, Crockford's in lower case.
+pub const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// Characters of an id behind its prefix: 26 × 5 bits hold 128.
 const TEXT_LEN: usize = 26;
@@ -180,6 +181,12 @@ id!(
     "plan_"
 );
 
+id!(
+    /// What is kept of the token that a worker holds while it has a job.
+    LeaseDigest,
+    "lease_"
+);
+
 impl CaseId {
     /// The id of a submission with an idempotency key. The version is not part of it: the same
     /// key means the same case whatever version is the latest by then.
@@ -314,6 +321,7 @@ pub enum EntityKind {
     Quarantine = 5,
     Csr = 6,
     HolidayCalendar = 7,
+    Queue = 8,
 }
 
 /// Where an event from outside stands in the order of all of them, as the journal counts it: a case
@@ -342,6 +350,7 @@ impl EntityKind {
             5 => Self::Quarantine,
             6 => Self::Csr,
             7 => Self::HolidayCalendar,
+            8 => Self::Queue,
             _ => return None,
         })
     }
@@ -385,6 +394,11 @@ impl Entity {
     pub fn holiday_calendar(name: &str) -> Self {
         let bits = Bits::derived(&[b"calendar", name.as_bytes()]);
         Self { kind: EntityKind::HolidayCalendar, bits }
+    }
+
+    /// The entity of a queue: its pauses and purges.
+    pub fn queue(name: &str) -> Self {
+        Self { kind: EntityKind::Queue, bits: Bits::derived(&[b"queue", name.as_bytes()]) }
     }
 
     /// The entity that keeps why a case was taken out of service, beside the case's own records.

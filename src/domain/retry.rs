@@ -9,6 +9,10 @@ const OUTAGE_FIRST: i64 = 200;
 /// The longest such delay.
 const OUTAGE_MAX: i64 = 30_000;
 
+/// The first delay of a job that has failed, and the longest.
+const JOB_FIRST: i64 = 1000;
+const JOB_MAX: i64 = 300_000;
+
 /// The delay of a retry policy before repeat `n` (counted from 0), in milliseconds: constant,
 /// `base + increment · n` (by default `base · (n + 1)`) or `base · factorⁿ`, never more than a day.
 pub fn delay(backoff: Backoff, base: i64, n: u32) -> i64 {
@@ -30,6 +34,14 @@ pub fn delay(backoff: Backoff, base: i64, n: u32) -> i64 {
 /// a half is left to chance.
 pub fn outage_delay(misses: u32, random: u64) -> i64 {
     let full = OUTAGE_FIRST.saturating_mul(1 << misses.min(20)).min(OUTAGE_MAX);
+    let half = full / 2;
+    half + (random % (half as u64 + 1)) as i64
+}
+
+/// The delay before a job is given to a worker again that has failed `misses` times before: 1 s, doubling to
+/// 5 min, of which up to a half is left to chance.
+pub fn job_delay(misses: u32, random: u64) -> i64 {
+    let full = JOB_FIRST.saturating_mul(1 << misses.min(20)).min(JOB_MAX);
     let half = full / 2;
     half + (random % (half as u64 + 1)) as i64
 }

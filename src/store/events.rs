@@ -26,6 +26,7 @@ use crate::domain::data::Data;
 use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{TaskId, Then};
+use job::{WireJob, WireLease};
 
 /// Writes events as a JSON array.
 pub fn encode(events: &[Event]) -> Vec<u8> {
@@ -131,6 +132,12 @@ struct Rest {
     /// Something of what people are told.
     #[serde(skip_serializing_if = "Option::is_none")]
     notice: Option<NoticeEvent>,
+    /// What is fixed of a job that is queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<WireJob>,
+    /// The worker that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<WireLease>,
     /// The task that an error of the whole case stands at.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<(TaskId, u32)>,
@@ -209,8 +216,9 @@ impl<'de> Deserialize<'de> for Wire {
     }
 }
 
-const TASK_WORDS: [&str; 14] = [
+const TASK_WORDS: [&str; 15] = [
     "start",
+    "queue",
     "turn",
     "listen",
     "prepare",
@@ -274,10 +282,14 @@ fn to_wire(event: &Event) -> Wire {
 fn change_to_wire(change: Change) -> (&'static str, Rest) {
     let none = Rest::default;
     match change {
-        Change::Started { entry, attempt, service, generation, safe } => {
+        Change::Started { entry, attempt, service, generation, safe, lease } => {
             let attempt = (attempt > 0).then_some(attempt);
             let generation = (generation > 0).then_some(generation);
-            ("start", Rest { attempt, service, generation, safe, ..entry_to_wire(entry) })
+            let lease = lease.map(|lease| WireLease::from(*lease));
+            ("start", Rest { attempt, service, generation, safe, lease, ..entry_to_wire(entry) })
+        }
+        Change::Queued { entry, job } => {
+            ("queue", Rest { job: Some(WireJob::from(*job)), ..entry_to_wire(entry) })
         }
         Change::Turned { turn } => ("turn", Rest { turn: Some(turn), ..none() }),
         Change::Preparing { entry, service } => {
@@ -377,7 +389,11 @@ fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
             service,
             generation: generation.unwrap_or(0),
             safe,
+            lease: rest.lease.map(|lease| Box::new(lease.into())),
         },
+        "queue" => {
+            Change::Queued { entry, job: Box::new(rest.job.ok_or_else(|| lacks("a job"))?.into()) }
+        }
         "turn" => Change::Turned {
             turn: entry.and_then(|entry| entry.turn).ok_or_else(|| lacks("a number"))?,
         },
@@ -418,5 +434,6 @@ fn change_from_wire(word: &str, rest: Rest) -> Result<Change, String> {
     })
 }
 
+mod job;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ pub mod journal;
 mod keys;
 pub mod lock;
 pub mod notes;
+pub mod queue_events;
 pub mod record;
 pub mod snapshots;
 pub mod staff_events;

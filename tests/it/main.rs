@@ -7,6 +7,7 @@ mod door;
 mod durable;
 mod events;
 mod examples;
+mod jobs;
 mod notices;
 mod outage;
 mod people;

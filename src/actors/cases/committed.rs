@@ -23,6 +23,15 @@ impl Committed {
     pub fn told(&self) -> CaseReply {
         let state = &self.case.state;
         let (id, version, phase) = (state.id, state.version, state.phase);
-        CaseReply { id, version, phase, status: state.status.clone(), replayed: false, heard: 0 }
+        CaseReply {
+            id,
+            version,
+            phase,
+            status: state.status.clone(),
+            replayed: false,
+            heard: 0,
+            given: None,
+            job: None,
+        }
     }
 }

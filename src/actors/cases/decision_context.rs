@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::actors::context::Context;
 use crate::actors::effects::evaluator::Job;
 use crate::actors::services::handle::CallPermit;
-use crate::domain::case::decision_context::{DecisionContext, PermitAnswer, Service};
+use crate::domain::case::decision_context::{DecisionContext, PermitAnswer, Queue, Service};
 use crate::domain::case::event::{Event, Wait};
 use crate::domain::case::notices;
 use crate::domain::case::state::{Stage, State};
@@ -169,6 +169,10 @@ impl DecisionContext for CaseDecisionContext<'_> {
 
     fn service(&self, name: &str) -> Service {
         self.context.services.seen(name)
+    }
+
+    fn queue(&mut self, name: &str) -> Option<Queue> {
+        self.context.work.seen(name)
     }
 
     fn permit(&mut self, service: &Service) -> PermitAnswer {

@@ -22,6 +22,7 @@ use crate::domain::case::derive;
 use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::event::{Event, Submission};
 use crate::domain::case::interpret::{Decided, Halt, is_braked};
+use crate::domain::case::job;
 use crate::domain::case::summary::{Summary, answered};
 use crate::domain::ids::Entity;
 use crate::domain::time::Timestamp;
@@ -143,7 +144,8 @@ impl CaseState {
         if let Some(case) = &self.case {
             let known = meta.command.is_some_and(|id| case.state.commands.contains(&id));
             if known {
-                return Ok(Tried::CaseReply(self.told(true)?));
+                let told = self.told(true)?;
+                return Ok(Tried::CaseReply(CaseReply { job: self.stands(command), ..told }));
             }
             if meta.if_match.is_some_and(|version| version != case.state.version) {
                 return Err(CommandError::Stale(case.state.version));
@@ -163,7 +165,7 @@ impl CaseState {
                 return Err(CommandError::Unavailable(detail));
             }
         };
-        let heard = made.decided.heard;
+        let (heard, given) = (made.decided.heard, made.decided.given.clone());
         let tried = if made.decided.events.is_empty() {
             // what was committed long ago and is owed still, as a child to be cancelled
             self.dispatch(me, made.decided.effects, made.permits, Instant::now());
@@ -172,9 +174,18 @@ impl CaseState {
             self.commit(me, made, meta).await?
         };
         Ok(match tried {
-            Tried::CaseReply(told) => Tried::CaseReply(CaseReply { heard, ..told }),
+            Tried::CaseReply(told) => {
+                let job = self.stands(command);
+                Tried::CaseReply(CaseReply { heard, given, job, ..told })
+            }
             Tried::Conflict => Tried::Conflict,
         })
+    }
+
+    /// Where the job is that a command was about.
+    fn stands(&self, command: &Command) -> Option<&'static str> {
+        let Command::Job { key, .. } = command else { return None };
+        job::stands(&self.case.as_ref()?.state, *key, self.context.clock.now())
     }
 
     /// A submission that finds its case there: the same one again, or another under its key.
@@ -193,6 +204,8 @@ impl CaseState {
             status: state.status.clone(),
             replayed,
             heard: 0,
+            given: None,
+            job: None,
         })
     }
 
@@ -306,7 +319,7 @@ pub enum Uncommitted {
 /// # Errors
 /// When it was not committed.
 pub async fn commit(
-    context: &Context,
+    context: &Arc<Context>,
     definition: Arc<Definition>,
     before: Option<&Loaded>,
     made: Made,
@@ -318,9 +331,10 @@ pub async fn commit(
         remember(&mut decided.state, command);
     }
     let (record, hash) = compose(&decided, before.map_or([0; 16], |case| case.hash), at, meta);
-    let Decided { state, events, effects, more, heard: _ } = decided;
+    let Decided { state, events, effects, more, heard: _, given: _ } = decided;
     let fence = before.and_then(|case| case.fence);
     let before = before.map(|case| &case.state);
+    let jobs_before = before.map(job::rows).unwrap_or_default();
     let count = events.len() as u64;
     let summary = Summary::of(&definition, &state);
     let since = state.version - snapshot.min(state.version);
@@ -330,6 +344,7 @@ pub async fn commit(
         .then(|| Snapshot { state: state.clone(), hash }.encode());
     let snapshot_taken = snapshot.is_some();
     let due = summary.due;
+    let jobs = (jobs_before, summary.jobs.clone());
     let alerted = events.iter().any(|event| matches!(event, Event::Alerted { .. }));
     let alerted = alerted.then(|| summary.clone());
     let answered = answered(&definition, before, &events);
@@ -362,6 +377,7 @@ pub async fn commit(
         context.tell_of_alerts(alerted, service.as_deref(), &events);
     }
     context.watches.reached(state.id, reached);
+    context.jobs_committed(state.id, (&jobs.0, &jobs.1));
     if let Some(due) = due {
         context.timers.note(due, state.id);
     }

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::actors::registry::turn::Turn;
 use crate::domain::case::command::{Command, Outcome, Rejection};
+use crate::domain::case::job::GivenJob;
 use crate::domain::case::phase::Phase;
 use crate::domain::ids::{CaseId, CommandId, Fingerprint};
 use crate::domain::workflow::model::TaskId;
@@ -64,6 +65,10 @@ pub struct CaseReply {
     pub replayed: bool,
     /// Of the events that it was told of: how many it need not be told of again.
     pub heard: usize,
+    /// The job that is handed to a worker.
+    pub given: Option<Box<GivenJob>>,
+    /// Where the job is that the command was about.
+    pub job: Option<&'static str>,
 }
 
 /// Why a command was not carried out.

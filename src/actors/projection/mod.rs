@@ -207,6 +207,7 @@ fn conclude(context: &Context) -> Result<(), TableError> {
         context.services.served(&service);
     }
     context.services.expect_lines();
+    context.work.views_are_filled(&context.views, context.clock.now())?;
     context.timers.start_over();
     context.feed.start_over();
     context.projected.send_modify(|_| {});

@@ -75,6 +75,7 @@ impl Rows<'_> {
             summary.listening.clear();
             summary.children.clear();
             summary.parked.clear();
+            summary.jobs.clear();
             self.views.put_case(&summary)?;
         }
         match self.handle.block_on(self.context.load(case)) {

@@ -16,6 +16,7 @@ use crate::actors::projection::shapes::Shapes;
 use crate::domain::case::summary::{DeadLetter, Summary};
 use crate::domain::ids::{CaseId, EntityKind, EventCursor};
 use crate::domain::time::Timestamp;
+use crate::domain::work::row::JobRow;
 use crate::store::commit_note::CommitNote;
 use crate::store::journal::RecordCursor;
 use crate::store::record::{self, Hash};
@@ -48,6 +49,8 @@ pub struct Rows<'a> {
     due: Vec<(Timestamp, CaseId)>,
     /// Cases that there is news for.
     news: Vec<CaseId>,
+    /// Jobs that stand elsewhere from now on.
+    jobs: Vec<(CaseId, JobRow)>,
 }
 
 impl<'a> Rows<'a> {
@@ -60,8 +63,8 @@ impl<'a> Rows<'a> {
     ) -> Self {
         let (calls, changes) = (HashMap::new(), Vec::new());
         let (resting, parked) = (Vec::new(), Vec::new());
-        let (due, news) = (Vec::new(), Vec::new());
-        Self { context, views, handle, shapes, calls, changes, resting, parked, due, news }
+        let (due, news, jobs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { context, views, handle, shapes, calls, changes, resting, parked, due, news, jobs }
     }
 
     /// A case has come so far.
@@ -98,6 +101,11 @@ impl<'a> Rows<'a> {
             let known = before.is_some_and(|before| before.parked.contains(parked));
             if !known {
                 self.parked.push((parked.service.clone(), summary.id));
+            }
+        }
+        for row in &summary.jobs {
+            if !before.is_some_and(|before| before.jobs.contains(row)) {
+                self.jobs.push((summary.id, row.clone()));
             }
         }
         self.dead_letter(at, &summary, before)?;
@@ -140,7 +148,8 @@ impl<'a> Rows<'a> {
             EntityKind::Case
             | EntityKind::Workflow
             | EntityKind::Csr
-            | EntityKind::HolidayCalendar => {}
+            | EntityKind::HolidayCalendar
+            | EntityKind::Queue => {}
         }
         self.spill()
     }
@@ -180,6 +189,11 @@ impl<'a> Rows<'a> {
         for (service, case) in self.parked {
             if let Some(served) = self.context.services.find(&service) {
                 served.shown(case);
+            }
+        }
+        for (case, row) in self.jobs {
+            if let Some(queue) = self.context.work.shown(case, &row, now) {
+                self.context.serve_queue(&queue);
             }
         }
         self.context.fresh_news.came(self.news);
@@ -287,6 +301,7 @@ impl<'a> Rows<'a> {
         summary.listening = Vec::new();
         summary.children = Vec::new();
         summary.assignments = Vec::new();
+        summary.jobs = Vec::new();
         self.changes.push(FeedChange { at, what: Changed::Case(Box::new(summary)) });
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::event::Submission;
+use super::job::{JobAct, JobConflict};
 use super::phase::Phase;
 use super::problem::Problem;
 use crate::domain::data::Data;
@@ -13,6 +14,7 @@ use crate::domain::staff::plan::place::Choice;
 use crate::domain::staff::plan::wanted::{Customer, Wanted};
 use crate::domain::staff::plan::{Debt, Person};
 use crate::domain::time::Timestamp;
+use crate::domain::work::job::JobKey;
 use crate::domain::workflow::model::TaskId;
 
 /// A command to one case. Those of our own (all but the persons') are idempotent by the state:
@@ -76,6 +78,11 @@ pub enum Command {
         /// The revision that the assignment has to be at.
         if_match: Option<u64>,
     },
+    /// A worker, or whoever keeps the clocks of leases, has something to say of a job.
+    Job {
+        key: JobKey,
+        act: Box<JobAct>,
+    },
     /// The process that ran the attempts in flight is gone.
     Recover,
     Suspend {
@@ -112,6 +119,7 @@ impl Command {
             Self::LookAgain => "lookAgain",
             Self::ChangePlan(_) => "plan",
             Self::Assignment { verb, .. } => verb.name(),
+            Self::Job { .. } => "job",
             Self::Suspend { .. } => "suspend",
             Self::Resume { .. } => "resume",
             Self::Cancel { .. } => "cancel",
@@ -295,6 +303,9 @@ pub enum Rejection {
         /// What is allowed instead.
         allowed: Vec<&'static str>,
     },
+    /// A job does not allow it.
+    #[error("{}", .0.detail())]
+    Job(JobConflict),
     #[error("there is no such assignment")]
     NoSuchAssignment,
     #[error("the assignment is at revision {0}")]

@@ -30,6 +30,9 @@ pub trait DecisionContext {
     /// The service of this name, however it is configured.
     fn service(&self, name: &str) -> Service;
 
+    /// What is known of a queue. None: there are too many to have another one.
+    fn queue(&mut self, name: &str) -> Option<Queue>;
+
     /// Asks for a permit to call: taken when granted, and given back when the call is over.
     fn permit(&mut self, service: &Service) -> PermitAnswer;
 
@@ -77,6 +80,15 @@ pub struct Service {
     pub honours_key: bool,
     /// The host may not be called at all.
     pub refused: bool,
+}
+
+/// What a decision has to know of a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Queue {
+    /// Milliseconds that each priority below 9 is worth.
+    pub aging: i64,
+    /// Jobs that were queued before this are not leased any more.
+    pub purged: Option<Timestamp>,
 }
 
 /// The answer to a request for a permit.

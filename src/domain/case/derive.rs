@@ -23,24 +23,41 @@ pub struct TaskWait {
     pub next: Option<Timestamp>,
 }
 
-/// Whether nothing moves until something comes from outside.
+/// How a case, or a part of it, moves; of several parts the greatest counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Motion {
+    /// Nothing moves until something comes from outside.
+    Rests,
+    /// A worker outside has it; whoever keeps the clocks of leases tells of its end.
+    WithWorker,
+    /// It goes on by itself, or has an attempt of this process under way.
+    Moves,
+}
+
+/// Whether nothing moves until something comes from outside, and nobody outside works on it.
 pub fn idle(state: &State) -> bool {
+    motion(state) == Motion::Rests
+}
+
+fn motion(state: &State) -> Motion {
     let unwinding = state.unwinding.is_some();
     let flow = match &state.flow.seq.child {
-        _ if staff::gives_back(state) => true,
-        Some(child) => state.flow.ending.is_none() && idle_below(state, child),
+        _ if staff::gives_back(state) => Motion::Rests,
+        Some(child) if state.flow.ending.is_none() => motion_below(state, child),
+        Some(_) => Motion::Moves,
         None => {
-            unwinding
-                && (state.undoing.is_some()
-                    || !state.detached.is_empty()
-                    || !staff::is_settled(state))
+            let waits =
+                state.undoing.is_some() || !state.detached.is_empty() || !staff::is_settled(state);
+            if unwinding && waits { Motion::Rests } else { Motion::Moves }
         }
     };
     let undo_waits = state.undo_due().is_none() || state.undoing.is_some();
     let undo_waits = undo_waits || (unwinding && !state.detached.is_empty());
-    flow && undo_waits
-        && state.undoing.as_deref().is_none_or(|root| idle_below(state, root))
-        && state.detached.iter().all(|root| idle_below(state, root))
+    if !undo_waits {
+        return Motion::Moves;
+    }
+    let beside = state.undoing.as_deref().into_iter().chain(&state.detached);
+    beside.map(|root| motion_below(state, root)).fold(flow, Motion::max)
 }
 
 /// Whether a task that is entered again has to wait until what it did before is undone.
@@ -49,42 +66,43 @@ pub fn waits_for_undo(state: &State, activation: &Activation) -> bool {
     activation.failed.is_none() && entry.is_some_and(|entry| entry.fate == Fate::Undoing)
 }
 
-fn idle_below(state: &State, activation: &Activation) -> bool {
+fn motion_below(state: &State, activation: &Activation) -> Motion {
+    let rests = |rests: bool| if rests { Motion::Rests } else { Motion::Moves };
+    let below = |child: Option<&Activation>| {
+        child.map_or(Motion::Moves, |child| motion_below(state, child))
+    };
     if let Some(failed) = &activation.failed {
-        return failed.uncaught;
+        return rests(failed.uncaught);
     }
     if waits_for_undo(state, activation) {
-        return true;
+        return Motion::Rests;
     }
     match &activation.body {
-        Body::Instant => false,
-        Body::Wait { until } => until.is_some(),
-        Body::Staff { .. } => staff::rests(state, activation),
-        Body::Listen { expected, .. } => !expected.is_null(),
-        Body::List(seq) | Body::For { seq, .. } => {
-            seq.child.as_deref().is_some_and(|child| idle_below(state, child))
-        }
+        Body::Instant => Motion::Moves,
+        Body::Wait { until } => rests(until.is_some()),
+        Body::Staff { .. } => rests(staff::rests(state, activation)),
+        Body::Listen { expected, .. } => rests(!expected.is_null()),
+        Body::List(seq) | Body::For { seq, .. } => below(seq.child.as_deref()),
         Body::Try(inner) => match &inner.stage {
-            TryStage::Pause { .. } => true,
-            TryStage::Body(seq) | TryStage::Catch { seq, .. } => {
-                seq.child.as_deref().is_some_and(|child| idle_below(state, child))
-            }
+            TryStage::Pause { .. } => Motion::Rests,
+            TryStage::Body(seq) | TryStage::Catch { seq, .. } => below(seq.child.as_deref()),
         },
         Body::Fork(branches) => {
-            let running = branches.iter().any(|b| matches!(b, Branch::Running(_)));
-            let still = branches.iter().all(|branch| match branch {
-                Branch::Ready => false,
-                Branch::Running(child) => idle_below(state, child),
-                Branch::Done(_) | Branch::Dropped => true,
-            });
-            running && still
+            let one = |branch: &Branch| match branch {
+                Branch::Ready => Some(Motion::Moves),
+                Branch::Running(child) => Some(motion_below(state, child)),
+                Branch::Done(_) | Branch::Dropped => None,
+            };
+            branches.iter().filter_map(one).max().unwrap_or(Motion::Moves)
         }
         Body::Call(call) => match &call.stage {
-            Stage::Ready | Stage::Preparing { .. } | Stage::InFlight { .. } => false,
+            Stage::Ready | Stage::Preparing { .. } | Stage::InFlight { .. } => Motion::Moves,
+            Stage::Leased { .. } => Motion::WithWorker,
             Stage::Parked { .. }
             | Stage::Pausing { .. }
             | Stage::Child { .. }
-            | Stage::Person { .. } => true,
+            | Stage::Person { .. }
+            | Stage::Queued { .. } => Motion::Rests,
         },
     }
 }
@@ -125,12 +143,14 @@ fn next_attempt(activation: &Activation) -> Option<Timestamp> {
     match &activation.body {
         Body::Call(call) => match &call.stage {
             Stage::Pausing { until } => Some(*until),
+            Stage::Queued { from } => (call.misses > 0).then_some(*from),
             Stage::Ready
             | Stage::Preparing { .. }
             | Stage::InFlight { .. }
             | Stage::Parked { .. }
             | Stage::Child { .. }
-            | Stage::Person { .. } => None,
+            | Stage::Person { .. }
+            | Stage::Leased { .. } => None,
         },
         Body::Try(inner) => match &inner.stage {
             TryStage::Pause { until } => Some(*until),
@@ -216,7 +236,15 @@ fn wait_of_call(call: &Call, started: Timestamp) -> Option<(Wait, Timestamp)> {
             let detail = "whether the call was done is not known".into();
             Some((wait(WaitKind::Person, call.service.clone(), None, Some(detail)), *since))
         }
-        Stage::Ready | Stage::Preparing { .. } | Stage::InFlight { .. } => None,
+        Stage::Queued { from } => {
+            let job = call.job.as_deref()?;
+            let on = Some(format!("queue:{}", job.queue).into());
+            let since = call.waiting_since.unwrap_or(*from);
+            Some((wait(WaitKind::Job, on, job.expires_at, last), since))
+        }
+        Stage::Ready | Stage::Preparing { .. } | Stage::InFlight { .. } | Stage::Leased { .. } => {
+            None
+        }
     }
 }
 
@@ -308,11 +336,13 @@ pub fn due_of(activation: &Activation, held: bool) -> Option<Timestamp> {
         Body::Call(call) => match &call.stage {
             Stage::Parked { wait, .. } => wait.until,
             Stage::Pausing { until } => Some(*until),
+            Stage::Queued { .. } => expires(call),
             Stage::Ready
             | Stage::Preparing { .. }
             | Stage::InFlight { .. }
             | Stage::Child { .. }
-            | Stage::Person { .. } => None,
+            | Stage::Person { .. }
+            | Stage::Leased { .. } => None,
         },
         Body::Instant
         | Body::List(_)
@@ -327,6 +357,13 @@ pub fn due_of(activation: &Activation, held: bool) -> Option<Timestamp> {
     }
 }
 
+/// When a job that is queued is not to be leased any more. One that is repeated is looked at when its pause is
+/// over.
+pub fn expires(call: &Call) -> Option<Timestamp> {
+    let Stage::Queued { from } = &call.stage else { return None };
+    call.job.as_deref()?.expires_at.map(|at| at.max(*from))
+}
+
 /// Whether somebody has to wake the case after a crash: it moves, or owes a child that is not wanted
 /// any more its end.
 pub fn owes(state: &State) -> bool {
@@ -338,23 +375,25 @@ pub fn owes(state: &State) -> bool {
 
 /// Whether nothing happens of it before something comes from outside: it needs no place in memory.
 pub fn rests(state: &State) -> bool {
-    state.phase != Phase::Running && !moves(state) && !staff::owes(state)
+    let stands = state.phase != Phase::Running || motion(state) == Motion::WithWorker;
+    stands && !moves(state) && !staff::owes(state)
 }
 
 /// Whether the case has an attempt without a result, or stands where it could go on. Ended cases are no
 /// exception.
 pub fn moves(state: &State) -> bool {
     let open = state.started_at.is_some() && state.ended_at.is_none() && !holds(state);
-    if open && !idle(state) {
+    if open && motion(state) == Motion::Moves {
         return true;
     }
     let mut owes = state.undo_due().is_some() && state.unwinding.is_none();
     owes |= state.desk.is_sending();
     // a compensation beside the flow that was cut off
     let beside = state.unwinding.is_none() && state.hold.is_none() && !state.stuck;
-    owes |= beside && state.undoing.as_deref().is_some_and(|undoing| !idle_below(state, undoing));
+    let moves = |root: &Activation| motion_below(state, root) == Motion::Moves;
+    owes |= beside && state.undoing.as_deref().is_some_and(moves);
     // a question that has to be begun for what an ended case has to undo
-    owes |= state.ended_at.is_some() && !state.detached.iter().all(|root| idle_below(state, root));
+    owes |= state.ended_at.is_some() && state.detached.iter().any(moves);
     state.walk(&mut |activation| {
         owes |= activation.call().is_some_and(|call| {
             matches!(call.stage, Stage::InFlight { .. } | Stage::Preparing { .. })

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::job::Job;
 use super::notices::NoticeEvent;
 use super::problem::Problem;
 use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, EventCursor, Fingerprint};
 use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
+use crate::domain::work::lease::Lease;
 use crate::domain::workflow::model::{DefinitionId, TaskId, Then};
 
 /// An event of a case.
@@ -145,7 +147,11 @@ pub enum Change {
         generation: u32,
         /// The call is safe to repeat by a method that only its description tells.
         safe: bool,
+        /// A worker outside has it.
+        lease: Option<Box<Lease>>,
     },
+    /// The task stands in a queue from here on, for a worker outside.
+    Queued { entry: Option<Box<Entry>>, job: Box<Job> },
     /// What the call needs first (a document, a token) is being fetched from this service.
     Preparing { entry: Option<Box<Entry>>, service: Arc<str> },
     /// The task stands still until something comes.
@@ -289,7 +295,7 @@ pub enum WaitKind {
 impl Change {
     /// The task began.
     pub fn entered(entry: Option<Box<Entry>>) -> Self {
-        Self::Started { entry, attempt: 0, service: None, generation: 0, safe: false }
+        Self::Started { entry, attempt: 0, service: None, generation: 0, safe: false, lease: None }
     }
 
     /// What an effect has left, where this says it outright.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::derive;
-use super::event::{Change, Event, TaskEvent, Wait};
+use super::event::{Change, Event, TaskEvent, Wait, WaitKind};
 use super::evolve::what_it_left;
 use super::notices::{self, NoticeEvent};
 use super::phase::Phase;
@@ -140,9 +140,24 @@ fn tell_task(definition: &Definition, before: Option<&State>, event: &TaskEvent)
     let call = known.and_then(|activation| activation.call());
     let mut attempt = call.map(|call| call.attempt).filter(|attempt| *attempt > 0);
     let (kind, data) = match &event.change {
-        Change::Started { attempt: started, service, .. } => {
+        Change::Started { attempt: started, service, lease, .. } => {
             attempt = Some(*started).filter(|attempt| *attempt > 0);
-            ("task.started", json!({"service": service}))
+            let worker = lease.as_deref().map(|lease| &lease.worker);
+            let queue = call.and_then(|call| call.job.as_deref()).map(|job| &job.queue);
+            match worker {
+                Some(worker) => ("task.started", json!({"queue": queue, "worker": worker})),
+                None => ("task.started", json!({"service": service})),
+            }
+        }
+        Change::Queued { job, .. } => {
+            let wait = Wait {
+                kind: WaitKind::Job,
+                on: Some(format!("queue:{}", job.queue).into()),
+                until: job.expires_at,
+                detail: None,
+            };
+            let wait = wait_json(&wait);
+            ("task.waiting", json!({"wait": wait, "priority": job.priority}))
         }
         Change::Preparing { service, .. } => ("task.preparing", json!({"service": service})),
         Change::Turned { turn } => ("task.turned", json!({"turn": turn, "skipped": true})),
@@ -221,6 +236,7 @@ pub fn open_tasks(definition: &Definition, state: &State) -> Vec<OpenTask> {
         };
         let next_attempt_at = match activation.call().map(|call| &call.stage) {
             Some(Stage::Pausing { until }) => Some(*until),
+            Some(Stage::Queued { .. }) => wait.as_ref().and_then(|wait| wait.next_attempt_at),
             _ => pause,
         };
         tasks.push(OpenTask {

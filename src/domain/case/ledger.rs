@@ -50,6 +50,10 @@ pub struct Entry {
     pub version: u64,
     /// The items of the loops around it, as a hash: for another item it is another effect.
     pub items: u64,
+    /// Leases of it that were lost, since a person took it up last.
+    pub lost: u32,
+    /// When its iteration was queued first, where a worker outside does it.
+    pub queued_at: Option<Timestamp>,
     /// An attempt was left behind that may still bring an answer: its number must not be given again.
     pub cut: bool,
     /// Of a task with others below it: which entries of those it stands for. Its compensation undoes

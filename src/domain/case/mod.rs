@@ -18,6 +18,7 @@ pub mod history;
 pub mod interpret;
 #[cfg(test)]
 mod invariants;
+pub mod job;
 pub mod ledger;
 pub mod notices;
 pub mod phase;

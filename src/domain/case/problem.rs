@@ -87,6 +87,15 @@ pub struct Problem {
 /// The type of the error of a case that runs away.
 const RUNAWAY: &str = "/problems/runaway";
 
+/// The type of the error of a job that its workers do not survive.
+const POISON: &str = "/problems/poison";
+
+/// The type of the error of a job that was taken out of its queue.
+const PURGED: &str = "/problems/purged";
+
+/// Types that are causes by themselves, each with its word.
+const CAUSES: [(&str, &str); 3] = [(RUNAWAY, "runaway"), (POISON, "poison"), (PURGED, "purged")];
+
 impl Problem {
     /// Whether it was met before anything left us: it is of the configuration, or of what was to be sent.
     pub fn is_of_ours(&self) -> bool {
@@ -111,6 +120,33 @@ impl Problem {
             detail: Some(detail.into()),
             instance: None,
         }
+    }
+
+    /// The error of a job that was lost too often.
+    pub fn poison(detail: String) -> Self {
+        Self {
+            kind: POISON.into(),
+            status: Standard::Runtime.status(),
+            title: Some("The job is lost again and again".into()),
+            detail: Some(detail.into()),
+            instance: None,
+        }
+    }
+
+    /// The error of a job that was taken out of its queue.
+    pub fn purged(queue: &str) -> Self {
+        Self {
+            kind: PURGED.into(),
+            status: Standard::Runtime.status(),
+            title: Some("The queue was purged".into()),
+            detail: Some(format!("the queue {queue} was purged while the job stood in it").into()),
+            instance: None,
+        }
+    }
+
+    /// Whether nothing of the workflow may catch it: a person has to have a look.
+    pub fn is_for_a_person(&self) -> bool {
+        [POISON, PURGED].contains(&&*self.kind)
     }
 
     /// A standard error with its usual status and title.
@@ -176,8 +212,8 @@ impl Problem {
 
     /// What groups dead letters: errors of the same cause, whatever case they belong to.
     pub fn cause(&self) -> String {
-        if &*self.kind == RUNAWAY {
-            return "runaway".to_owned();
+        if let Some((_, word)) = CAUSES.iter().find(|(kind, _)| **kind == *self.kind) {
+            return (*word).to_owned();
         }
         let name = SPELLINGS.iter().find_map(|s| self.kind.strip_prefix(s)).unwrap_or(&self.kind);
         match (name, &self.detail) {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use super::event::{Parent, Received, Wait, WaitKind};
+use super::job::Job;
 use super::ledger::Ledger;
 use super::notices::Desk;
 use super::phase::Phase;
@@ -17,6 +18,7 @@ use crate::domain::data::Data;
 use crate::domain::ids::{CaseId, CommandId, EventCursor, Fingerprint, PlanId};
 use crate::domain::staff::plan::Plan;
 use crate::domain::time::Timestamp;
+use crate::domain::work::lease::Lease;
 use crate::domain::workflow::model::{DefinitionId, TaskId};
 
 /// Commands from outside that a case remembers, so that a repeated one does nothing.
@@ -276,6 +278,8 @@ pub struct Call {
     pub waiting_since: Option<Timestamp>,
     /// The last failures, newest last, for whoever has to look into it.
     pub notes: Vec<FailedAttempt>,
+    /// What is fixed of it where a worker outside does it, once it was queued.
+    pub job: Option<Box<Job>>,
 }
 
 /// A failed attempt, as a dead letter shows it.
@@ -319,6 +323,15 @@ pub enum Stage {
     /// A person has to say whether it was done.
     Person {
         since: Timestamp,
+    },
+    /// It stands in a queue, and may be leased from then on.
+    Queued {
+        from: Timestamp,
+    },
+    /// A worker outside has it. The lease's end is told by whoever keeps its clock.
+    Leased {
+        lease: Box<Lease>,
+        at: Timestamp,
     },
 }
 
@@ -389,6 +402,7 @@ impl Call {
             missing_until: None,
             waiting_since: None,
             notes: Vec::new(),
+            job: None,
         }
     }
 
@@ -399,12 +413,13 @@ impl Call {
             Stage::Parked { wait, .. } => {
                 matches!(wait.kind, WaitKind::Service | WaitKind::Operator | WaitKind::Rate)
             }
-            Stage::Pausing { .. } => true,
+            Stage::Pausing { .. } | Stage::Queued { .. } => true,
             Stage::Ready
             | Stage::Preparing { .. }
             | Stage::InFlight { .. }
             | Stage::Child { .. }
-            | Stage::Person { .. } => false,
+            | Stage::Person { .. }
+            | Stage::Leased { .. } => false,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::assignments::Assigned;
 use super::derive::{self, TaskWait};
 use super::effect::MAIL;
 use super::event::{Came, Change, Event, Parent, Received, WaitKind};
+use super::job;
 use super::notices::{self, NoticeEvent};
 use super::phase::Phase;
 use super::problem::Problem;
@@ -19,6 +20,7 @@ use crate::domain::data::{Data, canonical};
 use crate::domain::ids::{Bits, CaseId, DeadId};
 use crate::domain::staff::plan::Item;
 use crate::domain::time::Timestamp;
+use crate::domain::work::row::JobRow;
 use crate::domain::workflow::model::{Definition, DefinitionId, EventFilter, Kind, TaskId};
 
 /// A case as others see it.
@@ -53,6 +55,8 @@ pub struct Summary {
     pub seeking: Vec<Sought>,
     /// CSRs who have something to do in it.
     pub csrs: Vec<Arc<str>>,
+    /// Its jobs that stand in a queue, or that a worker has.
+    pub jobs: Vec<JobRow>,
     /// Its human tasks; they have rows of their own.
     pub assignments: Vec<Assigned>,
 }
@@ -159,6 +163,7 @@ impl Summary {
             dead: None,
             seeking: Vec::new(),
             csrs: Vec::new(),
+            jobs: Vec::new(),
             assignments: Vec::new(),
         }
     }
@@ -192,7 +197,9 @@ impl Summary {
                     | Stage::Ready
                     | Stage::Preparing { .. }
                     | Stage::InFlight { .. }
-                    | Stage::Person { .. } => {}
+                    | Stage::Person { .. }
+                    | Stage::Queued { .. }
+                    | Stage::Leased { .. } => {}
                 },
                 Body::Listen { taken, expected } => {
                     let (task, iteration) = (activation.task, activation.iteration);
@@ -232,6 +239,7 @@ impl Summary {
             dead: dead_letter(definition, state),
             seeking: staff::waiting(state).map(|(_, item)| sought(item)).collect(),
             csrs: csrs(state),
+            jobs: job::rows(state),
             assignments: Assigned::of(definition, state),
         }
     }

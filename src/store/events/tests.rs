@@ -9,10 +9,13 @@ use crate::domain::case::event::{
     Answer, Came, Change, Doubt, Entry, Event, Parent, Received, Start, Submission, TaskEvent,
     Wait, WaitKind,
 };
+use crate::domain::case::job::Job;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
-use crate::domain::ids::{Bits, CaseId, EventCursor, Fingerprint};
+use crate::domain::ids::{Bits, CaseId, EventCursor, Fingerprint, LeaseDigest};
 use crate::domain::time::Timestamp;
+use crate::domain::work::job::JobKey;
+use crate::domain::work::lease::Lease;
 use crate::domain::workflow::model::{DefinitionId, TaskId, Then};
 
 fn error() -> Problem {
@@ -101,6 +104,7 @@ pub fn one_of_each() -> Vec<(&'static str, Event)> {
                 service: Some("bobs-post".into()),
                 generation: 0,
                 safe: false,
+                lease: None,
             }),
         ),
         ("task-prepare", task(Change::Preparing { entry: None, service: "docs".into() })),
@@ -187,6 +191,7 @@ fn one_of_each_since_v2() -> Vec<(&'static str, Event)> {
                 service: Some("bobs-post".into()),
                 generation: 1,
                 safe: true,
+                lease: None,
             }),
         ),
         (
@@ -220,6 +225,43 @@ fn one_of_each_since_v2() -> Vec<(&'static str, Event)> {
     ]
 }
 
+/// What jobs have added.
+fn one_of_each_of_jobs() -> Vec<(&'static str, Event)> {
+    let job = Job {
+        key: JobKey(0x0123_4567_89ab_cdef),
+        queue: "scoring".into(),
+        priority: 7,
+        place: Timestamp(1_732_184_400_000),
+        queued_at: Timestamp(1_732_183_200_000),
+        expires_at: Some(Timestamp(1_732_186_800_000)),
+        lease: Some(30_000),
+        attempts: 5,
+    };
+    let plain = Job { expires_at: None, lease: None, ..job.clone() };
+    let lease = Lease {
+        worker: "scorer-1".into(),
+        host: Some("h1".into()),
+        millis: 60_000,
+        digest: LeaseDigest(Bits([5; 16])),
+    };
+    let entry = Some(Box::new(Entry { input: Some(Data::null()), ..Entry::default() }));
+    vec![
+        ("task-queue", task(Change::Queued { entry, job: Box::new(job) })),
+        ("task-queue-plain", task(Change::Queued { entry: None, job: Box::new(plain) })),
+        (
+            "task-start-lease",
+            task(Change::Started {
+                entry: None,
+                attempt: 2,
+                service: None,
+                generation: 0,
+                safe: false,
+                lease: Some(Box::new(lease)),
+            }),
+        ),
+    ]
+}
+
 #[test]
 fn golden_files_are_read_and_written_as_they_are() {
     let turned = vec![("task-turn", task(Change::Turned { turn: 17 }))];
@@ -232,6 +274,7 @@ fn golden_files_are_read_and_written_as_they_are() {
         ("v3", turned),
         ("v4", back),
         ("v5", through),
+        ("v8", one_of_each_of_jobs()),
     ] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = folder.join("tests/golden").join(version);
@@ -246,7 +289,10 @@ fn golden_files_are_read_and_written_as_they_are() {
             assert_eq!(decode(golden), Ok(vec![event.clone()]), "{name}");
             assert_eq!(new, golden, "{name}");
         }
-        let files = std::fs::read_dir(&folder).unwrap().count();
+        // those of queues are beside them
+        let of_case = |name: &str| !name.starts_with("queue-");
+        let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
+        let files = files.filter(|name| of_case(&name.to_string_lossy())).count();
         assert_eq!(files, events.len(), "a golden file without its event");
     }
 }

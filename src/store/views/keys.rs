@@ -8,6 +8,7 @@ use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::{self, Summary};
 use crate::domain::ids::{Bits, CaseId, DeadId};
 use crate::domain::time::Timestamp;
+use crate::domain::work::row::{JobAt, JobRow};
 use crate::domain::workflow::model::{DefinitionId, TaskId};
 
 pub const CASE: u8 = b'r';
@@ -44,6 +45,12 @@ pub const ASSIGNMENT: u8 = b'a';
 pub const ASSIGNMENT_BY: u8 = b'A';
 pub const AT_CSR: u8 = b'z';
 pub const SEEKING: u8 = b'S';
+/// Jobs in the line of their queue, those that are repeated, and those that a worker has.
+pub const JOB: u8 = b'j';
+pub const JOB_AGAIN: u8 = b'g';
+pub const JOB_LEASED: u8 = b'b';
+/// Jobs in the line by age.
+pub const JOB_AGE: u8 = b'i';
 
 /// A value as part of a key: the first half of its hash.
 pub type Short = [u8; 8];
@@ -140,6 +147,48 @@ pub fn seeking(skill: &str) -> Vec<u8> {
     key(SEEKING, &[&short(&[skill.as_bytes()])])
 }
 
+/// The line of a queue: place, case, job, queued at, losses.
+pub fn jobs(queue: &str) -> Vec<u8> {
+    key(JOB, &[&short(&[queue.as_bytes()])])
+}
+
+/// Jobs of a queue that have failed: from when on they are repeated, and the same.
+pub fn jobs_again(queue: &str) -> Vec<u8> {
+    key(JOB_AGAIN, &[&short(&[queue.as_bytes()])])
+}
+
+/// Jobs of a queue that workers have: case, job.
+pub fn jobs_leased(queue: &str) -> Vec<u8> {
+    key(JOB_LEASED, &[&short(&[queue.as_bytes()])])
+}
+
+/// Jobs of a queue that wait, the oldest first: queued at, priority, case, job.
+pub fn jobs_by_age(queue: &str) -> Vec<u8> {
+    key(JOB_AGE, &[&short(&[queue.as_bytes()])])
+}
+
+fn job_age(case: CaseId, row: &JobRow) -> Option<Vec<u8>> {
+    let is_queued = matches!(row.at, JobAt::Queued { .. });
+    let parts: [&[u8]; 4] =
+        [&time(row.queued_at), &[row.priority], &case.0.0, &row.key.0.to_be_bytes()];
+    is_queued.then(|| [&jobs_by_age(&row.queue)[..], &parts.concat()].concat())
+}
+
+fn job(case: CaseId, row: &JobRow) -> Vec<u8> {
+    let id = [&case.0.0[..], &row.key.0.to_be_bytes()].concat();
+    let waiting = || {
+        let lost = u8::try_from(row.lost).unwrap_or(u8::MAX);
+        [&time(row.place)[..], &id, &time(row.queued_at), &[lost]].concat()
+    };
+    match &row.at {
+        JobAt::Queued { repeats: false, .. } => [jobs(&row.queue), waiting()].concat(),
+        JobAt::Queued { from, .. } => {
+            [&jobs_again(&row.queue)[..], &time(*from), &waiting()].concat()
+        }
+        JobAt::Leased(_) => [jobs_leased(&row.queue), id].concat(),
+    }
+}
+
 /// How calls to a service ended. Its name may be any host, of any length.
 pub fn calls(service: &str) -> Vec<u8> {
     key(CALLS, &[&Bits::derived(&[service.as_bytes()]).0])
@@ -190,6 +239,8 @@ pub fn of_summary(summary: &Summary) -> Vec<Vec<u8>> {
         place.extend(case);
         keys.push(place);
     }
+    keys.extend(summary.jobs.iter().map(|row| job(summary.id, row)));
+    keys.extend(summary.jobs.iter().filter_map(|row| job_age(summary.id, row)));
     keys.extend(summary.csrs.iter().map(|csr| listed(at_csr(csr))));
     for sought in &summary.seeking {
         let mut place = seeking(&sought.skill);
@@ -254,7 +305,7 @@ fn listeners(summary: &Summary) -> impl Iterator<Item = Vec<u8>> + '_ {
 /// The prefix under which a key is counted, if its kind is.
 pub fn counted(key: &[u8]) -> Option<&[u8]> {
     match key.first()? {
-        &LINE | &REPEATS => key.get(..9),
+        &LINE | &REPEATS | &JOB | &JOB_AGAIN | &JOB_LEASED => key.get(..9),
         &PENDING => key.get(..1),
         _ => None,
     }

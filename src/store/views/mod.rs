@@ -8,6 +8,7 @@ mod counts;
 pub mod dead_letters;
 mod engine;
 pub mod events;
+pub mod jobs;
 mod keys;
 pub mod lists;
 mod meta;

@@ -21,9 +21,12 @@ use crate::domain::case::summary::{
     DeadLetter, Listened, Listening, Parked, ShownWait, Sought, Summary,
 };
 use crate::domain::data::Data;
-use crate::domain::ids::{Bits, BookingId, CaseId, DeadId, EventCursor, PlanId};
+use crate::domain::ids::{Bits, BookingId, CaseId, DeadId, EventCursor, LeaseDigest, PlanId};
 use crate::domain::staff::plan::{Attention, Phase as TaskPhase};
 use crate::domain::time::Timestamp;
+use crate::domain::work::job::JobKey;
+use crate::domain::work::lease::Lease;
+use crate::domain::work::row::{JobAt, JobRow};
 use crate::domain::workflow::model::{DefinitionId, TaskId};
 use crate::store::journal::RecordCursor;
 
@@ -94,8 +97,33 @@ fn summary() -> Summary {
         }),
         seeking: vec![Sought { skill: "id".into(), due: Some(AT.plus(6)), since: AT }],
         csrs: vec!["mia".into()],
+        jobs: jobs(),
         assignments: Vec::new(),
     }
+}
+
+/// A job in each of its places.
+fn jobs() -> Vec<JobRow> {
+    let job = |key, lost, at| JobRow {
+        key: JobKey(key),
+        queue: "scoring".into(),
+        priority: 7,
+        place: AT.plus(20),
+        queued_at: AT,
+        lost,
+        at,
+    };
+    let lease = Lease {
+        worker: "w1".into(),
+        host: Some("h1".into()),
+        millis: 60_000,
+        digest: LeaseDigest(Bits([8; 16])),
+    };
+    vec![
+        job(1, 0, JobAt::Queued { from: AT, repeats: false }),
+        job(2, 1, JobAt::Queued { from: AT.plus(9), repeats: true }),
+        job(3, 2, JobAt::Leased(lease)),
+    ]
 }
 
 /// A human task with everything that a row can say.

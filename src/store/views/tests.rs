@@ -69,6 +69,7 @@ fn summary() -> impl Strategy<Value = Summary> {
             parent: None,
             dead: None,
             seeking: Vec::new(),
+            jobs: Vec::new(),
             csrs: (0..2).filter(|n| seen & (1 << n) != 0).map(|n| CSRS[n].into()).collect(),
             assignments: Vec::new(),
         }

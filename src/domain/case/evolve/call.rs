@@ -3,6 +3,7 @@
 use super::clocks;
 use super::counts;
 use super::effects::{self, Begun};
+use super::job;
 use super::open::open;
 use super::stuck::settle_stuck;
 use super::{CorruptHistory, corrupt};
@@ -37,7 +38,10 @@ pub fn attempt_started(
     let call = open_call(definition, state, key)?;
     call.attempt = begun.attempt;
     call.service.clone_from(begun.service);
-    call.stage = Stage::InFlight { service: begun.service.clone(), at: begun.at };
+    call.stage = match begun.lease {
+        Some(lease) => Stage::Leased { lease: Box::new(lease.clone()), at: begun.at },
+        None => Stage::InFlight { service: begun.service.clone(), at: begun.at },
+    };
     if call.asking {
         if let Some(entry) = state.ledger.get_mut(key) {
             entry.attempts = begun.attempt;
@@ -130,7 +134,7 @@ pub fn unknown(
     let reconciles = definition.task(key.0).metadata.reconcile.is_some();
     let call = open_call(definition, state, key)?;
     note(call, error, at);
-    let was_asking = call.asking;
+    let (was_asking, lease) = (call.asking, call.lease().map(|lease| lease.digest));
     if reconciles && !was_asking {
         call.asking = true;
         call.misses = 0;
@@ -147,6 +151,7 @@ pub fn unknown(
             entry.doubt(Doubt::Silent);
         }
     }
+    job::lost(state, key, lease);
     Ok(())
 }
 
@@ -192,7 +197,7 @@ pub fn retried(
         return taken_up_again(definition, state, key, at);
     }
     let activation = open(definition, state, key)?;
-    let mut ended = false;
+    let (mut ended, mut lease) = (false, None);
     // this round is over, whatever was open in it
     let reached = counts::of_all_rounds(activation);
     match &mut activation.body {
@@ -215,12 +220,19 @@ pub fn retried(
             }
             call.waiting_since.get_or_insert(at);
             ended = !call.asking;
-            call.stage = Stage::Pausing { until: again.until };
+            lease = call.lease().map(|lease| lease.digest);
+            call.stage = match call.job.is_some() && !call.asking {
+                true => Stage::Queued { from: again.until },
+                false => Stage::Pausing { until: again.until },
+            };
         }
         _ => {}
     }
     if ended {
         attempt_ended(definition, state, key, again.outcome);
+    }
+    if again.outcome == Some(Came::Unknown) {
+        job::lost(state, key, lease);
     }
     Ok(())
 }
@@ -249,6 +261,8 @@ fn taken_up_again(
         if matches!(entry.fate, Fate::Detached | Fate::Due) {
             entry.fate = Fate::Wanted;
         }
+        // losses and time to live are counted anew
+        (entry.lost, entry.queued_at) = (0, None);
         matches!(entry.knowledge, Knowledge::Unknown(_) | Knowledge::Done(Kept::Gone))
     });
     let Some(activation) = state.find_any_mut(definition, key.0) else {
@@ -264,6 +278,7 @@ fn taken_up_again(
             call.waiting_since = None;
             call.stage = Stage::Ready;
             call.asking = open && asks;
+            call.job = None;
         }
         (Body::Staff { plan }, None) => *plan = None,
         (_, _) => {}
@@ -298,7 +313,7 @@ fn begin_dropped_again(definition: &Definition, state: &mut State, fork: TaskId)
 
 pub fn note(call: &mut Call, error: &Problem, at: Timestamp) {
     let started = match call.stage {
-        Stage::InFlight { at, .. } => at,
+        Stage::InFlight { at, .. } | Stage::Leased { at, .. } => at,
         _ => at,
     };
     call.notes.push(FailedAttempt { at, error: error.clone(), millis: at.since(started) });
@@ -310,8 +325,8 @@ pub fn note(call: &mut Call, error: &Problem, at: Timestamp) {
 /// Whether a failed task's call is still under way in a way that somebody has to hear of.
 pub fn goes_on(activation: &Activation) -> bool {
     activation.call().is_some_and(|call| match call.stage {
-        Stage::InFlight { .. } | Stage::Child { .. } => true,
-        Stage::Person { .. } => false,
+        Stage::InFlight { .. } | Stage::Leased { .. } | Stage::Child { .. } => true,
+        Stage::Person { .. } | Stage::Queued { .. } => false,
         Stage::Ready | Stage::Preparing { .. } | Stage::Parked { .. } | Stage::Pausing { .. } => {
             call.asking
         }

@@ -9,6 +9,7 @@ use crate::domain::case::state::{Activation, Body, Call, Stage, State};
 use crate::domain::data::{Data, canonical};
 use crate::domain::ids::Bits;
 use crate::domain::time::Timestamp;
+use crate::domain::work::lease::Lease;
 use crate::domain::workflow::expr::json::size_of;
 use crate::domain::workflow::model::{self, Definition, Kind, Task, TaskId};
 
@@ -20,6 +21,8 @@ pub struct Begun<'a> {
     pub service: &'a Option<Arc<str>>,
     pub generation: u32,
     pub safe: bool,
+    /// The lease under which a worker outside has it.
+    pub lease: Option<&'a Lease>,
     pub at: Timestamp,
 }
 
@@ -37,6 +40,8 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
         .get(key)
         .is_some_and(|known| known.knowledge == Knowledge::NotDone || (known.is_done() && again));
     let pinned = if anew { made_of(definition, state, key) } else { None };
+    let call = state.find(definition, key.0, key.1).and_then(|activation| activation.call());
+    let queued_at = call.and_then(|call| call.job.as_deref()).map(|job| job.queued_at);
     if let Some(known) = state.ledger.get_mut(key)
         && known.generation == begun.generation
     {
@@ -50,6 +55,7 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
         known.attempted_at = begun.at;
         known.service.clone_from(begun.service);
         known.safe |= begun.safe;
+        known.queued_at = known.queued_at.or(queued_at);
         return;
     }
     let Some(pinned) = made_of(definition, state, key) else { return };
@@ -65,6 +71,8 @@ pub fn begin(definition: &Definition, state: &mut State, key: Key, begun: &Begun
         safe: begun.safe,
         version,
         items,
+        lost: 0,
+        queued_at,
         cut: false,
         covers: Vec::new(),
         knowledge: Knowledge::NotDone,
@@ -123,6 +131,8 @@ pub fn begin_without_call(definition: &Definition, state: &mut State, key: Key, 
         safe: true,
         version,
         items,
+        lost: 0,
+        queued_at: None,
         cut: false,
         covers,
         knowledge: Knowledge::NotDone,
@@ -199,7 +209,7 @@ pub fn safe_by_definition(task: &Task) -> bool {
         Kind::Call(call) => match &**call {
             model::Call::Http(http) => crate::domain::call::http::repeatable(&http.method),
             model::Call::OpenApi(_) => false,
-            model::Call::Email(_) | model::Call::Echo(_) => true,
+            model::Call::Email(_) | model::Call::Echo(_) | model::Call::Work(_) => true,
         },
         Kind::Emit(_) | Kind::Run(_) => true,
         Kind::Do(_)
@@ -229,7 +239,7 @@ pub fn called_anew(task: &Task) -> bool {
             Kind::Call(call) => match &**call {
                 model::Call::Http(http) => matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
                 model::Call::Echo(_) => true,
-                model::Call::OpenApi(_) | model::Call::Email(_) => false,
+                model::Call::OpenApi(_) | model::Call::Email(_) | model::Call::Work(_) => false,
             },
             _ => false,
         }
@@ -240,7 +250,7 @@ pub fn has_key(task: &Task) -> bool {
     match &task.kind {
         Kind::Call(call) => match &**call {
             model::Call::Http(http) => !matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
-            model::Call::OpenApi(_) | model::Call::Email(_) => true,
+            model::Call::OpenApi(_) | model::Call::Email(_) | model::Call::Work(_) => true,
             model::Call::Echo(_) => false,
         },
         _ => true,
@@ -272,6 +282,12 @@ pub fn detach(definition: &Definition, state: &mut State, key: Key, fate: Fate) 
     let Some(activation) = in_tree else { return };
     let mut kept = activation.clone();
     (kept.clock, kept.failed) = (None, None);
+    if let Body::Call(call) = &mut kept.body
+        && let Some(job) = &mut call.job
+    {
+        // nobody waits for it in time
+        job.expires_at = None;
+    }
     state.detached.push(kept);
     if let Some(entry) = state.ledger.get_mut(key)
         && !matches!(entry.fate, Fate::Undoing | Fate::Undone)

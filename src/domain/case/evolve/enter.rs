@@ -366,7 +366,7 @@ fn pinned_context(task: &Task) -> bool {
             endpoint(&http.endpoint) || uses(&http.headers) || uses(&http.query) || uses(&http.body)
         }
         model::Call::OpenApi(openapi) => uses(&openapi.parameters),
-        model::Call::Email(with) => template(with),
+        model::Call::Email(with) | model::Call::Work(with) => template(with),
         model::Call::Echo(with) => uses(with),
     };
     let asked = task.metadata.reconcile.as_ref().is_some_and(|question| {

@@ -5,6 +5,7 @@ mod clocks;
 mod counts;
 pub mod effects;
 mod enter;
+mod job;
 mod leave;
 mod open;
 mod prune;

@@ -195,6 +195,8 @@ impl<'a> Outlook<'a> {
         };
         let keyed = entry.is_done() && has_key(task) && (entry.items != 0 || stood_for());
         let unknown = matches!(entry.knowledge, Knowledge::Unknown(_));
-        recalled || generations || unknown || keyed || entry.cut
+        // losses and time to live are counted over what is entered again
+        let counted = entry.lost > 0 || entry.queued_at.is_some();
+        recalled || generations || unknown || keyed || entry.cut || counted
     }
 }

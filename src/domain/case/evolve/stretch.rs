@@ -52,11 +52,14 @@ fn ends(definition: &Definition, state: &State, event: &Event, at: Timestamp) ->
                 call.is_some_and(|call| {
                     matches!(
                         &call.stage,
-                        Stage::InFlight { service: Some(_), .. } | Stage::Child { .. }
+                        Stage::InFlight { service: Some(_), .. }
+                            | Stage::Child { .. }
+                            | Stage::Leased { .. }
                     )
                 })
             }
             Change::Started { .. }
+            | Change::Queued { .. }
             | Change::Preparing { .. }
             | Change::Turned { .. }
             | Change::ReadBack { .. }
@@ -92,7 +95,8 @@ fn weight(event: &Event) -> u64 {
     let data = match event {
         Event::Task(TaskEvent { change, .. }) => match change {
             Change::Completed { output, context, .. } => size(output) + size(context),
-            Change::Started { entry: Some(entry), .. } => size(&entry.input) + size(&entry.work),
+            Change::Started { entry: Some(entry), .. }
+            | Change::Queued { entry: Some(entry), .. } => size(&entry.input) + size(&entry.work),
             Change::Faulted { answer: Some(Answer::Kept(answer)), .. } => size_of(answer),
             Change::Received { event, .. } => size_of(&event.value),
             Change::ReadBack { output } => size_of(output),

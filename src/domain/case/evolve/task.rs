@@ -5,6 +5,7 @@ use super::call::{
 };
 use super::effects::{self, Begun};
 use super::enter::enter;
+use super::job;
 use super::leave::{Left, cancelled, completed, race, skip};
 use super::open::open;
 use super::prune::prune;
@@ -39,6 +40,7 @@ pub fn apply(
             prune(definition, state);
         }
         Change::Started { .. }
+        | Change::Queued { .. }
         | Change::Preparing { .. }
         | Change::Turned { .. }
         | Change::ReadBack { .. }
@@ -60,12 +62,13 @@ fn change(
     at: Timestamp,
 ) -> Result<(), CorruptHistory> {
     match change {
-        Change::Started { entry, attempt, service, generation, safe } => {
+        Change::Started { entry, attempt, service, generation, safe, lease } => {
             let enters = *attempt == 0;
             begun(definition, state, key, entry.as_deref(), enters, at)?;
             if *attempt > 0 {
                 let (attempt, generation, safe) = (*attempt, *generation, *safe);
-                let begun = Begun { attempt, service, generation, safe, at };
+                let lease = lease.as_deref();
+                let begun = Begun { attempt, service, generation, safe, lease, at };
                 attempt_started(definition, state, key, &begun)?;
             }
             Ok(())
@@ -73,6 +76,10 @@ fn change(
         Change::Waiting { entry, wait, outcome } => {
             begun(definition, state, key, entry.as_deref(), false, at)?;
             waiting(definition, state, key, (wait, *outcome), at)
+        }
+        Change::Queued { entry, job } => {
+            begun(definition, state, key, entry.as_deref(), false, at)?;
+            job::queued(definition, state, key, job)
         }
         Change::Preparing { entry, service } => {
             begun(definition, state, key, entry.as_deref(), false, at)?;
@@ -200,6 +207,7 @@ fn faulted(
     if let Body::Call(call) = &mut activation.body {
         note(call, error, at);
         let was_child = matches!(call.stage, Stage::Child { .. });
+        let lease = call.lease().map(|lease| lease.digest);
         call.stage = Stage::Ready;
         call.asking = false;
         call_failed(definition, state, key, ended);
@@ -210,7 +218,13 @@ fn faulted(
             // a child that ended badly is over: the next attempt is another generation
             entry.fate = Fate::Undone;
         }
+        if ended.doubt == Some(Doubt::Silent) {
+            job::lost(state, key, lease);
+        }
         effects::ask_beside(definition, state, key);
+    }
+    if error.is_for_a_person() {
+        return Ok(());
     }
     race(definition, state, key.0)
 }

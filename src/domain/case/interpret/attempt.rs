@@ -22,6 +22,9 @@ impl Interpreter<'_> {
         if !asking && self.recall(key)? {
             return Ok(());
         }
+        if let Some(with) = self.work(key).filter(|_| !asking) {
+            return self.queue(key, with);
+        }
         let generation = self.generation(key);
         let prepared = match self.prepare(key, asking) {
             Ok(prepared) => prepared,
@@ -44,6 +47,7 @@ impl Interpreter<'_> {
                     service: service.clone(),
                     generation,
                     safe,
+                    lease: None,
                 };
                 self.emit_joined(key, change)?;
                 self.ask(key, attempt, service, ask)
@@ -82,7 +86,7 @@ impl Interpreter<'_> {
 
     /// Emits a call's event. Where the call was entered by the event just before, the two become
     /// one: the entry and its first attempt (or wait) are one thing that happened.
-    fn emit_joined(&mut self, key: Key, change: Change) -> Result<(), Halt> {
+    pub(super) fn emit_joined(&mut self, key: Key, change: Change) -> Result<(), Halt> {
         let entered = match self.events.last() {
             Some(Event::Task(last)) if (last.task, last.iteration) == key => match &last.change {
                 Change::Started { entry, attempt: 0, .. } => Some(entry.clone()),
@@ -95,9 +99,10 @@ impl Interpreter<'_> {
             && self.state.ledger.get(key).is_none();
         let Some(entered) = entered.filter(|_| fresh) else { return self.emit_task(key, change) };
         let joined = match change {
-            Change::Started { attempt, service, generation, safe, .. } => {
-                Change::Started { entry: entered, attempt, service, generation, safe }
+            Change::Started { attempt, service, generation, safe, lease, .. } => {
+                Change::Started { entry: entered, attempt, service, generation, safe, lease }
             }
+            Change::Queued { job, .. } => Change::Queued { entry: entered, job },
             Change::Waiting { wait, outcome, .. } => {
                 Change::Waiting { entry: entered, wait, outcome }
             }

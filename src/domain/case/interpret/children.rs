@@ -29,7 +29,9 @@ impl Interpreter<'_> {
                 | Stage::Preparing { .. }
                 | Stage::Parked { .. }
                 | Stage::Pausing { .. }
-                | Stage::Person { .. } => false,
+                | Stage::Person { .. }
+                | Stage::Queued { .. }
+                | Stage::Leased { .. } => false,
             });
             if waits && activation.failed.is_none() {
                 waiting.push(key);

@@ -333,7 +333,12 @@ pub fn event_size(event: &Event) -> usize {
             Event::Accepted(submission) => size_of(&submission.input),
             Event::Completed { output } => size(output),
             Event::Task(event) => match &event.change {
-                Change::Started { entry: e, .. } | Change::Preparing { entry: e, .. } => entry(e),
+                Change::Started { entry: e, lease, .. } => {
+                    const LEASE: usize = 600;
+                    entry(e) + lease.as_ref().map_or(0, |_| LEASE)
+                }
+                Change::Queued { entry: e, .. } => entry(e) + 300,
+                Change::Preparing { entry: e, .. } => entry(e),
                 Change::Waiting { entry: e, wait, .. } => {
                     let said = [&wait.on, &wait.detail].into_iter().flatten();
                     entry(e) + said.map(|text| size_of_text(text)).sum::<usize>()

@@ -298,7 +298,9 @@ impl Interpreter<'_> {
             | Stage::InFlight { .. }
             | Stage::Parked { .. }
             | Stage::Pausing { .. }
-            | Stage::Person { .. } => None,
+            | Stage::Person { .. }
+            | Stage::Queued { .. }
+            | Stage::Leased { .. } => None,
         });
         if let Some(child) = child {
             self.cancel_child(key, child);
@@ -319,6 +321,10 @@ impl Interpreter<'_> {
         let undoes = task.metadata.compensate.is_some();
         if undoes || self.is_run(key) {
             return Ok(true);
+        }
+        if self.work(key).is_some() {
+            // a result that nobody waits for is not waited for
+            return Ok(!self.repeatable(key)?);
         }
         match why {
             // what is only asked for, or may be done again, is asked anew

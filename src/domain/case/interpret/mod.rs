@@ -11,6 +11,7 @@ mod enter;
 mod evaluate;
 mod fail;
 mod finish;
+mod job;
 mod listen;
 mod notify;
 mod person;
@@ -29,6 +30,7 @@ use super::decision_context::DecisionContext;
 use super::effect::Effect;
 use super::event::{Change, Event, Submission, TaskEvent};
 use super::evolve::{self, CorruptHistory};
+use super::job::GivenJob;
 use super::notices;
 use super::problem::Problem;
 use super::state::{Activation, State, Stretch};
@@ -115,6 +117,8 @@ pub struct Interpreter<'a> {
     spent: u64,
     /// Events from outside that were dealt with.
     heard: usize,
+    /// The job that is handed to a worker.
+    given: Option<Box<GivenJob>>,
 }
 
 /// What a decision came to.
@@ -127,6 +131,8 @@ pub struct Decided {
     pub more: bool,
     /// Of the events that came: how many need not come again.
     pub heard: usize,
+    /// The job that is handed to a worker, once this is committed.
+    pub given: Option<Box<GivenJob>>,
 }
 
 impl<'a> Interpreter<'a> {
@@ -152,6 +158,7 @@ impl<'a> Interpreter<'a> {
             bytes: 0,
             spent: 0,
             heard: 0,
+            given: None,
         }
     }
 
@@ -197,8 +204,8 @@ impl<'a> Interpreter<'a> {
         if let Some(through) = self.state.ledger.too_much() {
             self.emit(Event::Trimmed { through: Some(through) })?;
         }
-        let Self { state, events, effects, heard, .. } = self;
-        Ok(Decided { state, events, effects, more, heard })
+        let Self { state, events, effects, heard, given, .. } = self;
+        Ok(Decided { state, events, effects, more, heard, given })
     }
 
     fn command(&mut self, command: &Command) -> Result<(), Halt> {
@@ -214,6 +221,7 @@ impl<'a> Interpreter<'a> {
             Command::Admit { service } => self.admit(service),
             Command::Deliver(incoming) => self.deliver(incoming),
             Command::ChildEnded { child, outcome } => self.child_ended(*child, outcome),
+            Command::Job { key, act } => self.job(*key, act),
             Command::Recover => self.recover(),
             Command::Propose { plan, choices } => self.propose(*plan, choices),
             Command::Answered { csr, booking, number, what, answer } => {

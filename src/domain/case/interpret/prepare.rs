@@ -89,6 +89,7 @@ impl Interpreter<'_> {
                 let service = Some(self.ctx.service(MAIL));
                 Ok(Prepared::Ask { service, ask: Ask::Email(arguments) })
             }
+            Call::Work(_) => Err(configuration("a job is queued, not called".to_owned())),
         }
     }
 
@@ -330,7 +331,7 @@ impl Interpreter<'_> {
             Kind::Call(call) => match &**call {
                 Call::Http(http) => honours || http::repeatable(&http.method),
                 Call::OpenApi(_) => honours || known_safe || self.openapi_repeatable(key),
-                Call::Email(_) | Call::Echo(_) => true,
+                Call::Email(_) | Call::Echo(_) | Call::Work(_) => true,
             },
             // a stored event is known by its id, a child by its place
             Kind::Emit(_) | Kind::Run(_) => true,
@@ -367,7 +368,7 @@ impl Interpreter<'_> {
                 Ok(Prepared::Ask { ask: Ask::Http(request), .. }) => &*request.method == "DELETE",
                 Ok(_) | Err(_) => false,
             },
-            Call::Email(_) | Call::Echo(_) => false,
+            Call::Email(_) | Call::Echo(_) | Call::Work(_) => false,
         }
     }
 

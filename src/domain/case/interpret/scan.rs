@@ -42,6 +42,8 @@ pub enum Step {
     /// The latest thing that is to be undone.
     Undo,
     EndUnwinding,
+    /// A job that has stood in its queue as long as it may.
+    Expire(Key),
     /// A call of the flow of which nobody knows whether it was done.
     SuspendUnknown(Key),
     /// Something waits for a person, and no person was told.
@@ -91,6 +93,7 @@ impl Interpreter<'_> {
             Step::Finish => self.finish_early(),
             Step::Undo => self.undo_latest(),
             Step::EndUnwinding => self.end_unwinding(),
+            Step::Expire(key) => self.expire(key),
             Step::SuspendUnknown(key) => self.suspend_unknown(key),
             Step::Alert => self.alert(),
             Step::Ready(booking) => self.ready(booking),
@@ -244,7 +247,11 @@ impl Scan<'_> {
                     _ => Some(Step::Attempt(key)),
                 },
                 Stage::Person { .. } if self.flow => Some(Step::SuspendUnknown(key)),
-                Stage::Parked { .. }
+                Stage::Queued { .. } => {
+                    self.due(derive::expires(call)).then_some(Step::Expire(key))
+                }
+                Stage::Leased { .. }
+                | Stage::Parked { .. }
                 | Stage::Preparing { .. }
                 | Stage::InFlight { .. }
                 | Stage::Child { .. }

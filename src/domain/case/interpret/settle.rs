@@ -105,7 +105,7 @@ impl Interpreter<'_> {
     }
 
     /// The call was answered with an error.
-    fn failed(&mut self, key: Key, error: &Problem, server: bool) -> Result<(), Halt> {
+    pub(super) fn failed(&mut self, key: Key, error: &Problem, server: bool) -> Result<(), Halt> {
         let gone = matches!(error.status, 404 | 410);
         let unknown = self.is_unknown(key);
         if gone && unknown && self.is_delete(key) {
@@ -191,7 +191,7 @@ impl Interpreter<'_> {
     /// An attempt may have been acted on. Safe calls are repeated; others are asked for where the
     /// definition says how, else a person decides. Where there is no patience, it is an error as
     /// the DSL has it.
-    fn doubt(&mut self, key: Key, error: &Problem, health: Health) -> Result<(), Halt> {
+    pub(super) fn doubt(&mut self, key: Key, error: &Problem, health: Health) -> Result<(), Halt> {
         let asking = self.open(key)?.call().is_some_and(|call| call.asking);
         if asking || self.repeatable(key)? {
             return self.missed(key, error, Came::Unknown, None, health);
@@ -355,7 +355,10 @@ impl Interpreter<'_> {
                 | Stage::Parked { .. }
                 | Stage::Pausing { .. }
                 | Stage::Child { .. }
-                | Stage::Person { .. } => {}
+                | Stage::Person { .. }
+                // who keeps the clocks of leases has it
+                | Stage::Queued { .. }
+                | Stage::Leased { .. } => {}
             }
         }
         Ok(())

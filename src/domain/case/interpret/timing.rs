@@ -15,9 +15,10 @@ impl Interpreter<'_> {
     pub(super) fn task_timeout(&mut self, key: Key) -> Result<(), Halt> {
         self.cancel_below(key, Leaving::Otherwise)?;
         let goes_on = self.goes_on(key)?;
-        let asks_anew =
-            called_anew(self.task(key.0)) && self.task(key.0).metadata.compensate.is_none();
-        let keep = goes_on && !asks_anew;
+        let task = self.task(key.0);
+        let undoes = task.metadata.compensate.is_some();
+        let spare = called_anew(task) || (self.work(key).is_some() && self.repeatable(key)?);
+        let keep = goes_on && (undoes || !spare);
         self.cancel_child_of(key)?;
         let reference = &self.task(key.0).reference;
         let error = timeout(&format!("the task {reference}")).at(reference);

@@ -70,9 +70,28 @@ fn failing_catch() -> impl Strategy<Value = &'static str> {
     ]
 }
 
+/// A job of a generated definition.
+fn job() -> impl Strategy<Value = String> {
+    let undo = "metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://bob/undo/{id}'}}}";
+    let more = prop_oneof![
+        4 => Just(""),
+        1 => Just(", timeout: {after: PT20S}"),
+    ];
+    let with = prop_oneof![
+        3 => Just("queue: q, input: {n: 1}"),
+        1 => Just("queue: q, ttl: PT30S"),
+        1 => Just("queue: '${ \"q\" }', attempts: 2, priority: 8"),
+    ];
+    (with, any::<bool>(), more).prop_map(move |(with, undone, more)| {
+        let undo = if undone { format!(", {undo}") } else { String::new() };
+        format!("{{call: work, with: {{{with}}}{undo}{more}}}")
+    })
+}
+
 fn task(depth: u32) -> BoxedStrategy<String> {
     let leaf = prop_oneof![
         10 => call(),
+        3 => job(),
         1 => Just("{set: {n: '${ .nowhere.at.all }'}}".to_owned()),
         1 => Just("{set: {n: '${ \"x\" | ltrimstr(1) | tonumber }'}}".to_owned()),
         1 => Just("{call: echo, with: {n: 1}}".to_owned()),

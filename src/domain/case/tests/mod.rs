@@ -12,6 +12,7 @@ mod error_paths;
 mod events;
 mod fetches;
 mod generated;
+mod jobs;
 mod ledger;
 mod notices;
 mod office;

@@ -7,6 +7,7 @@
 
 mod books;
 mod oracles;
+mod workers;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use proptest::test_runner::RngSeed;
 use serde_json::{Value as Json, json};
 
 use self::books::{Books, output};
+use self::workers::{InHand, Worker};
 use super::generated::definition;
 use super::world;
 use super::world::{World, done, failed, not_done, unknown};
@@ -68,6 +70,9 @@ enum Happening {
     Person,
     Crash(bool),
     Child(bool),
+    /// A worker does something with a job, or takes one more.
+    Work(Worker),
+    TakeJob,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -84,6 +89,15 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Manner::AnswersTwice),
         1 => Just(Manner::ActsUnreadably),
     ];
+    let worker = prop_oneof![
+        5 => Just(Worker::Does),
+        1 => Just(Worker::SaysTwice),
+        2 => Just(Worker::DoesAndIsLost),
+        1 => Just(Worker::Dies),
+        1 => Just(Worker::FailsForNow),
+        1 => Just(Worker::Fails),
+        1 => Just(Worker::GivesBack),
+    ];
     prop_oneof![
         12 => manner.prop_map(Happening::Send),
         3 => Just(Happening::Late),
@@ -98,6 +112,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => Just(Happening::Person),
         2 => any::<bool>().prop_map(Happening::Crash),
         2 => any::<bool>().prop_map(Happening::Child),
+        4 => worker.prop_map(Happening::Work),
+        1 => Just(Happening::TakeJob),
     ]
 }
 
@@ -106,6 +122,9 @@ struct Run {
     world: World,
     books: Books,
     late: Vec<(Effect, Outcome)>,
+    /// Jobs that workers have, or believe they have.
+    in_hand: Vec<InHand>,
+    leases: u32,
 }
 
 impl Run {
@@ -114,7 +133,8 @@ impl Run {
         world.ctx.honours_key = honours_key;
         world.ctx.secrets.insert("shop".into(), Arc::new(json!({"token": CANARY})));
         world.start(json!({"n": 0}));
-        Self { world, books: Books::default(), late: Vec::new() }
+        let (books, late, in_hand) = (Books::default(), Vec::new(), Vec::new());
+        Self { world, books, late, in_hand, leases: 0 }
     }
 
     fn answer(&mut self, effect: &Effect, outcome: Outcome) {
@@ -281,6 +301,8 @@ impl Run {
                 return;
             }
             Happening::Person => return self.person(),
+            Happening::Work(how) => return self.work(how),
+            Happening::TakeJob => return self.take_job(),
             Happening::NextInstant => {
                 let Some(due) = derive::next_due(self.world.state()) else { return };
                 self.world.now = self.world.now.max(due);
@@ -383,6 +405,7 @@ impl Run {
                 Happening::Resume,
                 Happening::Person,
                 Happening::Child(true),
+                Happening::Work(Worker::Does),
             ] {
                 self.happen(happening);
             }

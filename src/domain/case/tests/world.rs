@@ -9,11 +9,12 @@ use crate::domain::case::command::{
     Command, Facts, Health, Incoming, Listener, Outcome, Rejection,
 };
 use crate::domain::case::decide::decide;
-use crate::domain::case::decision_context::{DecisionContext, PermitAnswer, Service};
+use crate::domain::case::decision_context::{DecisionContext, PermitAnswer, Queue, Service};
 use crate::domain::case::effect::{Ask, Effect, HttpRequest};
 use crate::domain::case::event::{Change, Event, Submission, Wait, WaitKind};
 use crate::domain::case::evolve::{blank, evolve};
 use crate::domain::case::interpret::{Decided, Halt, event_size};
+use crate::domain::case::job::GivenJob;
 use crate::domain::case::phase::Phase;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::State;
@@ -53,6 +54,8 @@ pub struct TestDesk {
     pub secrets: HashMap<String, Arc<Json>>,
     pub documents: HashMap<String, Arc<Json>>,
     pub tokens: HashMap<[u8; 16], Arc<str>>,
+    /// When the queues were purged.
+    pub purged: Option<Timestamp>,
     /// Attempts that this process has under way, when a case is recovered.
     pub under_way: HashSet<(TaskId, u32, u32)>,
     /// Expressions whose results are known in a decision where they run apart; none: all.
@@ -94,6 +97,10 @@ impl DecisionContext for TestDesk {
             honours_key: self.honours_key,
             refused: name == "refused",
         }
+    }
+
+    fn queue(&mut self, _: &str) -> Option<Queue> {
+        Some(Queue { aging: 600_000, purged: self.purged })
     }
 
     fn permit(&mut self, service: &Service) -> PermitAnswer {
@@ -167,6 +174,8 @@ pub struct World {
     pub more: bool,
     /// Events that the last decision has dealt with.
     pub heard: usize,
+    /// Jobs that were handed to workers.
+    pub given: Vec<GivenJob>,
 }
 
 /// A world around a definition of this body.
@@ -200,6 +209,7 @@ impl World {
             effects: VecDeque::new(),
             more: false,
             heard: 0,
+            given: Vec::new(),
         }
     }
 
@@ -257,7 +267,7 @@ impl World {
     /// Takes the decision over, once it is seen that its events lead to its state.
     #[track_caller]
     fn commit(&mut self, decided: Decided) {
-        let Decided { state, events, effects, more, heard } = decided;
+        let Decided { state, events, effects, more, heard, given } = decided;
         let at = self.now.max(self.state.as_ref().map_or(self.now, |s| s.updated_at));
         let mut folded = self.state.clone();
         for event in &events {
@@ -278,6 +288,7 @@ impl World {
         self.effects.extend(effects);
         self.more = more;
         self.heard = heard;
+        self.given.extend(given.map(|job| *job));
     }
 
     /// The history, a line for each event.

@@ -14,6 +14,8 @@ pub enum Call {
     Email(Template),
     /// Gives back its arguments, or its input where there are none, through the whole effect path.
     Echo(Option<Template>),
+    /// Hands a job to a queue, for a worker outside; the arguments are checked when they are known.
+    Work(Template),
 }
 
 /// `call: http`.

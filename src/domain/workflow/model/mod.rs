@@ -67,6 +67,8 @@ pub struct Definition {
     pub root: List,
     /// All tasks, numbered in the order of the text (see [`TaskId`]).
     pub tasks: Vec<Task>,
+    /// Queues that it names literally: they are there with it.
+    pub queues: Vec<Arc<str>>,
     /// Hosts that its endpoints name literally, for the warning about unknown services.
     pub hosts: Vec<String>,
 }

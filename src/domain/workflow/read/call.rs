@@ -3,6 +3,7 @@
 use super::value::{scope, strict};
 use super::{At, Reader, list_of};
 use crate::domain::staff::plan::wanted::{Booked, Performed};
+use crate::domain::work::wanted::{ARGUMENTS, check};
 use crate::domain::workflow::expr::nearest;
 use crate::domain::workflow::model::{
     Auth, Call, Endpoint, HttpCall, Kind, OpenApiCall, OutputFormat, Template, Uri,
@@ -10,10 +11,10 @@ use crate::domain::workflow::model::{
 use crate::domain::workflow::source::Content;
 
 /// Functions of the DSL and of ours that are known by name but do not run yet.
-const NOT_YET: [&str; 6] = ["asyncapi", "grpc", "a2a", "mcp", "work", "pdf"];
+const NOT_YET: [&str; 5] = ["asyncapi", "grpc", "a2a", "mcp", "pdf"];
 
 /// Functions that run.
-const BUILT_IN: [&str; 6] = ["http", "openapi", "email", "echo", "book", "perform"];
+const BUILT_IN: [&str; 7] = ["http", "openapi", "email", "echo", "book", "perform", "work"];
 
 const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "options", "trace"];
 
@@ -73,6 +74,10 @@ impl<'a> Reader<'a> {
                 let with = self.required(task, "with", "to, subject and text")?;
                 self.email(&with).map(Call::Email)
             }
+            "work" => {
+                let with = self.required(task, "with", "queue and input")?;
+                self.work(&with).map(Call::Work)
+            }
             "http" => {
                 let with = self.required(task, "with", "method and endpoint")?;
                 self.http(&with).map(Call::Http)
@@ -82,6 +87,40 @@ impl<'a> Reader<'a> {
                 self.openapi(&with).map(Call::OpenApi)
             }
         }
+    }
+
+    /// The arguments of a job. A worker has its own secrets: none is handed to it.
+    fn work(&mut self, with: &At<'a>) -> Option<Template> {
+        if with.as_text().and_then(strict).is_none() {
+            if !self.object(with, &ARGUMENTS) {
+                return None;
+            }
+            self.required(with, "queue", "the name of a queue");
+        }
+        let template = self.template(with, scope::BODY);
+        let fields: Vec<(String, Template)> = match &template {
+            Template::Map(fields) => fields.clone(),
+            Template::Literal(json) => json
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name.clone(), Template::Literal(value.clone().into())))
+                .collect(),
+            Template::Expr(_) | Template::List(_) => Vec::new(),
+        };
+        for (name, value) in fields {
+            let Template::Literal(json) = value else { continue };
+            if let Err(wrong) = check(&name, &json)
+                && let Some(at) = with.get(&name)
+            {
+                self.refuse(&at, wrong, "mend the argument");
+            } else if name == "queue"
+                && let Some(queue) = json.as_str()
+            {
+                self.queues.insert(queue.into());
+            }
+        }
+        Some(template)
     }
 
     fn book(&mut self, task: &At<'a>) -> Option<Kind> {

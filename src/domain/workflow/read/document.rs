@@ -49,6 +49,7 @@ impl<'a> Reader<'a> {
             secrets,
             root: root?,
             tasks: tasks?,
+            queues: std::mem::take(&mut self.queues).into_iter().collect(),
             hosts: std::mem::take(&mut self.hosts).into_iter().collect(),
         })
     }

@@ -146,6 +146,7 @@ struct Reader<'a> {
     functions: Vec<String>,
     called: BTreeSet<String>,
     hosts: BTreeSet<String>,
+    queues: BTreeSet<Arc<str>>,
 }
 
 impl<'a> Reader<'a> {
@@ -164,6 +165,7 @@ impl<'a> Reader<'a> {
             functions: Vec::new(),
             called: BTreeSet::new(),
             hosts: BTreeSet::new(),
+            queues: BTreeSet::new(),
         }
     }
 

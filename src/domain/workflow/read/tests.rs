@@ -175,7 +175,6 @@ fn what_is_not_run_yet_is_refused_by_name() {
     for (body, what) in [
         ("schedule: {cron: 0 0 * * *}\ndo: []\n", "`schedule`"),
         ("do: [{a: {call: grpc, with: {}}}]\n", "`call: grpc`"),
-        ("do: [{a: {call: work, with: {}}}]\n", "`call: work`"),
         ("do: [{a: {run: {shell: {command: ls}}}}]\n", "`run: shell`"),
         ("do: [{a: {call: 'https://x/f.yaml'}}]\n", "catalogued"),
         ("use: {extensions: []}\ndo: []\n", "`use.extensions`"),

@@ -42,7 +42,10 @@ fn held(world: &World, around: (TaskId, u32)) -> BTreeSet<(TaskId, u32)> {
     for (_, event) in world.history.iter() {
         let Event::Task(event) = event else { continue };
         let place = (event.task, event.iteration);
-        let entered = matches!(event.change, Change::Started { .. } | Change::Waiting { .. });
+        let entered = matches!(
+            event.change,
+            Change::Started { .. } | Change::Waiting { .. } | Change::Queued { .. }
+        );
         if place == around {
             open = entered;
             began |= entered;
@@ -97,6 +100,20 @@ impl Books {
         }
         self.acts.push(Act { key: effect.key.clone(), place, undone: BTreeSet::new() });
         output(self.acts.len() - 1)
+    }
+
+    /// A worker does a job; done again under its key, it is the same.
+    pub(super) fn do_job(&mut self, world: &World, key: &str, place: (TaskId, u32)) -> usize {
+        if let Some(known) = self.standing(key) {
+            return known;
+        }
+        let stands = |act: &&Act| act.place == place && act.key != key && act.undone.is_empty();
+        if let Some(other) = self.acts.iter().find(stands) {
+            panic!("{} and {key} both stand\n{}", other.key, world.told());
+        }
+        self.keys.insert(place, key.to_owned());
+        self.acts.push(Act { key: key.to_owned(), place, undone: BTreeSet::new() });
+        self.acts.len() - 1
     }
 
     /// A party undoes all that it did within a task, and that stands.

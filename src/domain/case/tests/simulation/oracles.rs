@@ -30,7 +30,7 @@ impl Run {
                     }
                     seen.insert(key);
                 }
-                Change::Waiting { entry: Some(_), .. } => {
+                Change::Waiting { entry: Some(_), .. } | Change::Queued { entry: Some(_), .. } => {
                     open.insert(key);
                     began.insert(event.task, place);
                 }

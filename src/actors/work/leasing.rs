@@ -1,0 +1,132 @@
+//! Leasing: jobs that were taken out for a worker are asked of their cases, and handed over once each case has
+//! committed that the worker has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::handle::{QueueHandle, Served};
+use super::poll::{Handed, Poll, token};
+use crate::actors::cases::message::CommandError;
+use crate::actors::cases::submit::random;
+use crate::actors::context::Context;
+use crate::domain::case::command::Command;
+use crate::domain::case::job::{JobAct, JobOutcome};
+use crate::domain::ids::{CaseId, LeaseDigest};
+use crate::domain::work::job::JobId;
+use crate::domain::work::lease::Leasing;
+use crate::domain::work::row::JobRow;
+use crate::domain::work::waiting::Waiting;
+
+/// After which a case that could not be asked is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+impl Context {
+    /// Serves the workers that wait at a queue, as far as there is something for them.
+    pub fn serve_queue(self: &Arc<Self>, queue: &Arc<QueueHandle>) {
+        if !queue.is_waited_for() {
+            return;
+        }
+        for served in queue.serve(self.work.workers_lock(), self.clock.now()) {
+            self.runtime.spawn(self.clone().lease_all(queue.clone(), served));
+        }
+    }
+
+    /// A case has committed what becomes of its jobs.
+    pub fn jobs_committed(self: &Arc<Self>, case: CaseId, jobs: (&[JobRow], &[JobRow])) {
+        if jobs.0.is_empty() && jobs.1.is_empty() {
+            return;
+        }
+        for queue in self.work.committed(case, jobs, self.clock.now()) {
+            self.serve_queue(&queue);
+            // a lease may end before all others, or a repeat begin
+            queue.poke();
+        }
+    }
+
+    /// Asks the cases of some jobs for leases, and hands the worker what it got.
+    async fn lease_all(self: Arc<Self>, queue: Arc<QueueHandle>, served: Served) {
+        let Served { poll, jobs } = served;
+        let handed = match &jobs[..] {
+            [one] => self.lease_one(&queue, &poll, *one).await.into_iter().collect(),
+            many => {
+                let asked = many.iter().map(|job| self.lease_one(&queue, &poll, *job));
+                let handed: Vec<Option<Handed>> = join_all(asked).await;
+                handed.into_iter().flatten().collect::<Vec<_>>()
+            }
+        };
+        if handed.is_empty() {
+            // what it was to get was gone
+            queue.wait_first(poll);
+            self.serve_queue(&queue);
+            return;
+        }
+        if let Err(handed) = poll.reply.send(handed) {
+            for handed in handed {
+                self.give_back(&handed).await;
+            }
+        }
+    }
+
+    async fn lease_one(
+        self: &Arc<Self>,
+        queue: &Arc<QueueHandle>,
+        poll: &Poll,
+        waiting: Waiting,
+    ) -> Option<Handed> {
+        let (token, digest) = token(random());
+        let leasing = Leasing {
+            worker: poll.worker.clone(),
+            host: poll.host.clone(),
+            millis: poll.millis,
+            of_queue: queue.desk(|desk| desk.settings().lease),
+            digest,
+        };
+        let (id, worker) = (waiting.id, &poll.worker);
+        let act = Box::new(JobAct::Lease(leasing));
+        let told = self.wake(id.case, Command::Job { key: id.key, act }).await;
+        let now = self.clock.now();
+        match told {
+            Ok(told) if told.given.is_some() => {
+                let job = *told.given?;
+                let until = now.plus(job.lease_millis);
+                return Some(Handed { job, token, until });
+            }
+            Err(
+                CommandError::Unavailable(_) | CommandError::Unknown(_) | CommandError::Busy(_),
+            ) => {
+                // it may have been committed all the same: then its lease runs out
+                queue.desk(|desk| desk.put_back(id, worker, &mut self.work.workers()));
+                let (context, queue) = (self.clone(), queue.clone());
+                self.runtime.spawn(async move {
+                    tokio::time::sleep(AGAIN).await;
+                    context.serve_queue(&queue);
+                });
+            }
+            // it does not stand in the line any more
+            Ok(_) | Err(_) => {
+                queue.desk(|desk| desk.answered(id, worker, &mut self.work.workers(), now));
+            }
+        }
+        None
+    }
+
+    /// A job that its worker never got is given back: that counts for nothing.
+    pub(super) async fn give_back(self: &Arc<Self>, handed: &Handed) {
+        let digest = LeaseDigest::of(&handed.token);
+        // a "no" means that it came too late; what cannot be told runs out
+        let _ = self.end_lease(handed.job.id, digest, JobOutcome::Released).await;
+    }
+
+    /// Tells a case that a lease has ended.
+    pub(super) async fn end_lease(
+        self: &Arc<Self>,
+        job: JobId,
+        digest: LeaseDigest,
+        outcome: JobOutcome,
+    ) -> Result<(), CommandError> {
+        let act = Box::new(JobAct::End { digest, outcome });
+        self.wake(job.case, Command::Job { key: job.key, act }).await.map(drop)
+    }
+}

@@ -1,0 +1,236 @@
+//! What workers ask for, and what they say of their jobs.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::handle::QueueHandle;
+use super::message::QueueMsg;
+use super::poll::{Handed, Poll};
+use crate::actors::cases::message::{CommandError, CommandMeta};
+use crate::actors::handles::Handle;
+use crate::domain::case::command::{Command, Rejection};
+use crate::domain::case::job::{JobAct, JobConflict, JobOutcome, result_id};
+use crate::domain::ids::LeaseDigest;
+use crate::domain::time::Timestamp;
+use crate::domain::work::job::JobId;
+use crate::domain::work::worker::Heard;
+use crate::store::record::By;
+
+/// Workers that wait at the same time.
+const WAITING_MAX: usize = 1000;
+
+/// How long one that is being given something waits for it.
+const GIVEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// A worker that asks for jobs.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    pub worker: Arc<str>,
+    pub version: Option<Arc<str>>,
+    pub host: Option<Arc<str>>,
+    /// Jobs at the most.
+    pub most: usize,
+    /// Milliseconds of a lease; none: the job's, else the queue's.
+    pub millis: Option<i64>,
+    /// How long it waits where there is none.
+    pub wait: Duration,
+}
+
+/// What became of a job's lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobReply {
+    /// done, failed, repeating, queued
+    pub state: &'static str,
+}
+
+impl Handle {
+    /// The queue of this name.
+    pub fn queue(&self, name: &str) -> Option<Arc<QueueHandle>> {
+        self.context.work.find(name)
+    }
+
+    /// All queues, by name.
+    pub fn queues(&self) -> Vec<Arc<QueueHandle>> {
+        self.context.work.list()
+    }
+
+    /// Looks at the workers.
+    pub fn workers<T>(&self, look: impl FnOnce(&crate::domain::work::worker::Workers) -> T) -> T {
+        look(&self.context.work.workers())
+    }
+
+    /// An operator says that nothing is leased from a queue.
+    ///
+    /// # Errors
+    /// When it cannot be stored; so below.
+    pub async fn pause_queue(
+        &self,
+        queue: &QueueHandle,
+        reason: String,
+        by: By,
+    ) -> Result<(), String> {
+        ask(queue, |reply| QueueMsg::Pause { reason, by, reply }).await?
+    }
+
+    /// An operator lets a queue go on.
+    pub async fn resume_queue(&self, queue: &QueueHandle, by: By) -> Result<(), String> {
+        ask(queue, |reply| QueueMsg::Resume { by, reply }).await?
+    }
+
+    /// What is queued now is never leased. How many jobs these are, near enough.
+    pub async fn purge_queue(
+        &self,
+        queue: &QueueHandle,
+        reason: String,
+        by: By,
+    ) -> Result<u64, String> {
+        ask(queue, |reply| QueueMsg::Purge { reason, by, reply }).await?
+    }
+
+    /// Jobs for a worker, each committed before it is handed over. None came in time: none. None at all: too
+    /// many workers wait.
+    pub async fn lease(&self, queue: &Arc<QueueHandle>, asking: Asking) -> Option<Vec<Handed>> {
+        let context = &self.context;
+        let Asking { worker, version, host, most, millis, wait } = asking;
+        let heard = Heard { queue: Some(queue.name.clone()), version, host: host.clone() };
+        context.work.workers().heard(&worker, heard, context.clock.now());
+        if context.stopping.load(Ordering::Acquire) {
+            return Some(Vec::new());
+        }
+        let _place = Place::take(&context.work.waiting)?;
+        let (reply, mut answer) = oneshot::channel();
+        let number = context.seed();
+        queue.wait(Poll { number, worker, host, most, millis, reply });
+        context.serve_queue(queue);
+        if let Ok(handed) = tokio::time::timeout(wait, &mut answer).await {
+            // an error means that the process is ending
+            return Some(handed.unwrap_or_default());
+        }
+        if queue.withdraw(number) {
+            return Some(Vec::new());
+        }
+        let handed = tokio::time::timeout(GIVEN_WITHIN, answer).await;
+        Some(handed.ok().and_then(Result::ok).unwrap_or_default())
+    }
+
+    /// Jobs that their worker never heard of are given back.
+    pub fn give_back(&self, handed: Vec<Handed>) {
+        let context = self.context.clone();
+        self.context.runtime.spawn(async move {
+            for handed in handed {
+                context.give_back(&handed).await;
+            }
+        });
+    }
+
+    /// A worker says what became of a job. `said`: the same for the same result.
+    ///
+    /// # Errors
+    /// When it was not recorded.
+    pub async fn end_job(
+        &self,
+        job: JobId,
+        token: &str,
+        (outcome, said): (JobOutcome, &[u8]),
+        by: By,
+    ) -> Result<JobReply, CommandError> {
+        let digest = LeaseDigest::of(token);
+        self.heard_of(job, digest);
+        let otherwise = match &outcome {
+            JobOutcome::Done(_) => "done",
+            JobOutcome::Failed { .. } | JobOutcome::Lost(_) => "failed",
+            JobOutcome::Released => "queued",
+        };
+        let command = Some(result_id(digest, said));
+        let act = Box::new(JobAct::End { digest, outcome });
+        let meta = CommandMeta { command, by, if_match: None };
+        let told = self.command(job.case, Command::Job { key: job.key, act }, meta).await?;
+        Ok(JobReply { state: told.job.unwrap_or(otherwise) })
+    }
+
+    /// A worker extends its lease. Nothing of it is written.
+    ///
+    /// # Errors
+    /// When the lease is over, or nobody wants the job any more.
+    pub async fn extend_job(&self, job: JobId, token: &str) -> Result<Timestamp, CommandError> {
+        let digest = LeaseDigest::of(token);
+        self.heard_of(job, digest);
+        let extended = self.extended(job, digest);
+        if let Some(until) = extended {
+            return match self.context.cases.quarantined(job.case) {
+                Some(reason) => Err(CommandError::Quarantined(reason)),
+                None => Ok(until),
+            };
+        }
+        // its case says why
+        let act = Box::new(JobAct::Look { digest });
+        let command = Command::Job { key: job.key, act };
+        self.command(job.case, command, CommandMeta::engine()).await?;
+        // it stands, and ran out just now, or is not known here yet
+        let lost = CommandError::Rejected(Rejection::Job(JobConflict::LeaseLost));
+        self.extended(job, digest).ok_or(lost)
+    }
+
+    fn extended(&self, job: JobId, digest: LeaseDigest) -> Option<Timestamp> {
+        let queue = self.context.work.leasing(job)?;
+        let now = self.context.clock.now();
+        let until = queue.desk(|desk| desk.extend(job, digest, now))?;
+        queue.poke();
+        Some(until)
+    }
+
+    /// The queue of a job that is open.
+    pub async fn queue_of(&self, job: JobId) -> Option<Arc<str>> {
+        if let Some(queue) = self.context.work.leasing(job) {
+            return Some(queue.name.clone());
+        }
+        let case = self.case(job.case).await.ok()?;
+        let rows = crate::domain::case::job::rows(&case.state);
+        rows.into_iter().find(|row| row.key == job.key).map(|row| row.queue)
+    }
+
+    /// The worker that has a lease has called.
+    fn heard_of(&self, job: JobId, digest: LeaseDigest) {
+        let Some(queue) = self.context.work.leasing(job) else { return };
+        let of_lease = queue.desk(|desk| {
+            let held = desk.leases().get(&job).filter(|held| held.lease.digest == digest)?;
+            Some(held.lease.worker.clone())
+        });
+        if let Some(worker) = of_lease {
+            let now = self.context.clock.now();
+            self.context.work.workers().heard(&worker, Heard::default(), now);
+        }
+    }
+}
+
+async fn ask<T>(
+    queue: &QueueHandle,
+    message: impl FnOnce(oneshot::Sender<T>) -> QueueMsg,
+) -> Result<T, String> {
+    let gone = || "the queue begins again; ask once more".to_owned();
+    let (reply, answer) = oneshot::channel();
+    let actor = queue.actor().ok_or_else(gone)?;
+    actor.cast(message(reply)).map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())
+}
+
+/// A place among those who wait.
+struct Place<'a>(&'a std::sync::atomic::AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(all: &'a std::sync::atomic::AtomicUsize) -> Option<Self> {
+        let taken = all.fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
+            (waiting < WAITING_MAX).then_some(waiting + 1)
+        });
+        taken.ok().map(|_| Self(all))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
