@@ -26,6 +26,7 @@ use crate::effects::names::Names;
 use crate::store::EngineJournal;
 use crate::store::embedded::EmbeddedJournal;
 use crate::store::journal::{Journal, RecordCursor};
+use crate::store::logs::{Limits, Logs};
 use crate::store::record;
 use crate::store::snapshots::Snapshots;
 use crate::store::views::Views;
@@ -338,6 +339,9 @@ async fn parts(
     let views = Views::open(&folder.join("views"), &machine(), clock.now(), last);
     let views = views.map_err(|error| error.to_string())?;
     let snapshots = Snapshots::open(&folder.join("snapshots"));
+    let limits = Limits { keep: config.logs.keep.0, bytes: config.logs.max.0 };
+    let logs =
+        Logs::open(&folder.join("logs"), limits).map_err(|error| format!("logs: {error}"))?;
     Ok(Parts {
         clock,
         journal,
@@ -355,6 +359,7 @@ async fn parts(
         staff: roster.settings.clone(),
         catalogue: roster.catalogue.clone(),
         templates: templates(config.email.templates.as_deref())?,
+        logs,
         queues: config.queues.0.clone(),
         live_max: config.cases.live_max.0,
         pending_max: config.cases.pending_max.0,

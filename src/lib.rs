@@ -3,7 +3,7 @@
 //! The rooms, each with its own job; `tests/tidy.rs` keeps the walls between them:
 //! [`domain`] decides and names nothing else. [`store`] keeps what lasts, [`effects`] are the hands,
 //! [`actors`] bring the three together under supervision, [`api`] is the door, [`cli`] the command
-//! line, [`app`] builds it all.
+//! line, [`app`] builds it all. [`worker`] does jobs from outside, as anybody could.
 
 pub mod actors;
 pub mod api;
@@ -16,6 +16,7 @@ pub mod effects;
 pub mod sim;
 pub mod store;
 pub mod telemetry;
+pub mod worker;
 
 /// What a process needs before it does anything: the one provider of cryptography.
 pub fn prepare_process() {

@@ -37,7 +37,7 @@ fn code(path: &Path) -> String {
 }
 
 /// What a room may name of the crate.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("domain", &["domain"]),
     ("store", &["store", "domain"]),
     ("effects", &["effects", "domain"]),
@@ -45,6 +45,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("api", &["api", "domain", "actors::handles", "store::views"]),
     ("config", &["config", "domain", "clock"]),
     ("sim", &["sim"]),
+    ("worker", &["worker", "telemetry"]),
     (
         "app.rs",
         &["app", "actors", "api", "clock", "config", "domain", "effects", "store", "telemetry"],
@@ -83,8 +84,8 @@ const LIBRARIES: [(&str, &[&str]); 15] = [
     ("fjall", &["src/store/embedded"]),
     ("bincode", &["src/store/codec.rs"]),
     ("ractor", &["src/actors/"]),
-    ("axum", &["src/api/", "src/sim/"]),
-    ("reqwest", &["src/effects/http.rs", "src/cli/", "src/sim/"]),
+    ("axum", &["src/api/", "src/sim/", "src/worker/health.rs"]),
+    ("reqwest", &["src/effects/http.rs", "src/cli/", "src/sim/", "src/worker/server.rs"]),
     ("lettre", &["src/effects/email.rs"]),
     ("mail_parser", &["src/sim/mailbox.rs"]),
     ("jaq_core", &["src/domain/workflow/expr/"]),

@@ -33,6 +33,7 @@ use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
 use crate::store::EngineJournal;
 use crate::store::journal::RecordCursor;
+use crate::store::logs::Logs;
 use crate::store::snapshots::{Snapshot, Snapshots};
 use crate::store::views::Views;
 
@@ -56,6 +57,8 @@ pub struct Context {
     pub cases: Arc<CaseRegistry>,
     /// CSRs, and who looks for them.
     pub staff: Staff,
+    /// What workers write.
+    pub logs: Logs,
     /// Queues, and who works for them.
     pub work: Queues,
     pub wants: Wants,

@@ -47,6 +47,7 @@ use crate::effects::email::Post;
 use crate::effects::http::Http;
 use crate::store::EngineJournal;
 use crate::store::journal::{Journal, ReadError, RecordCursor};
+use crate::store::logs::Logs;
 use crate::store::record;
 use crate::store::snapshots::Snapshots;
 use crate::store::transitions::{self, Stored};
@@ -73,6 +74,7 @@ pub struct Parts {
     pub min_free: u64,
     /// How tasks are given to people.
     pub staff: crate::domain::staff::settings::Settings,
+    pub logs: Logs,
     /// Queues that the configuration names.
     pub queues: BTreeMap<Arc<str>, crate::domain::work::queue::Settings>,
     /// What an admin picks tasks from.
@@ -150,6 +152,7 @@ impl Engine {
             fresh_news: FreshNews::default(),
             cases: Arc::new(CaseRegistry::new(parts.live_max)),
             staff: Staff::new(parts.staff, parts.catalogue, parts.templates),
+            logs: parts.logs,
             work,
             wants: Wants::default(),
             cancelling: Cancelling::default(),
@@ -232,6 +235,8 @@ impl Running {
 /// Closes the journal, then the views, so that the next start believes them.
 async fn close_files(context: &Context) -> Result<(), String> {
     context.journal.close().await;
+    let logs = context.logs.clone();
+    let _ = tokio::task::spawn_blocking(move || logs.close()).await;
     let views = context.views.clone();
     let closed = tokio::task::spawn_blocking(move || views.close()).await;
     closed.map_err(|e| e.to_string())?.map_err(|e| e.to_string())

@@ -8,6 +8,7 @@ pub use super::cases::message::{CaseReply, CommandError, CommandMeta};
 pub use super::cases::submit::{SubmitError, Submitted, random};
 pub use super::cases::watches::Watch;
 pub use super::definitions::{Listed, Refused, Registration, TEXT_MAX};
+pub use super::histories::{Entry, History};
 pub use super::projection::feed::{Changed, FeedChange, FeedCursor, RecordCursor, Since};
 pub use super::services::handle::ServiceHandle;
 pub use super::staff::ask::Terms;
@@ -15,31 +16,28 @@ pub use super::staff::dry_run::DryRun;
 pub use super::staff::message::{CsrError, CsrReply};
 pub use super::work::handle::QueueHandle;
 pub use super::work::poll::Handed;
-pub use super::work::results::{Asking, JobReply};
+pub use super::work::results::{Asking, JobReply, Saying};
+pub use crate::store::logs::{Attempt, Batch, Line, Progress, Stream};
 pub use crate::store::record::By;
 
 use tokio::task::JoinSet;
 
-use super::cases::load::{Fold, LoadError, load_before};
+use super::cases::load::{LoadError, load_before};
 use super::context::Context;
+use super::histories::stories;
 use super::projection::feed::Feed;
 use super::services::message::BreakerMsg;
 use crate::clock::Clock;
 use crate::domain::case::command::{Command, Rejection};
-use crate::domain::case::history::{self, HistoryEntry};
 use crate::domain::case::state::State;
+use crate::domain::case::story::Story;
 use crate::domain::cloud_event::CloudEvent;
 use crate::domain::ids::{CaseId, CommandId, Entity};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::domain::workflow::source::Format;
 use crate::store::journal::{Journal, ReadError};
-use crate::store::record;
-use crate::store::upcast;
 use crate::store::views::Views;
-
-/// Records read in one go for a history.
-const PAGE: usize = 64;
 
 /// The handle.
 #[derive(Clone)]
@@ -66,23 +64,6 @@ pub enum CaseError {
     Unavailable(String),
 }
 
-/// An entry of a history.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub version: u64,
-    pub at: Timestamp,
-    pub by: By,
-    pub told: HistoryEntry,
-}
-
-/// A history, read from a version on.
-pub struct History {
-    context: Arc<Context>,
-    fold: Fold,
-    /// Entries from this version on are wanted.
-    from: u64,
-}
-
 /// How long a client waits for what becomes of what it asked for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -93,6 +74,16 @@ const NO_ANSWER: &str =
 pub type NotReady = &'static str;
 
 impl Handle {
+    /// What workers have written of a case, the oldest first.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn logs(&self, case: CaseId) -> Result<Vec<Batch>, String> {
+        let logs = self.context.logs.clone();
+        let read = tokio::task::spawn_blocking(move || logs.read(case));
+        read.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+    }
+
     /// A handle on an context.
     pub(super) fn new(context: Arc<Context>) -> Self {
         Self { context }
@@ -259,7 +250,19 @@ impl Handle {
                 return Err(CaseError::NotFound);
             }
         }
-        Ok(History { context, fold, from })
+        Ok(History::new(context, fold, from))
+    }
+
+    /// The stories of a case's tasks, ended ones too.
+    ///
+    /// # Errors
+    /// When there is no such case, or it cannot be read.
+    pub async fn stories(&self, case: CaseId) -> Result<Vec<Story>, CaseError> {
+        let context = self.context.clone();
+        let mut reading = JoinSet::new();
+        reading.spawn_on(async move { stories(&context, case).await }, &self.context.runtime);
+        let broken = || CaseError::Unavailable("the read broke off".to_owned());
+        reading.join_next().await.and_then(Result::ok).ok_or_else(broken)?
     }
 
     /// Registers a definition.
@@ -387,78 +390,11 @@ async fn ask<T>(
     answer.await.map_err(|_| gone())
 }
 
-fn case_error(error: LoadError) -> CaseError {
+/// Why a case cannot be shown that cannot be loaded.
+pub(super) fn case_error(error: LoadError) -> CaseError {
     match error {
         LoadError::NotFound => CaseError::NotFound,
         error if error.is_of_the_case() => CaseError::Quarantined(error.to_string()),
         error => CaseError::Unavailable(error.to_string()),
     }
-}
-
-impl History {
-    /// The next entries; fewer than a page's records only where the history ends for now.
-    ///
-    /// # Errors
-    /// When a record cannot be read.
-    pub async fn next(&mut self) -> Result<Vec<Entry>, CaseError> {
-        let Self { context, fold, from } = self;
-        let page = context.journal.read(Entity::from(fold.id), fold.next_version(), PAGE).await;
-        let page = page.map_err(|e| CaseError::Unavailable(e.to_string()))?;
-        let mut entries = Vec::new();
-        for bytes in page.records {
-            let before = fold.state.clone();
-            fold.record(&context.definitions, &bytes).await.map_err(case_error)?;
-            let Some(definition) = &fold.definition else { continue };
-            entries.extend(entries_of(definition, before, &bytes, *from)?);
-        }
-        Ok(entries)
-    }
-
-    /// Whether the case had ended by the last entry that was read.
-    pub fn ended(&self) -> bool {
-        self.fold.state.as_ref().is_some_and(|state| state.phase.ended())
-    }
-
-    /// Version of the last entry that was read.
-    pub fn version(&self) -> u64 {
-        self.fold.next_version() - 1
-    }
-}
-
-/// The entries of a record, each told over the state that it came to.
-fn entries_of(
-    definition: &Definition,
-    before: Option<State>,
-    bytes: &[u8],
-    from: u64,
-) -> Result<Vec<Entry>, CaseError> {
-    let broken = |e: String| CaseError::Quarantined(e);
-    let (header, events) = record::decode(bytes).map_err(|e| broken(e.to_string()))?;
-    let events = upcast::events(&header, events).map_err(|e| broken(e.to_string()))?;
-    let mut state = before;
-    let mut entries = Vec::new();
-    for (version, event) in (header.version..).zip(&events) {
-        if version >= from {
-            let told = history::tell(definition, state.as_ref(), event);
-            entries.push(Entry { version, at: header.at, by: header.by.clone(), told });
-        }
-        state = match state {
-            None => {
-                let begun = crate::domain::case::evolve::begin(
-                    definition,
-                    CaseId(header.entity.bits),
-                    event,
-                    header.at,
-                );
-                Some(begun.map_err(|e| broken(e.to_string()))?)
-            }
-            Some(mut state) => {
-                let folded =
-                    crate::domain::case::evolve::evolve(definition, &mut state, event, header.at);
-                folded.map_err(|e| broken(e.to_string()))?;
-                Some(state)
-            }
-        };
-    }
-    Ok(entries)
 }

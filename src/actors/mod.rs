@@ -53,6 +53,7 @@ pub mod engine;
 mod events;
 mod events_in_hand;
 pub mod handles;
+mod histories;
 mod housekeeper;
 mod projection;
 mod recovery;

@@ -26,6 +26,7 @@ use crate::effects::http::Http;
 use crate::effects::names::Names;
 use crate::store::embedded::EmbeddedJournal;
 use crate::store::journal::{Append, Appended, Journal};
+use crate::store::logs::{Limits, Logs};
 use crate::store::record::{self, Header};
 use crate::store::snapshots::Snapshots;
 use crate::store::views::Views;
@@ -41,6 +42,9 @@ struct World {
     handle: Handle,
     _fatal: mpsc::UnboundedReceiver<String>,
 }
+
+/// What is kept of logs.
+const LIMITS: Limits = Limits { keep: 86_400_000, bytes: 1 << 30 };
 
 async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
     // an error means that it is there already
@@ -67,6 +71,7 @@ async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
         staff: Default::default(),
         catalogue: Default::default(),
         templates: Default::default(),
+        logs: Logs::open(&folder.join("logs"), LIMITS).expect("logs"),
         queues: Default::default(),
         live_max: 100,
         pending_max: 100,

@@ -20,6 +20,7 @@ use super::query::{CASE_FILTERS, Query, cursor};
 use super::show;
 use crate::actors::handles::{Case, CaseError, CaseReply, CommandMeta, Submitted};
 use crate::domain::case::command::{Command, Verdict};
+use crate::domain::case::job;
 use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
 
@@ -143,7 +144,7 @@ async fn until_ended(
     id: CaseId,
     wait: Duration,
 ) -> Result<(Json_, u64), Problem> {
-    let shown = |case: &Case| (show::case(&api.handle, case), case.state.version);
+    let shown = |case: &Case| (show::case(&api.handle, case, &[]), case.state.version);
     let mut watch = api.handle.watch(id);
     let case = api.handle.case(id).await?;
     if case.state.phase.ended() {
@@ -237,7 +238,11 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     let id = case_id(&id)?;
     let (shown, version) = match api.handle.case(id).await {
-        Ok(case) => (show::case(&api.handle, &case), case.state.version),
+        Ok(case) => {
+            let has_jobs = !job::rows(&case.state).is_empty();
+            let logs = if has_jobs { api.logs(id).await? } else { Vec::new() };
+            (show::case(&api.handle, &case, &logs), case.state.version)
+        }
         Err(error @ CaseError::Quarantined(_)) => {
             // what the views know of it is better than nothing
             let Some(row) = api.handle.views().case(id)? else { return Err(error.into()) };

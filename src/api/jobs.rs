@@ -1,11 +1,7 @@
-//! `/v1/queues/{queue}/jobs/lease`, `/v1/jobs/…`: workers ask for jobs and say what became of them.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! `/v1/jobs/…`: workers say what became of their jobs, and how far they are.
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value as Json_, json};
@@ -13,128 +9,27 @@ use serde_json::{Value as Json_, json};
 use super::Api;
 use super::auth::{Client, OfQueues};
 use super::body::JsonBody;
-use super::limits::Turn;
 use super::problem::Problem;
-use crate::actors::handles::{Asking, CommandError, Handed};
+use crate::actors::handles::{CommandError, Line, Progress, Saying, Stream};
 use crate::domain::case::job::JobOutcome;
 use crate::domain::case::problem::{self, Standard};
 use crate::domain::data::{Data, canonical};
+use crate::domain::time::Timestamp;
 use crate::domain::work::job::JobId;
-use crate::domain::work::lease::SECONDS;
-use crate::domain::work::worker::NAME_MAX;
 use crate::domain::workflow::expr::json::{DEPTH_MAX, SIZE_MAX, shallow_enough, size_of};
 
-/// Jobs in one answer, and bytes of their inputs, near enough.
-const LEASED_MAX: usize = 100;
-
-/// Seconds that a worker may wait.
-const WAIT_MAX: u64 = 60;
+/// Results in one request.
+const RESULTS_MAX: usize = 100;
 
 /// Seconds after which a failed job may be tried again at the latest.
 const RETRY_AFTER_MAX: i64 = 86_400;
 
+/// Lines of a log in one request, and characters of a message.
+const LOG_MAX: usize = 100;
+const MESSAGE_MAX: usize = 1000;
+
 /// Characters of a text of an error.
 const TEXT_MAX: usize = 4000;
-
-/// `POST /v1/queues/{queue}/jobs/lease`
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Ask {
-    worker: String,
-    #[serde(default = "one")]
-    max: usize,
-    #[serde(default)]
-    wait_seconds: u64,
-    #[serde(default)]
-    lease_seconds: Option<i64>,
-    #[serde(default)]
-    version: Option<String>,
-    #[serde(default)]
-    host: Option<String>,
-}
-
-fn one() -> usize {
-    1
-}
-
-/// Jobs for a worker; it waits where there is none.
-pub async fn lease(
-    State(api): State<Api>,
-    Extension(queues): Extension<OfQueues>,
-    Extension(turn): Extension<Turn>,
-    Path(queue): Path<String>,
-    JsonBody(ask): JsonBody<Ask>,
-) -> Result<Response, Problem> {
-    let queue = api.handle.queue(&queue).filter(|queue| queues.has(&queue.name));
-    let queue = queue.ok_or_else(|| Problem::not_found("queue"))?;
-    let asking = ask.check()?;
-    // who only waits takes no place from those who are served
-    if !asking.wait.is_zero() {
-        turn.give_up();
-    }
-    let Some(handed) = api.handle.lease(&queue, asking).await else {
-        return Err(Problem::too_many("too many workers wait already"));
-    };
-    let items: Vec<Json_> = handed.iter().map(show).collect();
-    Ok(Json(json!({"items": items})).into_response())
-}
-
-impl Ask {
-    fn check(self) -> Result<Asking, Problem> {
-        let named = |name: &str| !name.is_empty() && name.chars().count() <= NAME_MAX;
-        if !named(&self.worker) {
-            return Err(Problem::at("/worker", format!("a name of 1 to {NAME_MAX} characters")));
-        }
-        for (pointer, text) in [("/version", &self.version), ("/host", &self.host)] {
-            if text.as_deref().is_some_and(|text| !named(text)) {
-                return Err(Problem::at(pointer, format!("1 to {NAME_MAX} characters")));
-            }
-        }
-        if !(1..=LEASED_MAX).contains(&self.max) {
-            return Err(Problem::at("/max", format!("a number from 1 to {LEASED_MAX}")));
-        }
-        if self.wait_seconds > WAIT_MAX {
-            return Err(Problem::at("/waitSeconds", format!("{WAIT_MAX} at the most")));
-        }
-        if self.lease_seconds.is_some_and(|seconds| !SECONDS.contains(&seconds)) {
-            let (least, most) = (SECONDS.start(), SECONDS.end());
-            return Err(Problem::at("/leaseSeconds", format!("a number from {least} to {most}")));
-        }
-        let text = |text: Option<String>| text.map(|text| Arc::from(text.as_str()));
-        Ok(Asking {
-            worker: self.worker.as_str().into(),
-            version: text(self.version),
-            host: text(self.host),
-            most: self.max,
-            millis: self.lease_seconds.map(|seconds| seconds * 1000),
-            wait: Duration::from_secs(self.wait_seconds),
-        })
-    }
-}
-
-/// A job as its worker gets it. Its JSON Schema is at `/schemas/job.json`.
-fn show(handed: &Handed) -> Json_ {
-    let Handed { job, token, until } = handed;
-    json!({
-        "id": job.id.to_string(),
-        "lease": token,
-        "queue": job.queue,
-        "key": job.key,
-        "case": job.id.case.to_string(),
-        "workflow": job.workflow,
-        "version": job.version,
-        "task": job.task,
-        "input": job.input,
-        "priority": job.priority,
-        "attempt": job.attempt,
-        "lost": job.lost,
-        "queuedAt": job.queued_at.to_string(),
-        "expiresAt": job.expires_at.map(|at| at.to_string()),
-        "leasedUntil": until.to_string(),
-        "leaseSeconds": job.lease_millis / 1000,
-        "template": null,
-    })
-}
 
 /// `POST /v1/jobs/{id}/complete`
 #[derive(Deserialize)]
@@ -186,6 +81,57 @@ pub struct Release {
 #[serde(deny_unknown_fields)]
 pub struct Extend {
     lease: String,
+    /// How far it is, from 0 to 1.
+    #[serde(default)]
+    progress: Option<f64>,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    log: Vec<Said>,
+}
+
+/// A line of a log: a text, or who wrote it when.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Said {
+    Text(String),
+    Line {
+        line: String,
+        #[serde(default)]
+        stream: Option<Stream>,
+        #[serde(default)]
+        at: Option<String>,
+    },
+}
+
+impl Extend {
+    fn saying(self, now: Timestamp) -> Result<(String, Saying), Problem> {
+        if self.log.len() > LOG_MAX {
+            return Err(Problem::at("/log", format!("{LOG_MAX} lines at the most")));
+        }
+        let share = self.progress;
+        if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return Err(Problem::at("/progress", "a number from 0 to 1"));
+        }
+        let message = self.message.map(|text| text.chars().take(MESSAGE_MAX).collect::<String>());
+        let progress = match (share, message) {
+            (None, None) => None,
+            (share, message) => Some(Progress { at: now, share: share.unwrap_or(0.0), message }),
+        };
+        let mut lines = Vec::with_capacity(self.log.len());
+        for (place, said) in self.log.into_iter().enumerate() {
+            lines.push(match said {
+                Said::Text(line) => Line { at: now, stream: Stream::Err, line },
+                Said::Line { line, stream, at } => {
+                    let wrong =
+                        |_| Problem::at(format!("/log/{place}/at"), "a time as in RFC 3339");
+                    let at = at.map(|at| at.parse().map_err(wrong)).transpose()?;
+                    Line { at: at.unwrap_or(now), stream: stream.unwrap_or(Stream::Err), line }
+                }
+            });
+        }
+        Ok((self.lease, Saying { lines, progress }))
+    }
 }
 
 /// What became of a lease, and what says the same again.
@@ -334,7 +280,8 @@ pub async fn extend(
     JsonBody(body): JsonBody<Extend>,
 ) -> Result<Json<Json_>, Problem> {
     let id = api.job(&queues, &id).await?;
-    let until = api.handle.extend_job(id, &body.lease).await.map_err(refused)?;
+    let (lease, saying) = body.saying(api.handle.clock().now())?;
+    let until = api.handle.extend_job(id, &lease, saying).await.map_err(refused)?;
     Ok(Json(json!({"leasedUntil": until.to_string()})))
 }
 
@@ -386,11 +333,10 @@ pub async fn results(
     State(api): State<Api>,
     Extension(client): Extension<Client>,
     Extension(queues): Extension<OfQueues>,
-    _: HeaderMap,
     JsonBody(body): JsonBody<Results>,
 ) -> Result<Json<Json_>, Problem> {
-    if body.items.is_empty() || body.items.len() > LEASED_MAX {
-        return Err(Problem::at("/items", format!("1 to {LEASED_MAX} results")));
+    if body.items.is_empty() || body.items.len() > RESULTS_MAX {
+        return Err(Problem::at("/items", format!("1 to {RESULTS_MAX} results")));
     }
     let all = body.items.into_iter().enumerate().map(|(place, item)| {
         let (api, client, queues) = (&api, &client, &queues);

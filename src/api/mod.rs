@@ -13,6 +13,7 @@ mod feeds;
 mod health;
 mod history;
 mod jobs;
+mod leases;
 mod limits;
 mod openapi;
 mod origin;
@@ -25,6 +26,7 @@ mod serve;
 mod services;
 mod show;
 mod stream;
+mod tasks;
 mod workers;
 mod workflows;
 
@@ -109,6 +111,8 @@ impl Api {
             .route("/v1/cases", get(cases::list).post(cases::submit))
             .route("/v1/cases/{id}", get(cases::get))
             .route("/v1/cases/{id}/events", get(history::events))
+            .route("/v1/cases/{id}/tasks", get(tasks::list))
+            .route("/v1/cases/{id}/tasks/{reference}/log", get(tasks::log))
             .route("/v1/cases/{id}/suspend", cases::ask(|reason| Command::Suspend { reason }))
             .route("/v1/cases/{id}/resume", cases::ask(|reason| Command::Resume { reason }))
             .route("/v1/cases/{id}/cancel", cases::ask(|reason| Command::Cancel { reason }))
@@ -140,7 +144,7 @@ impl Api {
             .route("/v1/queues/{queue}/pause", post(queues::pause))
             .route("/v1/queues/{queue}/resume", post(queues::resume))
             .route("/v1/queues/{queue}/purge", post(queues::purge))
-            .route("/v1/queues/{queue}/jobs/lease", post(jobs::lease))
+            .route("/v1/queues/{queue}/jobs/lease", post(leases::lease))
             .route("/v1/jobs/results", post(jobs::results))
             .route("/v1/jobs/{id}/complete", post(jobs::complete))
             .route("/v1/jobs/{id}/fail", post(jobs::fail))

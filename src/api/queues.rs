@@ -36,9 +36,10 @@ fn find(api: &Api, name: &str) -> Result<std::sync::Arc<QueueHandle>, Problem> {
 async fn show(api: &Api, queue: &QueueHandle) -> Result<Json_, Problem> {
     let (views, name) = (api.handle.views().clone(), queue.name.clone());
     let counted = super::blocking(move || {
-        views.oldest_job(&name).map(|oldest| (views.count_jobs(&name), oldest))
+        let (counts, ended) = (views.count_jobs(&name), views.queue_counts(&name)?);
+        views.oldest_job(&name).map(|oldest| (counts, ended, oldest))
     });
-    let (counts, oldest) = counted.await??;
+    let (counts, ended, oldest) = counted.await??;
     let now = api.handle.clock().now();
     let (settings, said, (came, went)) =
         queue.desk(|desk| (*desk.settings(), desk.said().clone(), desk.pace(now)));
@@ -60,6 +61,7 @@ async fn show(api: &Api, queue: &QueueHandle) -> Result<Json_, Problem> {
         "out1m": went,
         "oldestPriority": oldest.map(|(_, priority)| priority),
         "waitingBeforeRepeat": counts.repeating,
+        "expired": ended.expired,
         "concurrency": settings.concurrency,
         "rate": settings.rate.map(rate),
         "aging": format!("{}s", settings.aging / 1000),

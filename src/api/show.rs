@@ -2,7 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::actors::handles::{Case, DryRun, Entry, Handle};
+use super::tasks;
+use crate::actors::handles::{Batch, Case, DryRun, Entry, Handle};
 use crate::domain::case::event::WaitKind;
 use crate::domain::case::history::open_tasks;
 use crate::domain::case::phase::Phase;
@@ -56,7 +57,7 @@ pub fn item(handle: &Handle, case: &Summary) -> Json {
 }
 
 /// A case as a whole.
-pub fn case(handle: &Handle, case: &Case) -> Json {
+pub fn case(handle: &Handle, case: &Case, logs: &[Batch]) -> Json {
     let Case { definition, state, quarantined } = case;
     let mut summary = Summary::of(definition, state);
     if let Some(reason) = quarantined
@@ -83,13 +84,8 @@ pub fn case(handle: &Handle, case: &Case) -> Json {
     let tasks: Vec<Json> = open_tasks(definition, state)
         .into_iter()
         .map(|task| {
-            json!({
-                "reference": task.reference,
-                "phase": task.phase,
-                "attempt": task.attempt,
-                "nextAttemptAt": time(task.next_attempt_at),
-                "wait": task.wait.as_ref().map(|wait| wait_of(handle, wait)),
-            })
+            let wait = task.wait.as_ref().map(|wait| wait_of(handle, wait));
+            tasks::open(&task, wait, logs)
         })
         .collect();
     shown["input"] = json!(state.input);

@@ -17,6 +17,7 @@ mod serve;
 mod services;
 mod staff;
 mod submit;
+mod worker;
 mod workflows;
 
 use clap::{Parser, Subcommand};
@@ -77,6 +78,8 @@ enum Verb {
     Completions(completions::Completions),
     /// Print the manual page
     Man(completions::Man),
+    /// Do jobs of queues by a program of yours
+    Worker(worker::Worker),
     /// Look at configuration, disk and server
     Doctor(doctor::Doctor),
     /// Measure this build on this machine
@@ -112,6 +115,7 @@ impl Cli {
             Verb::Register(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
+            Verb::Worker(verb) => verb.run(),
             Verb::Doctor(verb) => verb.run(),
             Verb::Bench(verb) => verb.run(),
             Verb::BenchEcho(verb) => verb.run(),

@@ -23,6 +23,7 @@ pub struct Config {
     pub data: Data,
     pub cases: Cases,
     pub queues: queues::Queues,
+    pub logs: Logs,
     pub http: Http,
     pub email: Email,
     pub secrets: Secrets,
@@ -110,6 +111,22 @@ pub struct Cases {
 impl Default for Cases {
     fn default() -> Self {
         Self { live_max: Count(5000), pending_max: Count(1_000_000) }
+    }
+}
+
+/// `[logs]`: what workers write while they do a job.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logs {
+    /// How long it is kept.
+    pub keep: Span,
+    /// Bytes of all of it; the oldest goes first.
+    pub max: Size,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { keep: Span(14 * 86_400_000), max: Size(1 << 30) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::notes::Absorb;
 use crate::domain::case::summary::{Answered, Summary};
+use crate::domain::case::worked::Worked;
 use crate::domain::workflow::expr::json::size_of;
 
 /// Bytes of a summary, near enough.
@@ -18,6 +19,8 @@ pub struct CommitNote {
     pub rests: bool,
     /// Calls that were settled, by service.
     pub answered: Vec<(Arc<str>, Answered)>,
+    /// What became of jobs.
+    pub worked: Vec<Worked>,
     /// The state, encoded, where the case comes to rest or its history has grown.
     pub snapshot: Option<Vec<u8>>,
 }
@@ -25,6 +28,7 @@ pub struct CommitNote {
 impl Absorb for CommitNote {
     fn absorb(&mut self, older: Self) {
         self.answered.extend(older.answered);
+        self.worked.extend(older.worked);
         if self.snapshot.is_none() {
             // it is still a snapshot, if not of the latest version
             self.snapshot = older.snapshot;

@@ -8,6 +8,7 @@ pub mod events;
 pub mod journal;
 mod keys;
 pub mod lock;
+pub mod logs;
 pub mod notes;
 pub mod queue_events;
 pub mod record;

@@ -193,6 +193,8 @@ async fn the_description_names_every_path() {
             .replace("{id}", "no")
             .replace("{name}", "no")
             .replace("{absence}", "no")
+            .replace("{queue}", "no")
+            .replace("{reference}", "no")
             .replace("{version}", "1.0.0");
         for method in methods.as_object().unwrap().keys() {
             if concrete == "/v1/stream" {

@@ -15,3 +15,4 @@ mod races;
 mod server;
 mod shipped;
 mod staff;
+mod worker;

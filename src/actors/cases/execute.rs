@@ -24,6 +24,7 @@ use crate::domain::case::event::{Event, Submission};
 use crate::domain::case::interpret::{Decided, Halt, is_braked};
 use crate::domain::case::job;
 use crate::domain::case::summary::{Summary, answered};
+use crate::domain::case::worked::worked;
 use crate::domain::ids::Entity;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::Definition;
@@ -349,7 +350,8 @@ pub async fn commit(
     let alerted = alerted.then(|| summary.clone());
     let answered = answered(&definition, before, &events);
     let service = answered.last().map(|(service, _)| service.clone());
-    let note = CommitNote { rests, answered, summary: Box::new(summary), snapshot };
+    let worked = worked(&definition, before, &events, at);
+    let note = CommitNote { rests, answered, worked, summary: Box::new(summary), snapshot };
     let append = Append {
         entity: Entity::from(state.id),
         fence,

@@ -16,7 +16,9 @@ use crate::actors::projection::shapes::Shapes;
 use crate::domain::case::derive;
 use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::{Answered, Summary, answered};
+use crate::domain::case::worked::{Worked, worked};
 use crate::domain::ids::{CaseId, Entity, EntityKind};
+use crate::domain::time::Timestamp;
 use crate::store::commit_note::CommitNote;
 use crate::store::journal::{Journal, RecordCursor};
 use crate::store::record;
@@ -44,6 +46,7 @@ struct Passing {
     /// Where its last record in this page stands; none: it has none.
     at: Option<RecordCursor>,
     answered: Vec<(Arc<str>, Answered)>,
+    worked: Vec<Worked>,
 }
 
 /// Brings the views up to the journal's end.
@@ -112,7 +115,8 @@ pub fn catch_up(
         for passing in passed {
             let Some(at) = passing.at.take() else { continue };
             let answered = std::mem::take(&mut passing.answered);
-            if let Some(note) = note_of(&passing.fold, answered) {
+            let worked = std::mem::take(&mut passing.worked);
+            if let Some(note) = note_of(&passing.fold, answered, worked) {
                 rows.case(at, note)?;
             }
         }
@@ -155,7 +159,8 @@ fn pass(
                     handle.block_on(load_before(journal, definitions, case, snapshot, version))?
                 }
             };
-            free.insert(Passing { fold, bytes: 0, at: None, answered: Vec::new() })
+            let (answered, worked) = (Vec::new(), Vec::new());
+            free.insert(Passing { fold, bytes: 0, at: None, answered, worked })
         }
     };
     let before = passing.fold.state.clone();
@@ -164,16 +169,22 @@ fn pass(
     passing.bytes += bytes.len();
     if let Some(definition) = &passing.fold.definition {
         passing.answered.extend(answered(definition, before.as_ref(), &events));
+        let at = passing.fold.state.as_ref().map_or(Timestamp::MIN, |state| state.updated_at);
+        passing.worked.extend(worked(definition, before.as_ref(), &events, at));
     }
     Ok(())
 }
 
-fn note_of(fold: &Fold, answered: Vec<(Arc<str>, Answered)>) -> Option<CommitNote> {
+fn note_of(
+    fold: &Fold,
+    answered: Vec<(Arc<str>, Answered)>,
+    worked: Vec<Worked>,
+) -> Option<CommitNote> {
     let (definition, state) = (fold.definition.as_ref()?, fold.state.as_ref()?);
     let summary = Summary::of(definition, state);
     let long = state.version >= SNAPSHOT_AT_REST && !state.phase.ended();
     let rests = derive::rests(state);
     let snapshot =
         (long && rests).then(|| Snapshot { state: state.clone(), hash: fold.hash }.encode());
-    Some(CommitNote { summary: Box::new(summary), rests, answered, snapshot })
+    Some(CommitNote { summary: Box::new(summary), rests, answered, worked, snapshot })
 }

@@ -83,7 +83,13 @@ impl Rows<'_> {
                 let summary = Box::new(Summary::of(&loaded.definition, &loaded.state));
                 self.case(
                     at,
-                    CommitNote { summary, rests: false, answered: Vec::new(), snapshot: None },
+                    CommitNote {
+                        summary,
+                        rests: false,
+                        answered: Vec::new(),
+                        worked: Vec::new(),
+                        snapshot: None,
+                    },
                 )
             }
             Err(error) => {

@@ -69,7 +69,7 @@ impl<'a> Rows<'a> {
 
     /// A case has come so far.
     pub fn case(&mut self, at: RecordCursor, note: CommitNote) -> Result<(), ProjectError> {
-        let CommitNote { summary, rests, answered, snapshot } = note;
+        let CommitNote { summary, rests, answered, worked, snapshot } = note;
         let mut summary = *summary;
         let views = self.views;
         if let Some(reason) = self.context.cases.quarantined(summary.id) {
@@ -87,6 +87,9 @@ impl<'a> Rows<'a> {
         }
         for (service, how) in answered {
             self.calls(&service)?.add(how);
+        }
+        for worked in &worked {
+            views.count_work(worked)?;
         }
         if !put.listeners.is_empty() {
             // there may be news that it did not listen for until now

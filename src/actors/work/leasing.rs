@@ -16,8 +16,14 @@ use crate::domain::case::job::{JobAct, JobOutcome};
 use crate::domain::ids::{CaseId, LeaseDigest};
 use crate::domain::work::job::JobId;
 use crate::domain::work::lease::Leasing;
-use crate::domain::work::row::JobRow;
+use crate::domain::work::row::{JobAt, JobRow};
 use crate::domain::work::waiting::Waiting;
+use crate::domain::workflow::expr::json::size_of;
+use crate::store::logs::Attempt;
+
+/// Jobs that are leased at the same time for one worker, and bytes of their inputs after which it is enough.
+const AT_ONCE: usize = 16;
+const BYTES_MAX: usize = 4 * 1024 * 1024 - 256 * 1024;
 
 /// After which a case that could not be asked is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -38,6 +44,12 @@ impl Context {
         if jobs.0.is_empty() && jobs.1.is_empty() {
             return;
         }
+        for row in jobs.0.iter().filter(|row| matches!(row.at, JobAt::Leased(_))) {
+            if !jobs.1.contains(row) {
+                let (task, iteration, attempt) = (row.task, row.iteration, row.attempt);
+                self.logs.ended(case, Attempt { task, iteration, attempt });
+            }
+        }
         for queue in self.work.committed(case, jobs, self.clock.now()) {
             self.serve_queue(&queue);
             // a lease may end before all others, or a repeat begin
@@ -50,11 +62,7 @@ impl Context {
         let Served { poll, jobs } = served;
         let handed = match &jobs[..] {
             [one] => self.lease_one(&queue, &poll, *one).await.into_iter().collect(),
-            many => {
-                let asked = many.iter().map(|job| self.lease_one(&queue, &poll, *job));
-                let handed: Vec<Option<Handed>> = join_all(asked).await;
-                handed.into_iter().flatten().collect::<Vec<_>>()
-            }
+            many => self.lease_many(&queue, &poll, many).await,
         };
         if handed.is_empty() {
             // what it was to get was gone
@@ -67,6 +75,32 @@ impl Context {
                 self.give_back(&handed).await;
             }
         }
+    }
+
+    /// Leases some at a time, until their inputs are large together; the rest goes back to the line.
+    async fn lease_many(
+        self: &Arc<Self>,
+        queue: &Arc<QueueHandle>,
+        poll: &Poll,
+        jobs: &[Waiting],
+    ) -> Vec<Handed> {
+        let (mut handed, mut bytes) = (Vec::new(), 0);
+        let mut some = jobs.chunks(AT_ONCE);
+        while bytes < BYTES_MAX
+            && let Some(jobs) = some.next()
+        {
+            let asked = jobs.iter().map(|job| self.lease_one(queue, poll, *job));
+            for job in join_all(asked).await.into_iter().flatten() {
+                bytes += size_of(&job.job.input);
+                handed.push(job);
+            }
+        }
+        for waiting in some.flatten() {
+            queue.desk(|desk| {
+                desk.put_back(waiting.id, &poll.worker, &mut self.work.workers());
+            });
+        }
+        handed
     }
 
     async fn lease_one(

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
 
+use super::answered::Answered;
 use super::handle::QueueHandle;
 use crate::actors::context::Context;
 use crate::domain::case::decision_context::Queue;
@@ -28,6 +29,8 @@ pub struct Queues {
     leased: Mutex<HashMap<JobId, Arc<QueueHandle>>>,
     /// Workers that wait.
     pub waiting: AtomicUsize,
+    /// What was given under keys.
+    pub answered: Answered,
     /// The views were complete once, so that leases of before the start are known.
     filled: AtomicBool,
     /// Told of queues that want an actor.
@@ -45,6 +48,7 @@ impl Queues {
             workers: Mutex::default(),
             leased: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            answered: Answered::default(),
             filled: AtomicBool::new(false),
             added,
             configured,

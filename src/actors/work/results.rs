@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::answered::AskKey;
 use super::handle::QueueHandle;
 use super::message::QueueMsg;
 use super::poll::{Handed, Poll};
@@ -17,6 +18,7 @@ use crate::domain::ids::LeaseDigest;
 use crate::domain::time::Timestamp;
 use crate::domain::work::job::JobId;
 use crate::domain::work::worker::Heard;
+use crate::store::logs::{Attempt, Batch, Line, Progress};
 use crate::store::record::By;
 
 /// Workers that wait at the same time.
@@ -37,6 +39,13 @@ pub struct Asking {
     pub millis: Option<i64>,
     /// How long it waits where there is none.
     pub wait: Duration,
+}
+
+/// What a worker says while it does a job.
+#[derive(Debug, Clone, Default)]
+pub struct Saying {
+    pub lines: Vec<Line>,
+    pub progress: Option<Progress>,
 }
 
 /// What became of a job's lease.
@@ -90,9 +99,47 @@ impl Handle {
         ask(queue, |reply| QueueMsg::Purge { reason, by, reply }).await?
     }
 
-    /// Jobs for a worker, each committed before it is handed over. None came in time: none. None at all: too
-    /// many workers wait.
-    pub async fn lease(&self, queue: &Arc<QueueHandle>, asking: Asking) -> Option<Vec<Handed>> {
+    /// Jobs for a worker, each committed before it is handed over; under a key it has some of already, those.
+    /// None came in time: an empty list. None: too many workers wait.
+    pub async fn lease(
+        &self,
+        queue: &Arc<QueueHandle>,
+        asking: Asking,
+        key: Option<AskKey>,
+    ) -> Option<Vec<Handed>> {
+        let context = &self.context;
+        if let Some(key) = &key {
+            let known = self.still_held(queue, context.work.answered.get(key));
+            if !known.is_empty() {
+                return Some(known);
+            }
+        }
+        let handed = self.lease_anew(queue, asking).await?;
+        if let Some(key) = key
+            && !handed.is_empty()
+        {
+            context.work.answered.put(key, &handed, context.clock.now());
+        }
+        Some(handed)
+    }
+
+    /// Of what was given under a key: what its worker still has.
+    fn still_held(&self, queue: &QueueHandle, handed: Vec<Handed>) -> Vec<Handed> {
+        let until = |handed: &Handed| {
+            queue.desk(|desk| {
+                let held = desk.leases().get(&handed.job.id)?;
+                let same = held.lease.digest == LeaseDigest::of(&handed.token) && !held.over;
+                same.then_some(held.until)
+            })
+        };
+        let held = handed.into_iter().filter_map(|handed| {
+            let until = until(&handed)?;
+            Some(Handed { until, ..handed })
+        });
+        held.collect()
+    }
+
+    async fn lease_anew(&self, queue: &Arc<QueueHandle>, asking: Asking) -> Option<Vec<Handed>> {
         let context = &self.context;
         let Asking { worker, version, host, most, millis, wait } = asking;
         let heard = Heard { queue: Some(queue.name.clone()), version, host: host.clone() };
@@ -151,15 +198,21 @@ impl Handle {
         Ok(JobReply { state: told.job.unwrap_or(otherwise) })
     }
 
-    /// A worker extends its lease. Nothing of it is written.
+    /// A worker extends its lease, and may say how far it is. Nothing of it is written to the journal.
     ///
     /// # Errors
     /// When the lease is over, or nobody wants the job any more.
-    pub async fn extend_job(&self, job: JobId, token: &str) -> Result<Timestamp, CommandError> {
+    pub async fn extend_job(
+        &self,
+        job: JobId,
+        token: &str,
+        said: Saying,
+    ) -> Result<Timestamp, CommandError> {
         let digest = LeaseDigest::of(token);
         self.heard_of(job, digest);
         let extended = self.extended(job, digest);
         if let Some(until) = extended {
+            self.write_log(job, said);
             return match self.context.cases.quarantined(job.case) {
                 Some(reason) => Err(CommandError::Quarantined(reason)),
                 None => Ok(until),
@@ -172,6 +225,20 @@ impl Handle {
         // it stands, and ran out just now, or is not known here yet
         let lost = CommandError::Rejected(Rejection::Job(JobConflict::LeaseLost));
         self.extended(job, digest).ok_or(lost)
+    }
+
+    /// Keeps what a worker has written, beside the journal.
+    fn write_log(&self, job: JobId, said: Saying) {
+        let Saying { lines, progress } = said;
+        if lines.is_empty() && progress.is_none() {
+            return;
+        }
+        let Some(queue) = self.context.work.leasing(job) else { return };
+        let of = queue.desk(|desk| desk.leases().get(&job).map(|held| held.of));
+        let Some((task, iteration, attempt)) = of else { return };
+        let of = Attempt { task, iteration, attempt };
+        let batch = Batch { case: job.case, of, lines, progress, left_out: 0 };
+        self.context.logs.append(batch, self.context.clock.now());
     }
 
     fn extended(&self, job: JobId, digest: LeaseDigest) -> Option<Timestamp> {

@@ -5,6 +5,7 @@ mod load;
 mod people;
 mod report;
 mod runs;
+mod work;
 mod world;
 
 use std::path::PathBuf;
@@ -71,10 +72,12 @@ pub enum Figure {
     Batches,
     /// Plans of people's tasks: how long they take, and what a booking costs
     People,
+    /// Jobs of workers outside
+    Work,
 }
 
 impl Figure {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Order5,
         Self::Echo5,
         Self::Single,
@@ -84,6 +87,7 @@ impl Figure {
         Self::Kill,
         Self::Batches,
         Self::People,
+        Self::Work,
     ];
 }
 
@@ -127,6 +131,7 @@ impl Bench {
                 Figure::Rebuild => runs::rebuild(&self, &mut world, &mut report).await?,
                 Figure::Kill => runs::kill(&self, &mut world, &mut report).await?,
                 Figure::Batches => runs::batches(&self, &mut world, &mut report).await?,
+                Figure::Work => work::work(&self, &mut world, &mut report).await?,
                 Figure::People => people::people(&self, &mut world, &mut report).await?,
             }
             world.close().await;

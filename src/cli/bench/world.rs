@@ -223,7 +223,7 @@ fn memory(process: &str, name: &str) -> Result<f64, String> {
     kib.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| "the memory is not known".to_owned())
 }
 
-fn definitions() -> [(&'static str, String); 4] {
+fn definitions() -> [(&'static str, String); 5] {
     let tasks =
         |task: &str| (1..=5).map(|n| task.replace("{n}", &n.to_string())).collect::<String>();
     let echo = "\n  - task{n}: { call: echo, with: '${ . }' }\n";
@@ -232,6 +232,7 @@ fn definitions() -> [(&'static str, String); 4] {
         ("echo5.yaml", format!("{}{}", ORDER5.replace("order5", "echo5"), tasks(echo))),
         ("parked.yaml", PARKED.to_owned()),
         ("people.yaml", super::people::definition()),
+        ("work.yaml", super::work::DEFINITION.to_owned()),
     ]
 }
 

@@ -9,10 +9,12 @@ use super::event::{Change, Event, TaskEvent, Wait, WaitKind};
 use super::evolve::what_it_left;
 use super::notices::{self, NoticeEvent};
 use super::phase::Phase;
-use super::state::{Stage, State, TryStage};
+use super::problem::Problem;
+use super::state::{Activation, Stage, State, TryStage};
 use super::summary::ShownWait;
 use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
+use crate::domain::work::lease::Lease;
 use crate::domain::workflow::model::{Definition, TaskId};
 
 /// An event as it is shown.
@@ -29,11 +31,27 @@ pub struct HistoryEntry {
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenTask {
     pub reference: Arc<str>,
+    /// Its number, and which entry of it.
+    pub key: (TaskId, u32),
     /// running, waiting, suspended or faulted.
     pub phase: &'static str,
     pub attempt: u32,
+    pub started_at: Option<Timestamp>,
+    pub job: Option<OpenJob>,
+    /// The last error that it met.
+    pub error: Option<Problem>,
     pub next_attempt_at: Option<Timestamp>,
     pub wait: Option<ShownWait>,
+}
+
+/// What a worker outside does of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenJob {
+    pub queue: Arc<str>,
+    pub queued_at: Timestamp,
+    /// Who has it.
+    pub lease: Option<Lease>,
+    pub lost: u32,
 }
 
 /// What an event says. `before` is the state that it came to; none before the first.
@@ -203,6 +221,23 @@ fn wait_json(wait: &Wait) -> Json {
     })
 }
 
+fn open_job(state: &State, activation: &Activation) -> Option<OpenJob> {
+    let call = activation.call()?;
+    let job = call.job.as_deref()?;
+    let entry = state.ledger.get((activation.task, activation.iteration));
+    Some(OpenJob {
+        queue: job.queue.clone(),
+        queued_at: job.queued_at,
+        lease: call.lease().cloned(),
+        lost: entry.map_or(0, |entry| entry.lost),
+    })
+}
+
+fn error_of(activation: &Activation) -> Option<Problem> {
+    let failed = activation.failed.as_ref().map(|failed| failed.error.clone());
+    failed.or_else(|| activation.call()?.notes.last().map(|note| note.error.clone()))
+}
+
 /// The tasks that are open, and the one that failed.
 pub fn open_tasks(definition: &Definition, state: &State) -> Vec<OpenTask> {
     let waits = derive::waits(definition, state);
@@ -241,8 +276,12 @@ pub fn open_tasks(definition: &Definition, state: &State) -> Vec<OpenTask> {
         };
         tasks.push(OpenTask {
             reference: definition.task(activation.task).reference.clone(),
+            key: (activation.task, activation.iteration),
             phase,
             attempt: activation.call().map_or(0, |call| call.attempt),
+            started_at: Some(activation.started_at),
+            job: open_job(state, activation),
+            error: error_of(activation),
             next_attempt_at,
             wait,
         });
@@ -258,8 +297,12 @@ pub fn open_tasks(definition: &Definition, state: &State) -> Vec<OpenTask> {
         // it went with the flow when the case undid what it did
         tasks.push(OpenTask {
             reference: task.reference.clone(),
+            key: (task.id, 0),
             phase: "faulted",
             attempt: 0,
+            started_at: None,
+            job: None,
+            error: state.error.clone(),
             next_attempt_at: None,
             wait: None,
         });

@@ -118,6 +118,9 @@ fn row(state: &State, key: (TaskId, u32), call: &Call) -> Option<JobRow> {
     let lost = state.ledger.get(key).map_or(0, |entry| entry.lost);
     Some(JobRow {
         key: job.key,
+        task: key.0,
+        iteration: key.1,
+        attempt: call.attempt,
         queue: job.queue.clone(),
         priority: job.priority,
         place: job.place,

@@ -25,7 +25,9 @@ pub mod phase;
 pub mod problem;
 pub mod staff;
 pub mod state;
+pub mod story;
 pub mod summary;
 #[cfg(test)]
 mod tests;
 mod tree;
+pub mod worked;

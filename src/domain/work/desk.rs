@@ -15,6 +15,7 @@ use crate::domain::ids::{CaseId, LeaseDigest};
 use crate::domain::line::{Entry, IndexRead, Line};
 use crate::domain::service::bucket::Bucket;
 use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::TaskId;
 
 /// Losses from which on a job is leased alone, so that no neighbour is condemned with it.
 const ALONE_FROM: u32 = 2;
@@ -30,6 +31,8 @@ const GIVEN_LATELY: i64 = 5000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
     pub lease: Lease,
+    /// The task's entry that it is, and which attempt.
+    pub of: (TaskId, u32, u32),
     pub until: Timestamp,
     /// It ran out, and the case is being told so.
     pub over: bool,
@@ -138,7 +141,7 @@ impl Desk {
             }
             JobAt::Leased(lease) => {
                 self.leave(id);
-                self.leased(id, lease, row.lost, workers, now);
+                self.leased(id, (lease, row), workers, now);
             }
         }
     }
@@ -151,7 +154,7 @@ impl Desk {
             JobAt::Leased(lease) => {
                 let again = self.leases.get(&id).is_none_or(|held| held.over);
                 if again && !matches!(self.taken.get(&id), Some(Taken::Lately(_))) {
-                    self.leased(id, lease, row.lost, workers, now);
+                    self.leased(id, (lease, row), workers, now);
                 }
             }
             JobAt::Queued { .. } => {}
@@ -201,17 +204,17 @@ impl Desk {
     fn leased(
         &mut self,
         id: JobId,
-        lease: &Lease,
-        lost: u32,
+        (lease, row): (&Lease, &JobRow),
         workers: &mut Workers,
         now: Timestamp,
     ) {
         self.ended(id, workers);
         self.alone.remove(&id);
         let until = now.plus(lease.millis);
-        workers.has(&lease.worker, id, lost >= ALONE_FROM);
+        workers.has(&lease.worker, id, row.lost >= ALONE_FROM);
         self.ends.insert((until, id));
-        self.leases.insert(id, Held { lease: lease.clone(), until, over: false });
+        let of = (row.task, row.iteration, row.attempt);
+        self.leases.insert(id, Held { lease: lease.clone(), of, until, over: false });
     }
 
     fn ended(&mut self, id: JobId, workers: &mut Workers) {

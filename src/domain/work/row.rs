@@ -8,11 +8,16 @@ use super::job::{JobId, JobKey};
 use super::lease::Lease;
 use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
+use crate::domain::workflow::model::TaskId;
 
 /// A job of a case.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct JobRow {
     pub key: JobKey,
+    /// The task's entry that it is, and attempts begun.
+    pub task: TaskId,
+    pub iteration: u32,
+    pub attempt: u32,
     pub queue: Arc<str>,
     pub priority: u8,
     pub place: Timestamp,

@@ -126,7 +126,8 @@ impl Worker {
         }
     }
 
-    fn is_listed(&self, now: Timestamp) -> bool {
+    /// Whether lists show it.
+    pub fn is_listed(&self, now: Timestamp) -> bool {
         let seen = self.last_seen.is_none_or(|at| now.since(at) < GONE + LISTED);
         seen || !self.in_hand.is_empty()
     }

@@ -49,6 +49,9 @@ pub const SEEKING: u8 = b'S';
 pub const JOB: u8 = b'j';
 pub const JOB_AGAIN: u8 = b'g';
 pub const JOB_LEASED: u8 = b'b';
+/// What became of the jobs of a queue, and what a worker did.
+pub const QUEUE_COUNTS: u8 = b'Q';
+pub const WORKER: u8 = b'X';
 /// Jobs in the line by age.
 pub const JOB_AGE: u8 = b'i';
 
@@ -187,6 +190,16 @@ fn job(case: CaseId, row: &JobRow) -> Vec<u8> {
         }
         JobAt::Leased(_) => [jobs_leased(&row.queue), id].concat(),
     }
+}
+
+/// What became of the jobs of a queue.
+pub fn queue_counts(queue: &str) -> Vec<u8> {
+    key(QUEUE_COUNTS, &[&short(&[queue.as_bytes()])])
+}
+
+/// What a worker did. Its name may be anything.
+pub fn worker(name: &str) -> Vec<u8> {
+    key(WORKER, &[&Bits::derived(&[name.as_bytes()]).0])
 }
 
 /// How calls to a service ended. Its name may be any host, of any length.

@@ -19,6 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod wakes;
+pub mod work;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

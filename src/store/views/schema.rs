@@ -20,6 +20,7 @@ use crate::domain::case::state::FailedAttempt;
 use crate::domain::case::summary::{
     DeadLetter, Listened, Listening, Parked, ShownWait, Sought, Summary,
 };
+use crate::domain::case::worked::{How, Worked};
 use crate::domain::data::Data;
 use crate::domain::ids::{Bits, BookingId, CaseId, DeadId, EventCursor, LeaseDigest, PlanId};
 use crate::domain::staff::plan::{Attention, Phase as TaskPhase};
@@ -106,6 +107,9 @@ fn summary() -> Summary {
 fn jobs() -> Vec<JobRow> {
     let job = |key, lost, at| JobRow {
         key: JobKey(key),
+        task: TaskId(2),
+        iteration: 1,
+        attempt: 3,
         queue: "scoring".into(),
         priority: 7,
         place: AT.plus(20),
@@ -190,6 +194,9 @@ fn put_one_of_each(views: &Views) {
     for news in [News::Event { place, shape, values }, News::Child(case(2))] {
         views.put_wake(&Wake { case: case(1), news, noted: RecordCursor(78) }).unwrap();
     }
+    let worked =
+        Worked { queue: "scoring".into(), worker: Some("w1".into()), how: How::Done, at: AT };
+    views.count_work(&worked).unwrap();
     views.put_calls("bobs-post", Calls { answered: 1, failed: 2, unknown: 3 }).unwrap();
     views.commit(RecordCursor(5), Some([6; 16])).unwrap();
 }

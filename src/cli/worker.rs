@@ -1,0 +1,134 @@
+//! `caseworker worker`: does jobs of queues by a program of the user's.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::serve::told_to_stop;
+use super::{Exit, runtime};
+use crate::config::values::{Size, Span};
+use crate::config::{Log, LogFormat};
+use crate::domain::work::lease::SECONDS;
+use crate::domain::work::queue::check_name;
+use crate::telemetry;
+use crate::worker::{self, End, Server, Settings};
+
+/// Do jobs of queues: a program gets each on its stdin, and writes the output to its stdout.
+#[derive(Args)]
+pub struct Worker {
+    /// A queue; may be said several times
+    #[arg(long = "queue", required = true)]
+    queues: Vec<String>,
+    /// Jobs at the same time
+    #[arg(long, default_value_t = 1)]
+    concurrency: usize,
+    /// The worker's name; host and process unless said
+    #[arg(long)]
+    name: Option<String>,
+    /// How long a job may be without a word of ours; the job's or the queue's unless said
+    #[arg(long)]
+    lease: Option<Span>,
+    /// How long a job may take
+    #[arg(long, default_value = "10m")]
+    timeout: Span,
+    /// Memory that each process of a job may have, such as 512MiB
+    #[arg(long)]
+    memory: Option<Size>,
+    /// How long jobs may go on once it is told to end
+    #[arg(long, default_value = "30s")]
+    grace: Span,
+    /// A variable that jobs get of ours, beside PATH, HOME, LANG and TZ; may be said several times
+    #[arg(long = "env")]
+    env: Vec<String>,
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long)]
+    health: Option<SocketAddr>,
+    /// One child does many jobs: a line each on stdin and stdout
+    #[arg(long = "loop")]
+    looping: bool,
+    /// Address of the server
+    #[arg(long, env = "CASEWORKER_SERVER", default_value = "http://127.0.0.1:7700")]
+    server: String,
+    /// API key, where the server wants one
+    #[arg(long, env = "CASEWORKER_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    /// The program and its arguments
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+impl Worker {
+    pub fn run(self) -> Exit {
+        let log = Log { format: LogFormat::Text, ..Log::default() };
+        let begun = telemetry::log(&log).and_then(|()| {
+            let server = Server::new(&self.server, self.api_key.clone())?;
+            Ok((self.settings()?, server))
+        });
+        let (settings, server) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                eprintln!("{error}");
+                return Exit::Usage;
+            }
+        };
+        let runtime = match runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                eprintln!("no runtime: {error}");
+                return Exit::Failed;
+            }
+        };
+        let ended = runtime.block_on(async { worker::run(settings, server, told_to_stop()).await });
+        match ended {
+            End::Drained => Exit::Ok,
+            End::NotAllowed(why) => {
+                eprintln!("{why}");
+                Exit::NotAllowed
+            }
+            End::NeverReached(address) => {
+                eprintln!("{address} was never reached");
+                Exit::Unreachable
+            }
+            End::Failed(why) => {
+                eprintln!("{why}");
+                Exit::Failed
+            }
+        }
+    }
+
+    fn settings(self) -> Result<Settings, String> {
+        for queue in &self.queues {
+            check_name(queue).map_err(|wrong| format!("--queue: {wrong}"))?;
+        }
+        let lease = self.lease.map(|span| span.0 / 1000);
+        if lease.is_some_and(|seconds| !SECONDS.contains(&seconds)) {
+            let (least, most) = (SECONDS.start(), SECONDS.end());
+            return Err(format!("--lease: {least} to {most} seconds"));
+        }
+        if self.concurrency == 0 || self.concurrency > 1000 {
+            return Err("--concurrency: 1 to 1000".to_owned());
+        }
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = match host.trim() {
+            "" => "unknown".to_owned(),
+            host => host.chars().take(60).collect(),
+        };
+        let name = self.name.unwrap_or_else(|| format!("{host}-{}", std::process::id()));
+        let span = |span: &Span| Duration::from_millis(span.0.unsigned_abs());
+        Ok(Settings {
+            queues: self.queues,
+            concurrency: self.concurrency,
+            name,
+            host,
+            lease: lease.and_then(|seconds| u64::try_from(seconds).ok()),
+            timeout: span(&self.timeout),
+            memory: self.memory.map(|size| size.0),
+            grace: span(&self.grace),
+            env: self.env,
+            health: self.health,
+            looping: self.looping,
+            command: self.command,
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! The server as a worker sees it: jobs are asked for, extended, and ended.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method};
+use serde_json::{Value as Json, json};
+use tokio::sync::watch;
+
+use super::job::{Job, Outcome};
+use super::said::Told;
+use super::{AGAIN, AGAIN_MOST, Phase, Settings};
+
+/// How long an answer may take, beyond what was asked to wait.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Tries to say what became of a job once the worker ends and its time is up.
+const LAST_TRIES: u32 = 5;
+
+/// What every try that met no server begins with.
+const UNREACHED: &str = "the server cannot be reached";
+
+/// A server.
+#[derive(Clone)]
+pub struct Server {
+    client: Client,
+    base: String,
+    key: Option<String>,
+}
+
+/// What came of asking for a job.
+pub enum Asked {
+    Job(Box<Job>),
+    Nothing,
+}
+
+/// Why there is none.
+pub enum Refusal {
+    NotAllowed(String),
+    /// It may go later.
+    Later(String),
+}
+
+/// What came of extending a lease.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Extended {
+    Yes,
+    /// The lease is over.
+    Over,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Server {
+    /// A server at an address.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn new(base: &str, key: Option<String>) -> Result<Self, String> {
+        let base = base.trim_end_matches('/').to_owned();
+        url::Url::parse(&base).map_err(|_| format!("--server: `{base}` is no address"))?;
+        let client = Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
+        Ok(Self { client, base, key })
+    }
+
+    /// Its address.
+    pub fn address(&self) -> String {
+        self.base.clone()
+    }
+
+    /// Whether something that did not go was said by the server itself.
+    pub fn has_answered(&self, why: &str) -> bool {
+        !why.starts_with(UNREACHED)
+    }
+
+    async fn post(&self, path: &str, body: &Json, within: Duration) -> Result<(u16, Json), String> {
+        let request = self.client.request(Method::POST, format!("{}{path}", self.base));
+        let request = match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        };
+        let answer = request.timeout(within).json(body).send().await;
+        let unreached = |error: &reqwest::Error| format!("{UNREACHED}: {error}");
+        let answer = answer.map_err(|error| unreached(&error))?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await.map_err(|error| unreached(&error))?;
+        Ok((status, serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    /// Asks for a job of a queue, and waits so many seconds for one.
+    pub async fn lease(
+        &self,
+        settings: &Settings,
+        queue: &str,
+        wait: u64,
+    ) -> Result<Asked, Refusal> {
+        let body = json!({
+            "worker": settings.name, "host": settings.host, "max": 1, "waitSeconds": wait,
+            "leaseSeconds": settings.lease, "version": env!("CARGO_PKG_VERSION"),
+        });
+        let path = format!("/v1/queues/{queue}/jobs/lease");
+        let within = ANSWER + Duration::from_secs(wait);
+        let (status, answer) = self.post(&path, &body, within).await.map_err(Refusal::Later)?;
+        let detail = || answer["detail"].as_str().unwrap_or("no reason was given").to_owned();
+        match status {
+            200 => match answer["items"].get(0).cloned().and_then(Job::read) {
+                Some(job) => Ok(Asked::Job(Box::new(job))),
+                None => Ok(Asked::Nothing),
+            },
+            401 | 403 => Err(Refusal::NotAllowed(detail())),
+            404 => {
+                Err(Refusal::Later(format!("there is no queue `{queue}` yet, or it is not ours")))
+            }
+            status => Err(Refusal::Later(format!("it answered {status}: {}", detail()))),
+        }
+    }
+
+    /// Extends a lease, and says what was said of the job meanwhile.
+    pub async fn extend(&self, job: &Job, told: &Told) -> Extended {
+        let mut body = json!({"lease": job.lease, "log": told.lines});
+        if let Some((share, message)) = &told.progress {
+            body["progress"] = json!(share);
+            body["message"] = json!(message);
+        }
+        let path = format!("/v1/jobs/{}/extend", job.id);
+        match self.post(&path, &body, ANSWER).await {
+            Ok((200, _)) => Extended::Yes,
+            Ok((404 | 409, _)) => Extended::Over,
+            Ok((status, answer)) => {
+                let detail = answer["detail"].as_str().unwrap_or_default();
+                tracing::warn!(job = job.id, status, detail, "a lease was not extended");
+                Extended::Unknown
+            }
+            Err(why) => {
+                tracing::warn!(job = job.id, why, "a lease was not extended");
+                Extended::Unknown
+            }
+        }
+    }
+
+    /// Says what became of a job, again and again until it is taken or refused.
+    pub async fn end(&self, job: &Job, outcome: &Outcome, phase: &watch::Sender<Phase>) {
+        let (verb, body) = match outcome {
+            Outcome::Done(output) => ("complete", json!({"lease": job.lease, "output": output})),
+            Outcome::Failed { error, retryable, retry_after, crashed } => (
+                "fail",
+                json!({"lease": job.lease, "error": error, "retryable": retryable,
+                    "retryAfterSeconds": retry_after, "crashed": crashed}),
+            ),
+            Outcome::Released => ("release", json!({"lease": job.lease})),
+            Outcome::Dropped => return,
+        };
+        let path = format!("/v1/jobs/{}/{verb}", job.id);
+        let (mut pause, mut tries) = (AGAIN, 0);
+        loop {
+            match self.post(&path, &body, ANSWER).await {
+                Ok((200, _)) => return,
+                Ok((status @ (408 | 429 | 500..=599), answer)) => {
+                    let detail = answer["detail"].as_str().unwrap_or_default();
+                    tracing::warn!(job = job.id, status, detail, "a result is offered again");
+                }
+                Ok((status, answer)) => {
+                    let detail = answer["detail"].as_str().unwrap_or_default();
+                    tracing::warn!(job = job.id, status, detail, "a result was not taken");
+                    return;
+                }
+                Err(why) => tracing::warn!(job = job.id, why, "a result is offered again"),
+            }
+            tries += 1;
+            if *phase.borrow() == Phase::Killing && tries >= LAST_TRIES {
+                tracing::error!(job = job.id, "its result could not be said; its lease runs out");
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(AGAIN_MOST);
+        }
+    }
+}
