@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::serve::told_to_stop;
 use super::{Exit, runtime};
@@ -12,13 +12,13 @@ use crate::config::{Log, LogFormat};
 use crate::domain::work::lease::SECONDS;
 use crate::domain::work::queue::check_name;
 use crate::telemetry;
-use crate::worker::{self, End, Server, Settings};
+use crate::worker::{self, Allowed, End, Server, Settings};
 
 /// Do jobs of queues: a program gets each on its stdin, and writes the output to its stdout.
 #[derive(Args)]
 pub struct Worker {
-    /// A queue; may be said several times
-    #[arg(long = "queue", required = true)]
+    /// A queue; may be said several times. Those of what is allowed need not be said
+    #[arg(long = "queue")]
     queues: Vec<String>,
     /// Jobs at the same time
     #[arg(long, default_value_t = 1)]
@@ -47,6 +47,9 @@ pub struct Worker {
     /// One child does many jobs: a line each on stdin and stdout
     #[arg(long = "loop")]
     looping: bool,
+    /// Commands of definitions that it runs; whoever registers definitions then commands this machine
+    #[arg(long, value_enum, value_delimiter = ',')]
+    allow: Vec<Allow>,
     /// Address of the server
     #[arg(long, env = "CASEWORKER_SERVER", default_value = "http://127.0.0.1:7700")]
     server: String,
@@ -54,8 +57,32 @@ pub struct Worker {
     #[arg(long, env = "CASEWORKER_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
     /// The program and its arguments
-    #[arg(last = true, required = true)]
+    #[arg(last = true)]
     command: Vec<String>,
+}
+
+/// What may be allowed.
+#[derive(Clone, Copy, ValueEnum)]
+enum Allow {
+    /// `run: shell`, by /bin/sh
+    Shell,
+    /// `run: script`, by python3 and node
+    Script,
+    /// `run: container`, by podman or docker
+    Container,
+    /// Containers have the network
+    Network,
+}
+
+impl From<Allow> for Allowed {
+    fn from(allow: Allow) -> Self {
+        match allow {
+            Allow::Shell => Self::Shell,
+            Allow::Script => Self::Script,
+            Allow::Container => Self::Container,
+            Allow::Network => Self::Network,
+        }
+    }
 }
 
 impl Worker {
@@ -97,7 +124,21 @@ impl Worker {
         }
     }
 
-    fn settings(self) -> Result<Settings, String> {
+    fn settings(mut self) -> Result<Settings, String> {
+        let allow: Vec<Allowed> = self.allow.iter().map(|allow| (*allow).into()).collect();
+        let allowed: Vec<_> = allow.iter().filter_map(|kind| kind.queue()).collect();
+        for queue in &allowed {
+            if !self.queues.iter().any(|known| known == queue) {
+                self.queues.push((*queue).to_owned());
+            }
+        }
+        if self.queues.is_empty() {
+            return Err("--queue: which queue's jobs is it to do?".to_owned());
+        }
+        let own = self.queues.iter().find(|queue| !allowed.contains(&queue.as_str()));
+        if let Some(queue) = own.filter(|_| self.command.is_empty()) {
+            return Err(format!("what does the jobs of `{queue}`? Say the program after `--`"));
+        }
         for queue in &self.queues {
             check_name(queue).map_err(|wrong| format!("--queue: {wrong}"))?;
         }
@@ -128,6 +169,7 @@ impl Worker {
             env: self.env,
             health: self.health,
             looping: self.looping,
+            allow,
             command: self.command,
         })
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+use tokio::sync::oneshot;
 
 use super::Settings;
 use super::group;
@@ -15,7 +17,7 @@ use super::job::{Job, Outcome, Stop, Why};
 use super::said::Said;
 
 /// Bytes of an output.
-const OUTPUT_MAX: usize = 256 * 1024;
+pub const OUTPUT_MAX: usize = 256 * 1024;
 
 /// How long what a child has left behind may hold its pipes open.
 const LINGERS: Duration = Duration::from_secs(1);
@@ -24,87 +26,108 @@ const LINGERS: Duration = Duration::from_secs(1);
 const RETRY: i32 = 75;
 const NEVER: i32 = 65;
 
+/// How a child ended.
+pub enum How {
+    Exited(ExitStatus),
+    Stopped(Why),
+    /// It wrote more than it may.
+    TooMuch,
+    /// Nobody can say.
+    Unknown,
+}
+
+/// How a child ended, and what it wrote.
+pub struct Ended {
+    pub how: How,
+    pub stdout: Vec<u8>,
+    /// As much of it as was to be kept.
+    pub stderr: Vec<u8>,
+}
+
 /// Does a job by a child of its own.
-pub async fn work(settings: &Settings, job: &Job, said: &Said, mut stop: Stop) -> Outcome {
+pub async fn work(settings: &Settings, job: &Job, said: &Said, stop: Stop) -> Outcome {
     let files = match Files::new() {
         Ok(files) => files,
         Err(error) => return Outcome::failed(format!("no folder for its files: {error}"), true),
     };
-    let mut command = group::command(settings);
+    let mut command = group::command(settings, &settings.command);
+    about(&mut command, job).env("CASEWORKER_OUT", &files.0);
+    match run(command, job.told.to_string().into_bytes(), said, 0, stop).await {
+        Ok(ended) => judged(settings, ended),
+        Err(error) => {
+            let program = settings.command.first().map_or("", String::as_str);
+            Outcome::failed(format!("`{program}` cannot be started: {error}"), true)
+        }
+    }
+}
+
+/// Tells a child which job it is at.
+pub fn about<'a>(command: &'a mut Command, job: &Job) -> &'a mut Command {
     command
         .env("CASEWORKER_JOB", &job.id)
         .env("CASEWORKER_KEY", &job.key)
         .env("CASEWORKER_QUEUE", &job.queue)
         .env("CASEWORKER_ATTEMPT", job.attempt.to_string())
-        .env("CASEWORKER_OUT", &files.0);
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            let program = settings.command.first().map_or("", String::as_str);
-            return Outcome::failed(format!("`{program}` cannot be started: {error}"), true);
-        }
-    };
+}
+
+/// Runs a command to its end with these bytes on its stdin, or until it is to stop. The first bytes of its
+/// stderr are kept, beside its log. An error: it cannot be started.
+pub async fn run(
+    mut command: Command,
+    told: Vec<u8>,
+    said: &Said,
+    stderr_max: usize,
+    mut stop: Stop,
+) -> std::io::Result<Ended> {
+    let mut child = command.spawn()?;
     let group = group::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let told = job.told.to_string();
     let telling = tokio::spawn(async move {
         if let Some(mut stdin) = stdin {
             // one that does not read it has ended, or does not want to
-            let _ = stdin.write_all(told.as_bytes()).await;
+            let _ = stdin.write_all(&told).await;
         }
     });
+    let (overflows, overflow) = oneshot::channel();
     let reading = tokio::spawn(async move {
         match stdout {
-            Some(stdout) => bounded(stdout).await,
-            None => Output::default(),
+            Some(stdout) => bounded(stdout, overflows).await,
+            None => Vec::new(),
         }
     });
     let lines = said.clone();
     let listening = tokio::spawn(async move {
-        if let Some(stderr) = stderr {
-            lines.read(BufReader::new(stderr)).await;
+        match stderr {
+            Some(stderr) => lines.read(BufReader::new(stderr), stderr_max).await,
+            None => Vec::new(),
         }
     });
-    let mut reading = reading;
-    let (status, why, too_much) = tokio::select! {
-        status = child.wait() => (status.ok(), None, false),
-        why = stopped(&mut stop) => {
-            group::end(&mut child, group).await;
-            (None, Some(why), false)
+    let too_much = async {
+        if overflow.await.is_err() {
+            // all of it was read
+            std::future::pending::<()>().await;
         }
-        output = &mut reading => match output {
-            // what writes without end is ended, or it would wait for us for ever
-            Ok(Output { too_much: true, .. }) => {
-                group::end(&mut child, group).await;
-                (None, None, true)
-            }
-            output => {
-                let ended = tokio::select! {
-                    status = child.wait() => (status.ok(), None),
-                    why = stopped(&mut stop) => {
-                        group::end(&mut child, group).await;
-                        (None, Some(why))
-                    }
-                };
-                // whatever it has started goes with it
-                group::kill(group);
-                let _ = tokio::time::timeout(LINGERS, listening).await;
-                telling.abort();
-                let output = output.unwrap_or_default();
-                return judged(settings, ended.0, ended.1, output);
-            }
-        },
     };
-    group::kill(group);
-    telling.abort();
-    let _ = tokio::time::timeout(LINGERS, listening).await;
-    if too_much {
-        let detail = format!("its output is larger than {} KiB", OUTPUT_MAX / 1024);
-        return Outcome::failed(detail, false);
+    let how = tokio::select! {
+        status = child.wait() => status.map_or(How::Unknown, How::Exited),
+        why = stopped(&mut stop) => How::Stopped(why),
+        // what writes without end is ended, or it would wait for us for ever
+        () = too_much => How::TooMuch,
+    };
+    match how {
+        // whatever it has started goes with it
+        How::Exited(_) => group::kill(group),
+        _ => group::end(&mut child, group).await,
     }
-    let output = tokio::time::timeout(LINGERS, reading).await;
-    let output = output.ok().and_then(Result::ok).unwrap_or_default();
-    judged(settings, status, why, output)
+    telling.abort();
+    let stderr = tokio::time::timeout(LINGERS, listening).await;
+    let stdout = tokio::time::timeout(LINGERS, reading).await;
+    let stdout = stdout.ok().and_then(Result::ok).unwrap_or_default();
+    let how = match how {
+        How::Exited(_) if stdout.len() > OUTPUT_MAX => How::TooMuch,
+        how => how,
+    };
+    Ok(Ended { how, stdout, stderr: stderr.ok().and_then(Result::ok).unwrap_or_default() })
 }
 
 async fn stopped(stop: &mut Stop) -> Why {
@@ -115,46 +138,39 @@ async fn stopped(stop: &mut Stop) -> Why {
     }
 }
 
-/// What a child wrote to stdout.
-#[derive(Default)]
-struct Output {
-    bytes: Vec<u8>,
-    too_much: bool,
-}
-
-async fn bounded(mut from: impl AsyncRead + Unpin) -> Output {
+/// Reads what a child writes, and says so where that is too much.
+async fn bounded(mut from: impl AsyncRead + Unpin, overflows: oneshot::Sender<()>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut limited = (&mut from).take(OUTPUT_MAX as u64 + 1);
     // what cannot be read is missing from the output, which says so
     let _ = limited.read_to_end(&mut bytes).await;
-    let too_much = bytes.len() > OUTPUT_MAX;
-    Output { bytes, too_much }
+    if bytes.len() > OUTPUT_MAX {
+        // an error means that it has ended meanwhile
+        let _ = overflows.send(());
+    }
+    bytes
+}
+
+/// That it wrote more than it may.
+pub fn too_much() -> String {
+    format!("its output is larger than {} KiB", OUTPUT_MAX / 1024)
 }
 
 /// What it comes to how a child ended.
-fn judged(
-    settings: &Settings,
-    status: Option<ExitStatus>,
-    why: Option<Why>,
-    output: Output,
-) -> Outcome {
-    if let Some(why) = why {
-        return Outcome::stopped(why, settings.timeout);
-    }
-    if output.too_much {
-        let detail = format!("its output is larger than {} KiB", OUTPUT_MAX / 1024);
-        return Outcome::failed(detail, false);
-    }
-    let Some(status) = status else {
-        return Outcome::crashed("how it ended is not known");
+fn judged(settings: &Settings, ended: Ended) -> Outcome {
+    let status = match ended.how {
+        How::Exited(status) => status,
+        How::Stopped(why) => return Outcome::stopped(why, settings.timeout),
+        How::TooMuch => return Outcome::failed(too_much(), false),
+        How::Unknown => return Outcome::crashed("how it ended is not known"),
     };
     if let Some(signal) = status.signal() {
         return Outcome::crashed(format!("it was killed by signal {signal}"));
     }
     let code = status.code().unwrap_or(-1);
-    let said: Option<Json> = match output.bytes.trim_ascii().is_empty() {
+    let said: Option<Json> = match ended.stdout.trim_ascii().is_empty() {
         true => Some(Json::Null),
-        false => serde_json::from_slice(&output.bytes).ok(),
+        false => serde_json::from_slice(&ended.stdout).ok(),
     };
     if code == 0 {
         return match said {
@@ -181,10 +197,10 @@ fn judged(
 }
 
 /// A folder for the files of one job; it goes with it.
-struct Files(PathBuf);
+pub struct Files(pub PathBuf);
 
 impl Files {
-    fn new() -> std::io::Result<Self> {
+    pub fn new() -> std::io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("caseworker-job-{}-{number}", std::process::id());

@@ -14,20 +14,20 @@ const POLITE: Duration = Duration::from_secs(5);
 /// Variables of ours that a job gets.
 const PASSED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
-/// A command that runs what the worker was started with: with a limit of memory, in a group of its own, with
-/// an environment that holds nothing of ours but what is named.
-pub fn command(settings: &Settings) -> Command {
+/// A command that runs a program: with a limit of memory, in a group of its own, with an environment that
+/// holds nothing of ours but what is named.
+pub fn command(settings: &Settings, program: &[String]) -> Command {
     let mut command = match settings.memory {
         // a shell sets the limit and becomes the program
         Some(bytes) => {
             let mut command = Command::new("/bin/sh");
             command.arg("-c").arg(format!("ulimit -v {} && exec \"$@\"", bytes / 1024)).arg("sh");
-            command.args(&settings.command);
+            command.args(program);
             command
         }
         None => {
-            let mut command = Command::new(&settings.command[0]);
-            command.args(&settings.command[1..]);
+            let mut command = Command::new(&program[0]);
+            command.args(&program[1..]);
             command
         }
     };

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Settings;
 use super::looping::LoopChild;
 use super::said::Said;
-use super::{child, looping};
+use super::{child, looping, process};
 
 /// A job.
 #[derive(Debug, Clone)]
@@ -131,6 +131,10 @@ impl Doer {
         said: &Said,
         stop: Stop,
     ) -> Outcome {
+        let allowed = settings.allow.iter().find(|kind| kind.queue() == Some(&*job.queue));
+        if let Some(kind) = allowed {
+            return process::work(settings, *kind, job, said, stop).await;
+        }
         match self {
             Self::Each => child::work(settings, job, said, stop).await,
             Self::Many(many) => looping::work(many, settings, job, said, stop).await,

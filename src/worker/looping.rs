@@ -126,7 +126,7 @@ async fn stopped(stop: &mut Stop) -> Why {
 
 impl Running {
     fn begin(settings: &Settings) -> std::io::Result<Self> {
-        let mut child = group::command(settings).spawn()?;
+        let mut child = group::command(settings, &settings.command).spawn()?;
         let group = group::of(&child);
         let missing = || std::io::Error::other("it has no pipes");
         let stdin = child.stdin.take().ok_or_else(missing)?;

@@ -7,6 +7,7 @@ mod group;
 mod health;
 mod job;
 mod looping;
+mod process;
 mod said;
 mod server;
 
@@ -31,6 +32,28 @@ const WAIT: u64 = 20;
 const AGAIN: Duration = Duration::from_millis(200);
 const AGAIN_MOST: Duration = Duration::from_secs(5);
 
+/// What a worker runs for definitions, which nobody does unasked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    Shell,
+    Script,
+    Container,
+    /// Containers have the network.
+    Network,
+}
+
+impl Allowed {
+    /// The queue of such jobs.
+    pub fn queue(self) -> Option<&'static str> {
+        match self {
+            Self::Shell => Some("shell"),
+            Self::Script => Some("script"),
+            Self::Container => Some("container"),
+            Self::Network => None,
+        }
+    }
+}
+
 /// What a worker does, and how.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -51,6 +74,8 @@ pub struct Settings {
     pub health: Option<SocketAddr>,
     /// One child does many jobs.
     pub looping: bool,
+    pub allow: Vec<Allowed>,
+    /// Nothing: all that it does is what it allows.
     pub command: Vec<String>,
 }
 

@@ -96,9 +96,10 @@ impl Said {
         }
     }
 
-    /// Reads lines to their end. What is too long is cut; all is read, so that nobody waits for us.
-    pub async fn read(&self, mut from: impl AsyncBufRead + Unpin) {
-        let mut line = Vec::new();
+    /// Reads lines to their end, and gives the first bytes of them. What is too long is cut; all is read, so
+    /// that nobody waits for us.
+    pub async fn read(&self, mut from: impl AsyncBufRead + Unpin, kept_max: usize) -> Vec<u8> {
+        let (mut line, mut kept) = (Vec::new(), Vec::new());
         while let Ok(bytes) = from.fill_buf().await {
             if bytes.is_empty() {
                 break;
@@ -108,6 +109,8 @@ impl Said {
             let room = LINE_MAX.saturating_sub(line.len());
             line.extend_from_slice(&part[..part.len().min(room)]);
             let used = part.len() + usize::from(end.is_some());
+            let room = kept_max.saturating_sub(kept.len());
+            kept.extend_from_slice(&bytes[..used.min(room)]);
             from.consume(used);
             if end.is_some() {
                 self.bytes(&std::mem::take(&mut line));
@@ -116,6 +119,7 @@ impl Said {
         if !line.is_empty() {
             self.bytes(&line);
         }
+        kept
     }
 
     fn bytes(&self, line: &[u8]) {
@@ -153,7 +157,7 @@ mod tests {
     async fn what_is_too_much_is_left_out_and_counted() {
         let said = Said::default();
         let flood = "x\n".repeat(KEPT + 50) + &"y".repeat(LINE_MAX * 3);
-        said.read(flood.as_bytes()).await;
+        assert_eq!(said.read(flood.as_bytes(), 3).await, b"x\nx");
         let first = said.take();
         assert_eq!(first.lines.len(), AT_ONCE);
         assert_eq!(first.lines[0], "… 51 lines were left out");

@@ -11,6 +11,7 @@ mod jobs;
 mod notices;
 mod outage;
 mod people;
+mod process;
 mod races;
 mod server;
 mod shipped;

@@ -208,7 +208,7 @@ pub fn safe_by_definition(task: &Task) -> bool {
     match &task.kind {
         Kind::Call(call) => match &**call {
             model::Call::Http(http) => crate::domain::call::http::repeatable(&http.method),
-            model::Call::OpenApi(_) => false,
+            model::Call::OpenApi(_) | model::Call::Process(_) => false,
             model::Call::Email(_) | model::Call::Echo(_) | model::Call::Work(_) => true,
         },
         Kind::Emit(_) | Kind::Run(_) => true,
@@ -239,7 +239,10 @@ pub fn called_anew(task: &Task) -> bool {
             Kind::Call(call) => match &**call {
                 model::Call::Http(http) => matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
                 model::Call::Echo(_) => true,
-                model::Call::OpenApi(_) | model::Call::Email(_) | model::Call::Work(_) => false,
+                model::Call::OpenApi(_)
+                | model::Call::Email(_)
+                | model::Call::Work(_)
+                | model::Call::Process(_) => false,
             },
             _ => false,
         }
@@ -250,7 +253,10 @@ pub fn has_key(task: &Task) -> bool {
     match &task.kind {
         Kind::Call(call) => match &**call {
             model::Call::Http(http) => !matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
-            model::Call::OpenApi(_) | model::Call::Email(_) | model::Call::Work(_) => true,
+            model::Call::OpenApi(_)
+            | model::Call::Email(_)
+            | model::Call::Work(_)
+            | model::Call::Process(_) => true,
             model::Call::Echo(_) => false,
         },
         _ => true,

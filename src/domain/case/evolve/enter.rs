@@ -367,6 +367,7 @@ fn pinned_context(task: &Task) -> bool {
         }
         model::Call::OpenApi(openapi) => uses(&openapi.parameters),
         model::Call::Email(with) | model::Call::Work(with) => template(with),
+        model::Call::Process(process) => template(&process.input),
         model::Call::Echo(with) => uses(with),
     };
     let asked = task.metadata.reconcile.as_ref().is_some_and(|question| {

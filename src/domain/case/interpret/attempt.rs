@@ -22,8 +22,8 @@ impl Interpreter<'_> {
         if !asking && self.recall(key)? {
             return Ok(());
         }
-        if let Some(with) = self.work(key).filter(|_| !asking) {
-            return self.queue(key, with);
+        if let Some(asked) = self.work(key).filter(|_| !asking) {
+            return self.queue(key, asked);
         }
         let generation = self.generation(key);
         let prepared = match self.prepare(key, asking) {

@@ -1,5 +1,7 @@
 //! Jobs: queued for workers outside, leased to them, and what comes of that.
 
+use serde_json::Value as Json;
+
 use super::finish::bounded;
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::command::{Health, Rejection};
@@ -10,6 +12,7 @@ use crate::domain::case::job::{
 };
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::Stage;
+use crate::domain::data::Data;
 use crate::domain::ids::LeaseDigest;
 use crate::domain::retry::job_delay;
 use crate::domain::time::Timestamp;
@@ -17,14 +20,26 @@ use crate::domain::work::job::{JobId, JobKey};
 use crate::domain::work::lease::{Lease, Leasing};
 use crate::domain::work::queue::{QUEUES_MAX, place};
 use crate::domain::work::wanted::Work;
-use crate::domain::workflow::model::{Call, Kind, Template};
+use crate::domain::workflow::model::{Call, Kind, Process, Returns, Template};
+
+/// What a worker outside is asked to do.
+#[derive(Clone, Copy)]
+pub enum Asked<'a> {
+    /// By the arguments of `call: work`.
+    Work(&'a Template),
+    Process(&'a Process),
+}
+
+/// How often a process is tried whose worker could not begin with it.
+const PROCESS_ATTEMPTS: u32 = 5;
 
 impl<'a> Interpreter<'a> {
-    /// The arguments of a task that a worker outside does; none: it is done here.
-    pub(super) fn work(&self, key: Key) -> Option<&'a Template> {
+    /// What a task asks of a worker outside; none: it is done here.
+    pub(super) fn work(&self, key: Key) -> Option<Asked<'a>> {
         match &self.task(key.0).kind {
             Kind::Call(call) => match &**call {
-                Call::Work(with) => Some(with),
+                Call::Work(with) => Some(Asked::Work(with)),
+                Call::Process(process) => Some(Asked::Process(process)),
                 _ => None,
             },
             _ => None,
@@ -32,11 +47,11 @@ impl<'a> Interpreter<'a> {
     }
 
     /// The task stands in its queue from here on; one that stood there before keeps its place.
-    pub(super) fn queue(&mut self, key: Key, with: &Template) -> Result<(), Halt> {
+    pub(super) fn queue(&mut self, key: Key, asked: Asked<'_>) -> Result<(), Halt> {
         let known = self.open(key)?.call().and_then(|call| call.job.clone());
         let job = match known {
             Some(job) => job,
-            None => match self.new_job(key, with) {
+            None => match self.new_job(key, asked) {
                 Ok(job) => Box::new(job),
                 Err(Trouble::Halt(halt)) => return Err(halt),
                 Err(Trouble::Problem(problem)) => return self.fault(key, problem),
@@ -45,8 +60,8 @@ impl<'a> Interpreter<'a> {
         self.emit_joined(key, Change::Queued { entry: None, job })
     }
 
-    fn new_job(&mut self, key: Key, with: &Template) -> Result<Job, Trouble> {
-        let Work { queue, lease, ttl, priority, attempts, .. } = self.wanted(key, with)?;
+    fn new_job(&mut self, key: Key, asked: Asked<'_>) -> Result<Job, Trouble> {
+        let Work { queue, lease, ttl, priority, attempts, .. } = self.wanted(key, asked)?;
         let Some(known) = self.ctx.queue(&queue) else {
             let detail = format!("there are {QUEUES_MAX} queues already, and `{queue}` is none");
             return Err(Problem::new(Standard::Runtime, detail).into());
@@ -63,18 +78,28 @@ impl<'a> Interpreter<'a> {
             priority,
             place: place(self.now, priority, known.aging, others),
             queued_at: self.now,
-            expires_at: ttl.map(|ttl| ttl.after(first)),
+            // beside the flow nobody waits for it in time
+            expires_at: ttl.filter(|_| !self.is_detached(key)).map(|ttl| ttl.after(first)),
             queue,
             lease,
             attempts,
         })
     }
 
-    fn wanted(&mut self, key: Key, with: &Template) -> Result<Work, Trouble> {
+    fn wanted(&mut self, key: Key, asked: Asked<'_>) -> Result<Work, Trouble> {
         let place = self.place(key)?;
         let input = place.input.clone().unwrap_or_default();
+        let with = match asked {
+            Asked::Work(with) => with,
+            Asked::Process(process) => &process.input,
+        };
         let with = self.render(with, &input, &place)?;
         bounded(&with, "what is handed to a worker")?;
+        if let Asked::Process(process) = asked {
+            let (lease, ttl, priority) = (None, None, None);
+            let (queue, attempts) = (process.kind.queue().into(), PROCESS_ATTEMPTS);
+            return Ok(Work { queue, input: with, lease, ttl, priority, attempts });
+        }
         let wrong = |detail: String| Problem::new(Standard::Validation, detail);
         Work::read(&with).map_err(|detail| wrong(detail).into())
     }
@@ -127,8 +152,8 @@ impl<'a> Interpreter<'a> {
     }
 
     fn lease(&mut self, key: Key, leasing: &Leasing) -> Result<(), Halt> {
-        let Some(with) = self.work(key) else { return Ok(()) };
-        let input = match self.wanted(key, with) {
+        let Some(asked) = self.work(key) else { return Ok(()) };
+        let input = match self.wanted(key, asked) {
             Ok(work) => work.input,
             Err(Trouble::Halt(halt)) => return Err(halt),
             Err(Trouble::Problem(problem)) => return self.fault(key, problem),
@@ -162,13 +187,36 @@ impl<'a> Interpreter<'a> {
 
     fn job_ended(&mut self, key: Key, outcome: &JobOutcome) -> Result<(), Halt> {
         match outcome {
-            JobOutcome::Done(output) => self.complete(key, Some(output.clone()), None),
+            JobOutcome::Done(output) => self.job_done(key, output),
             JobOutcome::Failed { error, retryable, retry_after } => {
                 self.job_failed(key, error, *retryable, *retry_after)
             }
             JobOutcome::Lost(why) => self.job_lost(key, why),
             JobOutcome::Released => self.job_released(key),
         }
+    }
+
+    /// A worker has done it. Of a process it says how it ended; what the definition asks for is the output.
+    fn job_done(&mut self, key: Key, output: &Data) -> Result<(), Halt> {
+        let Some(Asked::Process(process)) = self.work(key) else {
+            return self.complete(key, Some(output.clone()), None);
+        };
+        let code = output.get("code").and_then(Json::as_i64).unwrap_or(-1);
+        let part = |name: &str| Data::from(output.get(name).cloned().unwrap_or_default());
+        let output = match process.returns {
+            Returns::All => output.clone(),
+            Returns::Code => part("code"),
+            _ if code != 0 => {
+                let detail = format!("the process ended with the code {code}");
+                let error = Problem::new(Standard::Runtime, detail);
+                // it may have done something before that
+                return self.failed(key, &error, true);
+            }
+            Returns::Stdout => part("stdout"),
+            Returns::Stderr => part("stderr"),
+            Returns::None => Data::null(),
+        };
+        self.complete(key, Some(output), None)
     }
 
     /// The worker gives it back: as if it had never had it.
@@ -197,7 +245,7 @@ impl<'a> Interpreter<'a> {
             let (deadline, until) = (None, None);
             return self.emit_task(key, Change::Retried { error, at, deadline, outcome, until });
         }
-        self.failed(key, error, false)
+        self.failed(key, error, matches!(self.work(key), Some(Asked::Process(_))))
     }
 
     /// Nobody knows what became of it. What is safe is given to another, unless it kills its workers.
@@ -207,7 +255,11 @@ impl<'a> Interpreter<'a> {
         let safe = self.repeatable(key)?;
         if self.is_detached(key) {
             if safe && !self.has_to_be_known(key, Some(Came::Unknown)) {
-                return self.emit_task(key, Change::dropped());
+                return match self.task(key.0).metadata.compensate {
+                    // whoever undoes it has to know that it may have been done
+                    Some(_) => self.fault_with(key, error, Some(Doubt::Silent)),
+                    None => self.emit_task(key, Change::dropped()),
+                };
             }
             if !safe {
                 return self.doubt(key, &error, Health::default());

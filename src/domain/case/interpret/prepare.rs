@@ -89,7 +89,9 @@ impl Interpreter<'_> {
                 let service = Some(self.ctx.service(MAIL));
                 Ok(Prepared::Ask { service, ask: Ask::Email(arguments) })
             }
-            Call::Work(_) => Err(configuration("a job is queued, not called".to_owned())),
+            Call::Work(_) | Call::Process(_) => {
+                Err(configuration("a job is queued, not called".to_owned()))
+            }
         }
     }
 
@@ -332,6 +334,8 @@ impl Interpreter<'_> {
                 Call::Http(http) => honours || http::repeatable(&http.method),
                 Call::OpenApi(_) => honours || known_safe || self.openapi_repeatable(key),
                 Call::Email(_) | Call::Echo(_) | Call::Work(_) => true,
+                // what a command does is known to nobody
+                Call::Process(_) => honours,
             },
             // a stored event is known by its id, a child by its place
             Kind::Emit(_) | Kind::Run(_) => true,
@@ -368,7 +372,7 @@ impl Interpreter<'_> {
                 Ok(Prepared::Ask { ask: Ask::Http(request), .. }) => &*request.method == "DELETE",
                 Ok(_) | Err(_) => false,
             },
-            Call::Email(_) | Call::Echo(_) | Call::Work(_) => false,
+            Call::Email(_) | Call::Echo(_) | Call::Work(_) | Call::Process(_) => false,
         }
     }
 

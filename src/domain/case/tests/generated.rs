@@ -88,10 +88,23 @@ fn job() -> impl Strategy<Value = String> {
     })
 }
 
+/// A command of a generated definition, which must not be run twice.
+fn process() -> impl Strategy<Value = String> {
+    let undo = ", metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://bob/undo/{id}'}}}";
+    let rest = prop_oneof![
+        3 => Just(String::new()),
+        3 => Just(undo.to_owned()),
+        1 => Just(", metadata: {idempotent: true}".to_owned()),
+        1 => Just(", timeout: {after: PT20S}".to_owned()),
+    ];
+    rest.prop_map(|rest| format!("{{run: {{shell: {{command: ls}}, return: all}}{rest}}}"))
+}
+
 fn task(depth: u32) -> BoxedStrategy<String> {
     let leaf = prop_oneof![
         10 => call(),
         3 => job(),
+        2 => process(),
         1 => Just("{set: {n: '${ .nowhere.at.all }'}}".to_owned()),
         1 => Just("{set: {n: '${ \"x\" | ltrimstr(1) | tonumber }'}}".to_owned()),
         1 => Just("{call: echo, with: {n: 1}}".to_owned()),

@@ -15,13 +15,13 @@ use crate::domain::work::row::{JobAt, JobRow};
 
 const SCORE: &str = "do: [{score: {call: work, with: {queue: scoring, input: {n: '${ .n }'}}}}]";
 
-fn queued(body: &str) -> World {
+pub(super) fn queued(body: &str) -> World {
     let mut world = world(body);
     world.start(json!({"n": 7}));
     world
 }
 
-fn the_job(world: &World) -> JobRow {
+pub(super) fn the_job(world: &World) -> JobRow {
     let rows = job::rows(world.state());
     assert_eq!(rows.len(), 1, "{rows:?}");
     rows[0].clone()
@@ -31,14 +31,19 @@ fn digest(n: u8) -> LeaseDigest {
     LeaseDigest(Bits([n; 16]))
 }
 
-fn lease(world: &mut World, n: u8) -> Result<(), Rejection> {
+pub(super) fn lease(world: &mut World, n: u8) -> Result<(), Rejection> {
     let key = the_job(world).key;
     let (worker, digest) = ("w1".into(), digest(n));
     let leasing = Leasing { worker, host: None, millis: None, of_queue: 60_000, digest };
     world.try_tell(Command::Job { key, act: Box::new(JobAct::Lease(leasing)) })
 }
 
-fn end(world: &mut World, job: &JobRow, n: u8, outcome: JobOutcome) -> Result<(), Rejection> {
+pub(super) fn end(
+    world: &mut World,
+    job: &JobRow,
+    n: u8,
+    outcome: JobOutcome,
+) -> Result<(), Rejection> {
     let act = Box::new(JobAct::End { digest: digest(n), outcome });
     world.try_tell(Command::Job { key: job.key, act })
 }
@@ -48,7 +53,7 @@ fn failed(retryable: bool) -> JobOutcome {
     JobOutcome::Failed { error, retryable, retry_after: None }
 }
 
-fn lost() -> JobOutcome {
+pub(super) fn lost() -> JobOutcome {
     JobOutcome::Lost("it ran out".into())
 }
 
@@ -277,4 +282,26 @@ fn wrong_arguments_are_an_error_of_the_task() {
     let mut world = world("do: [{score: {call: work, with: {queue: '${ .q }'}}}]");
     world.start(json!({"q": "No Queue"}));
     assert!(world.error().detail.unwrap().contains("No Queue"));
+}
+
+#[test]
+fn what_a_lost_lease_may_have_done_is_undone_though_nobody_waited_for_it() {
+    let undo =
+        "metadata: {compensate: {call: http, with: {method: delete, endpoint: 'http://bob/x'}}}";
+    let body = format!(
+        "do: [{{r: {{try: [{{a: {{call: work, with: {{queue: q, ttl: PT30S}}, {undo}}}}}], \
+         catch: {{retry: {{delay: PT1M, limit: {{attempt: {{count: 1, duration: PT15S}}}}}}}}}}}}]"
+    );
+    let mut world = queued(&body);
+    let row = the_job(&world);
+    lease(&mut world, 1).unwrap();
+    world.pass(15_000);
+    end(&mut world, &row, 1, lost()).unwrap();
+    // it is queued again, expires at once, and the case fails: what the worker did is still to be undone
+    world.pass(60_000);
+    let row = the_job(&world);
+    lease(&mut world, 2).unwrap();
+    end(&mut world, &row, 2, done()).unwrap();
+    world.answer_next(world::done(json!({})));
+    assert_eq!(world.phase(), Phase::Faulted);
 }

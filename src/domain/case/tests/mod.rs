@@ -18,6 +18,7 @@ mod notices;
 mod office;
 mod outage;
 mod people;
+mod processes;
 mod properties;
 mod protocol;
 mod resilience;

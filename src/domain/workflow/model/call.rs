@@ -16,6 +16,48 @@ pub enum Call {
     Echo(Option<Template>),
     /// Hands a job to a queue, for a worker outside; the arguments are checked when they are known.
     Work(Template),
+    /// A shell, a script or a container, as a job of a worker that allows it: the server never runs one.
+    Process(Process),
+}
+
+/// `run: shell`, `script` or `container`.
+#[derive(Debug)]
+pub struct Process {
+    pub kind: ProcessKind,
+    /// What the worker is told: command, code or image, and what goes with it.
+    pub input: Template,
+    pub returns: Returns,
+}
+
+/// What runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProcessKind {
+    Shell,
+    Script,
+    Container,
+}
+
+impl ProcessKind {
+    /// The queue of its jobs.
+    pub fn queue(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Script => "script",
+            Self::Container => "container",
+        }
+    }
+}
+
+/// What of a process is the task's output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Returns {
+    #[default]
+    Stdout,
+    Stderr,
+    Code,
+    /// Code, stdout and stderr.
+    All,
+    None,
 }
 
 /// `call: http`.

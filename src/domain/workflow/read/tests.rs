@@ -175,7 +175,14 @@ fn what_is_not_run_yet_is_refused_by_name() {
     for (body, what) in [
         ("schedule: {cron: 0 0 * * *}\ndo: []\n", "`schedule`"),
         ("do: [{a: {call: grpc, with: {}}}]\n", "`call: grpc`"),
-        ("do: [{a: {run: {shell: {command: ls}}}}]\n", "`run: shell`"),
+        (
+            "do: [{a: {run: {script: {language: js, source: {endpoint: 'http://x/'}}}}}]\n",
+            "the source of a script",
+        ),
+        (
+            "do: [{a: {run: {shell: {command: ls}, await: false}}}]\n",
+            "a process that is not awaited",
+        ),
         ("do: [{a: {call: 'https://x/f.yaml'}}]\n", "catalogued"),
         ("use: {extensions: []}\ndo: []\n", "`use.extensions`"),
         ("do: [{a: {listen: {to: {any: [], until: '.x'}}}}]\n", "`until`"),

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::domain::case::effect::{Effect, HttpBody, HttpRequest};
 use crate::domain::case::event::{Change, Event};
 use crate::domain::case::tests::world::World;
-use crate::domain::workflow::model::TaskId;
+use crate::domain::workflow::model::{Call, Kind, TaskId};
 
 /// What a party did under a key.
 pub(super) struct Act {
@@ -61,6 +61,14 @@ fn held(world: &World, around: (TaskId, u32)) -> BTreeSet<(TaskId, u32)> {
     held
 }
 
+/// Whether a task runs a command.
+pub(super) fn is_process(world: &World, task: TaskId) -> bool {
+    match &world.definition.task(task).kind {
+        Kind::Call(call) => matches!(&**call, Call::Process(_)),
+        _ => false,
+    }
+}
+
 impl Books {
     /// What a party has of a key and has not undone.
     pub(super) fn standing(&self, key: &str) -> Option<usize> {
@@ -102,9 +110,14 @@ impl Books {
         output(self.acts.len() - 1)
     }
 
-    /// A worker does a job; done again under its key, it is the same.
+    /// A worker does a job; done again under its key, it is the same, unless it is a command.
     pub(super) fn do_job(&mut self, world: &World, key: &str, place: (TaskId, u32)) -> usize {
         if let Some(known) = self.standing(key) {
+            let repeatable = world.definition.task(place.0).metadata.idempotent
+                || world.ctx.honours_key
+                || !is_process(world, place.0);
+            let told = || world.told();
+            assert!(repeatable || self.erred.contains(key), "{key} was run twice\n{}", told());
             return known;
         }
         let stands = |act: &&Act| act.place == place && act.key != key && act.undone.is_empty();

@@ -1,7 +1,7 @@
 //! Workers of the simulation: they lease jobs, do them and say so, die over them, come late and twice.
 
 use super::Run;
-use super::books::output;
+use super::books::{is_process, output};
 use crate::domain::case::command::{Command, Rejection};
 use crate::domain::case::job::{self, GivenJob, JobAct, JobConflict, JobOutcome};
 use crate::domain::case::problem::{Problem, Standard};
@@ -85,6 +85,10 @@ impl Run {
             retryable,
             retry_after: None,
         };
+        if is_process(&self.world, in_hand.place.0) && how == Worker::Fails {
+            // it may have done something before that, as a service that answers with an error
+            self.books.erred.insert(in_hand.job.key.to_string());
+        }
         let outcome = match (how, act) {
             (Worker::Does | Worker::SaysTwice, Some(act)) => done(act),
             (Worker::FailsForNow, _) => failed(true),
