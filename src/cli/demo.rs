@@ -16,6 +16,7 @@ use crate::config::services::Services;
 use crate::config::staff::Roster;
 use crate::config::values::Text;
 use crate::config::{Config, Flags};
+use crate::sim::applications::Applications;
 use crate::sim::bobs_post::BobsPost;
 use crate::sim::cards::Cards;
 use crate::sim::cloud::Cloud;
@@ -37,7 +38,8 @@ const SERVICES: &str = include_str!("../../config/services.toml");
 
 const STAFF: &str = include_str!("../../config/staff.toml");
 
-const DEFINITIONS: [&str; 3] = [
+const DEFINITIONS: [&str; 4] = [
+    include_str!("../../config/workflows/job-application.yaml"),
     include_str!("../../config/workflows/onboarding.yaml"),
     include_str!("../../config/workflows/order.yaml"),
     include_str!("../../config/workflows/signup.yaml"),
@@ -120,6 +122,7 @@ async fn parties(
 ) -> Result<Vec<Party>, String> {
     let taken = |port: u16| move |error: std::io::Error| format!("port {port}: {error}");
     let (cards, cloud) = (Arc::new(Cards::default()), Arc::new(Cloud::default()));
+    let applications = Arc::new(Applications::default());
     let faults = |party: Party| {
         let file = books.with_file_name(format!("demo-faults-{}.json", party.name()));
         party.kept_in(file)
@@ -134,6 +137,7 @@ async fn parties(
         verifier::open(7713).await.map_err(taken(7713))?,
         cards.open(7714).await.map_err(taken(7714))?,
         cloud.open(7715).await.map_err(taken(7715))?,
+        applications.open(7716).await.map_err(taken(7716))?,
         mailbox.open(MAILBOX).await.map_err(taken(MAILBOX))?,
     ];
     Ok(all.into_iter().map(faults).collect())

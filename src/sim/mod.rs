@@ -1,6 +1,7 @@
 //! The simulated third parties of demo, tests and benches: real sockets, with faults that can be
 //! switched while they run. Nothing in here is used when Caseworker serves.
 
+pub mod applications;
 pub mod board;
 pub mod bobs_post;
 pub mod cards;

@@ -1,5 +1,6 @@
 //! The program from outside: the real binary, real sockets, real processes that are killed.
 
+mod applications;
 mod bodies;
 mod calendars;
 mod cli;

@@ -42,7 +42,6 @@ pub struct CaseDecisionContext<'a> {
     context: &'a Context,
     case: CaseId,
     definition: DefinitionId,
-    priority: u8,
     state: Option<&'a State>,
     now: Timestamp,
     /// Permits taken in this round.
@@ -79,7 +78,6 @@ impl<'a> CaseDecisionContext<'a> {
         context: &'a Context,
         case: CaseId,
         definition: DefinitionId,
-        priority: u8,
         state: Option<&'a State>,
         now: Timestamp,
     ) -> Self {
@@ -87,7 +85,6 @@ impl<'a> CaseDecisionContext<'a> {
             context,
             case,
             definition,
-            priority,
             state,
             now,
             taken: Vec::new(),
@@ -175,7 +172,7 @@ impl DecisionContext for CaseDecisionContext<'_> {
         self.context.work.seen(name)
     }
 
-    fn permit(&mut self, service: &Service) -> PermitAnswer {
+    fn permit(&mut self, service: &Service, priority: u8) -> PermitAnswer {
         if self.imagined {
             return PermitAnswer::Granted;
         }
@@ -186,7 +183,7 @@ impl DecisionContext for CaseDecisionContext<'_> {
         }
         let served = self.context.services.served(name);
         let since = self.waits_since(name).unwrap_or(self.now);
-        match served.ask(QueueEntry::new(self.priority, since, self.case)) {
+        match served.ask(QueueEntry::new(priority, since, self.case)) {
             Ok(permit) => {
                 self.taken.push(permit);
                 PermitAnswer::Granted
@@ -199,9 +196,14 @@ impl DecisionContext for CaseDecisionContext<'_> {
         self.context.attempts.has((self.case, task, iteration, attempt))
     }
 
-    fn holds_back(&self, service: &str, pause: (Timestamp, Timestamp)) -> Option<Wait> {
+    fn holds_back(
+        &self,
+        service: &str,
+        priority: u8,
+        pause: (Timestamp, Timestamp),
+    ) -> Option<Wait> {
         let served = self.context.services.find(service)?;
-        let ticket = QueueEntry::new(self.priority, self.now, self.case);
+        let ticket = QueueEntry::new(priority, self.now, self.case);
         let held = served.gate().holds_back(ticket, pause)?;
         Some(served.wait(held))
     }

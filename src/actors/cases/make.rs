@@ -1,7 +1,6 @@
 //! Decisions, made until everything that takes long is known.
 
 use crate::actors::cases::decision_context::{CaseDecisionContext, Missing};
-use crate::actors::cases::execute::submission_of;
 use crate::actors::context::Context;
 use crate::actors::services::handle::CallPermit;
 use crate::domain::case::command::{Command, Facts};
@@ -31,11 +30,8 @@ pub async fn make(
     state: Option<&State>,
     command: &Command,
 ) -> Result<Made, Halt> {
-    let submitted = submission_of(command).map(|submission| submission.priority);
-    let priority = state.map(|state| state.priority).or(submitted).unwrap_or(definition.priority);
     let facts = facts(context);
-    let ctx =
-        CaseDecisionContext::new(context, id, definition.id.clone(), priority, state, facts.now);
+    let ctx = CaseDecisionContext::new(context, id, definition.id.clone(), state, facts.now);
     make_in(ctx, (definition, id), state, command, facts).await
 }
 
@@ -50,9 +46,8 @@ pub async fn make_imagined(
     state: Option<&State>,
     command: &Command,
 ) -> Result<Decided, Halt> {
-    let (facts, priority) = (facts(context), definition.priority);
-    let ctx =
-        CaseDecisionContext::new(context, id, definition.id.clone(), priority, state, facts.now);
+    let facts = facts(context);
+    let ctx = CaseDecisionContext::new(context, id, definition.id.clone(), state, facts.now);
     let made = make_in(ctx.imagined(), (definition, id), state, command, facts).await?;
     Ok(made.decided)
 }

@@ -338,7 +338,7 @@ impl Submitted {
             input: self.input,
             subject: self.subject.map(Into::into),
             tags: self.tags.into_iter().map(Into::into).collect(),
-            priority: self.priority.unwrap_or(definition.priority),
+            priority: self.priority,
             fingerprint,
             parent: None,
         }

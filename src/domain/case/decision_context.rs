@@ -34,14 +34,19 @@ pub trait DecisionContext {
     fn queue(&mut self, name: &str) -> Option<Queue>;
 
     /// Asks for a permit to call: taken when granted, and given back when the call is over.
-    fn permit(&mut self, service: &Service) -> PermitAnswer;
+    fn permit(&mut self, service: &Service, priority: u8) -> PermitAnswer;
 
     /// Whether this process has the attempt under way, or its result on the way to the case.
     fn has_under_way(&self, task: TaskId, iteration: u32, attempt: u32) -> bool;
 
     /// Whether the service's breaker holds calls back, so that nothing is repeated meanwhile.
     /// A pause that it has asked for holds back where it ends between these instants.
-    fn holds_back(&self, service: &str, pause: (Timestamp, Timestamp)) -> Option<Wait>;
+    fn holds_back(
+        &self,
+        service: &str,
+        priority: u8,
+        pause: (Timestamp, Timestamp),
+    ) -> Option<Wait>;
 
     /// A secret's content.
     fn secret(&mut self, name: &str) -> Option<Arc<Json>>;

@@ -74,7 +74,7 @@ impl ChildSubmission {
             input: self.input,
             subject: None,
             tags: Arc::new([]),
-            priority: self.priority,
+            priority: Some(self.priority),
             fingerprint: None,
             parent: Some(self.parent),
         }

@@ -82,7 +82,9 @@ pub struct Submission {
     pub subject: Option<Arc<str>>,
     #[serde(skip_serializing_if = "no_tags", default = "empty")]
     pub tags: Arc<[Arc<str>]>,
-    pub priority: u8,
+    /// 0 to 9, 9 first; none: as the definition says, which is known once it is decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
     /// Hash of the canonical body; none for a submission without a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,

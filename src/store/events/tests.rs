@@ -32,7 +32,7 @@ fn submission() -> Submission {
         input: Data::from(json!({"customerId": "c1"})),
         subject: Some("4711".into()),
         tags: Arc::new(["vip".into()]),
-        priority: 7,
+        priority: Some(7),
         fingerprint: Some(Fingerprint(Bits([9; 16]))),
         parent: Some(Parent {
             case: CaseId(Bits([1; 16])),

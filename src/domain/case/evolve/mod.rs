@@ -23,7 +23,7 @@ use super::state::{Activation, Alert, Flow, Seq, State, Taken, Unwinding};
 use crate::domain::data::Data;
 use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
-use crate::domain::workflow::model::{Definition, Kind};
+use crate::domain::workflow::model::{Definition, Kind, PRIORITY};
 pub use call::goes_on;
 pub use leave::what_it_left;
 
@@ -70,7 +70,7 @@ pub fn blank(id: CaseId, submission: &Submission, at: Timestamp) -> State {
         status: None,
         subject: submission.subject.clone(),
         tags: submission.tags.clone(),
-        priority: submission.priority,
+        priority: submission.priority.unwrap_or(PRIORITY),
         fingerprint: submission.fingerprint,
         parent: submission.parent.clone(),
         created_at: at,
@@ -117,16 +117,20 @@ pub fn evolve(
     state.updated_at = state.updated_at.max(at);
     stretch::count(definition, state, event, at);
     match event {
-        Event::Accepted(_) => {
+        Event::Accepted(submission) => {
             if state.version != 1 {
                 return corrupt("it is accepted twice");
             }
+            state.priority = submission.priority.unwrap_or(state.priority);
         }
         Event::Started(start) => {
             if state.started_at.is_some() {
                 return corrupt("it starts twice");
             }
             state.started_at = Some(at);
+            if let Some(submission) = &start.submission {
+                state.priority = submission.priority.unwrap_or(state.priority);
+            }
             let data = start.data.clone().unwrap_or_else(|| state.input.clone());
             state.context = data.clone();
             state.flow = Flow { seq: Seq::begin(data), ..Flow::default() };

@@ -35,7 +35,7 @@ impl Interpreter<'_> {
         match prepared {
             Prepared::Ask { service, ask } => {
                 if let Some(service) = &service
-                    && let PermitAnswer::Wait(wait) = self.ctx.permit(service)
+                    && let PermitAnswer::Wait(wait) = self.ctx.permit(service, self.state.priority)
                 {
                     return self.park(key, service, wait, None);
                 }
@@ -53,7 +53,7 @@ impl Interpreter<'_> {
                 self.ask(key, attempt, service, ask)
             }
             Prepared::Fetch { service, preparation } => {
-                if let PermitAnswer::Wait(wait) = self.ctx.permit(&service) {
+                if let PermitAnswer::Wait(wait) = self.ctx.permit(&service, self.state.priority) {
                     return self.park(key, &service, wait, None);
                 }
                 let name = service.name;

@@ -55,7 +55,7 @@ impl Interpreter<'_> {
             return self.notice_event(NoticeEvent::Parked { wait });
         }
         let service = self.ctx.service(MAIL);
-        if let PermitAnswer::Wait(wait) = self.ctx.permit(&service) {
+        if let PermitAnswer::Wait(wait) = self.ctx.permit(&service, self.state.priority) {
             return self.park_notices(Wait { on: Some(service.name), ..wait });
         }
         let attempt = self.state.desk.attempts + 1;

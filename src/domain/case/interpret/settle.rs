@@ -237,7 +237,7 @@ impl Interpreter<'_> {
         let backoff = outage_delay(call.misses, self.random());
         // a pause is waited for in the line where it is longer than that, and ends before patience does
         let pause = (self.now.plus(backoff), until);
-        if let Some(wait) = self.ctx.holds_back(&name, pause) {
+        if let Some(wait) = self.ctx.holds_back(&name, self.state.priority, pause) {
             return self.park(key, &service, wait, outcome);
         }
         let delay = backoff.max(retry_after.unwrap_or(0));

@@ -6,19 +6,22 @@ use crate::domain::case::command::Rejection;
 use crate::domain::case::event::{Event, Start, Submission};
 use crate::domain::data::Data;
 use crate::domain::workflow::expr::json::{SIZE_MAX, shallow_enough, size_of};
+use crate::domain::workflow::model::Priority;
 use crate::domain::workflow::schema::Violation;
 
 impl Interpreter<'_> {
     pub(super) fn accept(&mut self, submission: &Submission) -> Result<(), Halt> {
         self.check_submission(submission)?;
-        self.emit(Event::Accepted(Box::new(submission.clone())))
+        let priority = Some(self.priority_of(submission)?);
+        self.emit(Event::Accepted(Box::new(Submission { priority, ..submission.clone() })))
     }
 
     pub(super) fn start_new(&mut self, submission: &Submission) -> Result<(), Halt> {
         self.check_submission(submission)?;
+        let priority = Some(self.priority_of(submission)?);
         match self.start(&submission.input) {
             Ok(start) => {
-                let submission = Some(submission.clone());
+                let submission = Some(Submission { priority, ..submission.clone() });
                 self.emit(Event::Started(Box::new(Start { submission, ..start })))?;
                 self.initial_status()
             }
@@ -66,6 +69,29 @@ impl Interpreter<'_> {
         let Some(schema) = &self.definition.input.schema else { return Ok(()) };
         let violations = schema.violations(&submission.input);
         if violations.is_empty() { Ok(()) } else { Err(Rejection::Invalid(violations)) }
+    }
+
+    /// What the submission says, else the definition.
+    fn priority_of(&mut self, submission: &Submission) -> Result<u8, Halt> {
+        let of = match (submission.priority, &self.definition.priority) {
+            (Some(priority), _) | (None, &Priority::Fixed(priority)) => return Ok(priority),
+            (None, Priority::Of(of)) => of,
+        };
+        let wrong = |detail: String| {
+            let (pointer, detail) = (String::new(), format!("the definition's priority: {detail}"));
+            Halt::from(Rejection::Invalid(vec![Violation { pointer, detail }]))
+        };
+        match self.evaluate(of, &submission.input, &Place::default()) {
+            Ok(found) => {
+                let priority = found.as_u64().and_then(|found| u8::try_from(found).ok());
+                let priority = priority.filter(|priority| *priority <= 9);
+                priority.ok_or_else(|| wrong(format!("{found} is no number from 0 to 9")))
+            }
+            Err(Trouble::Halt(halt)) => Err(halt),
+            Err(Trouble::Problem(problem)) => {
+                Err(wrong(problem.detail.as_deref().unwrap_or_default().to_owned()))
+            }
+        }
     }
 
     /// What a workflow starts with.

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{echo_world, world};
-use crate::domain::case::event::WaitKind;
+use crate::domain::case::command::Command;
+use crate::domain::case::event::{Submission, WaitKind};
 use crate::domain::case::phase::Phase;
 
 #[test]
@@ -321,4 +322,27 @@ fn an_output_beyond_the_bound_is_an_error_of_the_task() {
     );
     assert_eq!(world.phase(), Phase::Faulted);
     assert!(world.error().detail.unwrap().contains("larger than"));
+}
+
+#[test]
+fn a_priority_may_be_an_expression_over_the_input() {
+    let head = "document: {dsl: '1.0.3', namespace: t, name: t, version: '1.0.0', metadata: {priority: '${ {low: 1, high: 9}[.tier] }'}}";
+    let body = format!("{head}\ndo: [{{a: {{wait: PT1S}}}}]");
+    for accepted in [false, true] {
+        let mut world = world(&body);
+        let submission = world.submission(json!({"tier": "high"}));
+        match accepted {
+            true => world.tell(Command::Accept(submission)),
+            false => world.tell(Command::Start(Some(submission))),
+        }
+        assert_eq!(world.state().priority, 9);
+    }
+    let mut said = world(&body);
+    let submission = Submission { priority: Some(3), ..*said.submission(json!({"tier": "high"})) };
+    said.tell(Command::Start(Some(Box::new(submission))));
+    assert_eq!(said.state().priority, 3, "what the submission says comes first");
+    let mut wrong = world(&body);
+    let submission = wrong.submission(json!({"tier": "royal"}));
+    let refused = wrong.try_tell(Command::Start(Some(submission))).unwrap_err();
+    assert!(format!("{refused:?}").contains("no number from 0 to 9"), "{refused:?}");
 }

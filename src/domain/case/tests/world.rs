@@ -103,7 +103,7 @@ impl DecisionContext for TestDesk {
         Some(Queue { aging: 600_000, purged: self.purged })
     }
 
-    fn permit(&mut self, service: &Service) -> PermitAnswer {
+    fn permit(&mut self, service: &Service, _: u8) -> PermitAnswer {
         if self.open.contains(&*service.name) {
             PermitAnswer::Wait(Self::wait(WaitKind::Service))
         } else if self.full.contains(&*service.name) {
@@ -117,7 +117,7 @@ impl DecisionContext for TestDesk {
         self.under_way.contains(&(task, iteration, attempt))
     }
 
-    fn holds_back(&self, service: &str, _: (Timestamp, Timestamp)) -> Option<Wait> {
+    fn holds_back(&self, service: &str, _: u8, _: (Timestamp, Timestamp)) -> Option<Wait> {
         let held = [
             (&self.open, WaitKind::Service),
             (&self.paused, WaitKind::Rate),
@@ -219,7 +219,7 @@ impl World {
             input: Data::from(input),
             subject: None,
             tags: Arc::new([]),
-            priority: 5,
+            priority: None,
             fingerprint: None,
             parent: None,
         })

@@ -45,6 +45,23 @@ impl fmt::Display for DefinitionId {
     }
 }
 
+/// The priority of a case where nothing says another.
+pub const PRIORITY: u8 = 5;
+
+/// The priority of a definition's cases, 0 to 9.
+#[derive(Debug)]
+pub enum Priority {
+    Fixed(u8),
+    /// Over the submission's input.
+    Of(Expr),
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self::Fixed(PRIORITY)
+    }
+}
+
 /// A compiled definition.
 #[derive(Debug)]
 pub struct Definition {
@@ -55,7 +72,7 @@ pub struct Definition {
     /// Business status before the first task.
     pub status: Option<Template>,
     pub on_error: OnError,
-    pub priority: u8,
+    pub priority: Priority,
     /// People are told of what is planned for them.
     pub notices: bool,
     pub input: Input,

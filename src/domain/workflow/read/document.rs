@@ -6,7 +6,7 @@ use super::value::scope;
 use super::{At, Reader};
 use crate::domain::workflow::expr::{Arg, nearest};
 use crate::domain::workflow::model::{
-    Definition, DefinitionId, Input, OnError, Output, Task, Template,
+    Definition, DefinitionId, Input, OnError, Output, Priority, Task, Template,
 };
 use crate::domain::workflow::source::{Content, Entry};
 
@@ -92,8 +92,11 @@ impl<'a> Reader<'a> {
         let status = at.get("status").map(|s| self.template(&s, scope::WORKFLOW_INPUT));
         let words = [("fault", OnError::Fault), ("suspend", OnError::Suspend)];
         let on_error = self.word(at.get("onError"), &words, OnError::Fault);
-        let priority = at.get("priority").and_then(|p| self.integer(&p, 0, 9));
-        let priority = priority.map_or(Ours::default().priority, |priority| priority as u8);
+        let priority = at.get("priority").and_then(|p| match p.as_text() {
+            Some(_) => self.expr(&p, scope::WORKFLOW_INPUT).map(Priority::Of),
+            None => self.integer(&p, 0, 9).map(|priority| Priority::Fixed(priority as u8)),
+        });
+        let priority = priority.unwrap_or_default();
         let notices = self.boolean(at.get("notices"), true);
         Ours { status, on_error, priority, notices }
     }
@@ -252,12 +255,17 @@ struct Head {
 struct Ours {
     status: Option<Template>,
     on_error: OnError,
-    priority: u8,
+    priority: Priority,
     notices: bool,
 }
 
 impl Default for Ours {
     fn default() -> Self {
-        Self { status: None, on_error: OnError::Fault, priority: 5, notices: true }
+        Self {
+            status: None,
+            on_error: OnError::Fault,
+            priority: Priority::default(),
+            notices: true,
+        }
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{Compiled, Surroundings, compile};
 use crate::domain::workflow::fault::Fault;
-use crate::domain::workflow::model::{Kind, OnError, Then};
+use crate::domain::workflow::model::{Kind, OnError, Priority, Then};
 use crate::domain::workflow::source::Format;
 
 const HEAD: &str = "document: {dsl: '1.0.3', namespace: test, name: test, version: '1.0.0'}\n";
@@ -89,7 +89,8 @@ do:
 ";
     let compiled = compile(text, Format::Yaml, &Surroundings::unknown()).unwrap();
     let definition = compiled.definition;
-    assert_eq!((definition.on_error, definition.priority), (OnError::Suspend, 7));
+    assert_eq!(definition.on_error, OnError::Suspend);
+    assert!(matches!(definition.priority, Priority::Fixed(7)));
     assert_eq!(definition.tasks[0].then, Then::To(2));
     assert_eq!(definition.tasks[1].then, Then::End);
     let metadata = &definition.tasks[1].metadata;
