@@ -73,33 +73,77 @@ impl Actor for HousekeeperActor {
         metrics::gauge!("caseworker_projector_lag_seconds").set(lag);
         metrics::gauge!("caseworker_expression_threads_abandoned")
             .set(context.evaluator.abandoned() as f64);
-        for served in context.services.list() {
-            if !served.settings.known {
-                continue;
-            }
-            let name = served.settings.name.to_string();
-            let (waiting, oldest) = context.views.count_line(&name).unwrap_or_default();
-            metrics::gauge!("caseworker_cases_waiting", "service" => name.clone())
-                .set(waiting as f64);
-            let age = oldest.map_or(0, |since| context.clock.now().since(since).max(0));
-            metrics::gauge!("caseworker_oldest_wait_seconds", "service" => name.clone())
-                .set(age as f64 / 1000.0);
-            let calls = context.views.calls(&name).unwrap_or_default();
-            let outcomes = [
-                ("answered", calls.answered),
-                ("failed", calls.failed),
-                ("unknown", calls.unknown),
-            ];
-            for (outcome, count) in outcomes {
-                let labels = [("service", name.clone()), ("outcome", outcome.to_owned())];
-                metrics::counter!("caseworker_calls_total", &labels).absolute(count);
-            }
-            let state = served.gate().circuit().name();
-            let open = if state == "closed" { 0.0 } else { 1.0 };
-            metrics::gauge!("caseworker_breaker_open", "service" => name).set(open);
-        }
+        measure_services(context);
+        measure_queues(context);
         tokio::time::sleep(EVERY).await;
         myself.cast(HousekeeperMsg::Look)?;
         Ok(())
+    }
+}
+
+/// The numbers of each service.
+fn measure_services(context: &Context) {
+    for served in context.services.list() {
+        if !served.settings.known {
+            continue;
+        }
+        let name = served.settings.name.to_string();
+        let (waiting, oldest) = context.views.count_line(&name).unwrap_or_default();
+        metrics::gauge!("caseworker_cases_waiting", "service" => name.clone()).set(waiting as f64);
+        let age = oldest.map_or(0, |since| context.clock.now().since(since).max(0));
+        metrics::gauge!("caseworker_oldest_wait_seconds", "service" => name.clone())
+            .set(age as f64 / 1000.0);
+        let calls = context.views.calls(&name).unwrap_or_default();
+        let outcomes =
+            [("answered", calls.answered), ("failed", calls.failed), ("unknown", calls.unknown)];
+        for (outcome, count) in outcomes {
+            let labels = [("service", name.clone()), ("outcome", outcome.to_owned())];
+            metrics::counter!("caseworker_calls_total", &labels).absolute(count);
+        }
+        let state = served.gate().circuit().name();
+        let open = if state == "closed" { 0.0 } else { 1.0 };
+        metrics::gauge!("caseworker_breaker_open", "service" => name).set(open);
+    }
+}
+
+/// The numbers of each queue.
+fn measure_queues(context: &Context) {
+    let now = context.clock.now();
+    for queue in context.work.list() {
+        let name = queue.name.to_string();
+        let jobs = context.views.count_jobs(&name);
+        let states =
+            [("queued", jobs.queued), ("repeating", jobs.repeating), ("leased", jobs.leased)];
+        for (state, count) in states {
+            let labels = [("queue", name.clone()), ("state", state.to_owned())];
+            metrics::gauge!("caseworker_jobs", &labels).set(count as f64);
+        }
+        let oldest = context.views.oldest_job(&name).unwrap_or_default();
+        let age = oldest.map_or(0, |(since, _)| now.since(since).max(0));
+        metrics::gauge!("caseworker_oldest_job_seconds", "queue" => name.clone())
+            .set(age as f64 / 1000.0);
+        let (came, went) = queue.desk(|desk| desk.pace(now));
+        for (direction, count) in [("in", came), ("out", went)] {
+            let labels = [("queue", name.clone()), ("direction", direction.to_owned())];
+            metrics::gauge!("caseworker_jobs_last_minute", &labels).set(f64::from(count));
+        }
+        let ended = context.views.queue_counts(&name).unwrap_or_default();
+        let outcomes = [
+            ("done", ended.done),
+            ("failed", ended.failed),
+            ("lost", ended.lost),
+            ("expired", ended.expired),
+            ("purged", ended.purged),
+        ];
+        for (outcome, count) in outcomes {
+            let labels = [("queue", name.clone()), ("outcome", outcome.to_owned())];
+            metrics::counter!("caseworker_jobs_total", &labels).absolute(count);
+        }
+        let paused = queue.desk(|desk| desk.said().paused.is_some());
+        metrics::gauge!("caseworker_queue_paused", "queue" => name).set(if paused {
+            1.0
+        } else {
+            0.0
+        });
     }
 }

@@ -12,12 +12,14 @@ mod demo;
 mod doctor;
 mod exit;
 mod output;
+mod queues;
 mod roster;
 mod serve;
 mod services;
 mod staff;
 mod submit;
 mod worker;
+mod workers;
 mod workflows;
 
 use clap::{Parser, Subcommand};
@@ -78,6 +80,10 @@ enum Verb {
     Completions(completions::Completions),
     /// Print the manual page
     Man(completions::Man),
+    /// Show queues, and pause, resume or purge one
+    Queues(queues::Queues),
+    /// Show who does the jobs of queues
+    Workers(workers::Workers),
     /// Do jobs of queues by a program of yours
     Worker(worker::Worker),
     /// Look at configuration, disk and server
@@ -115,6 +121,8 @@ impl Cli {
             Verb::Register(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
+            Verb::Queues(verb) => verb.run(),
+            Verb::Workers(verb) => verb.run(),
             Verb::Worker(verb) => verb.run(),
             Verb::Doctor(verb) => verb.run(),
             Verb::Bench(verb) => verb.run(),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::server::Server;
+use crate::server::{Server, until};
 
 struct Ran {
     code: i32,
@@ -151,4 +151,53 @@ async fn a_roster_goes_to_a_table_and_back() {
         "{}",
         doctor.out
     );
+}
+
+#[tokio::test]
+async fn queues_are_shown_paused_resumed_and_purged() {
+    let mut server = Server::new("");
+    server.start().await;
+    let text = "document: { dsl: '1.0.3', namespace: test, name: score, version: '1.0.0' }
+do: [ { score: { call: work, with: { queue: clerks } } } ]
+";
+    assert_eq!(server.define(text).await.status, 201);
+    let case = server.submit("test/score", &json!({})).await;
+    until("the job is counted", || async {
+        let shown = caseworker(&server, &["queues", "clerks", "--output", "json"], "").await;
+        shown.out.contains("\"depth\":1").then_some(())
+    })
+    .await;
+    let ask = json!({"worker": "w1"});
+    let path = "/v1/queues/clerks/jobs/lease";
+    let paused = caseworker(&server, &["queues", "pause", "clerks", "--reason", "lunch"], "").await;
+    assert!(
+        paused.code == 0 && paused.out.contains("paused: lunch"),
+        "{}{}",
+        paused.out,
+        paused.err
+    );
+    assert_eq!(server.post(path, &ask).await.json["items"], json!([]));
+    let listed = caseworker(&server, &["queues"], "").await;
+    assert!(listed.out.contains("clerks") && listed.out.contains("scoring"), "{}", listed.out);
+    assert_eq!(caseworker(&server, &["queues", "resume", "clerks"], "").await.code, 0);
+    let workers = caseworker(&server, &["workers"], "").await;
+    assert!(workers.out.contains("w1") && workers.out.contains("active"), "{}", workers.out);
+    let purged = caseworker(&server, &["queues", "purge", "clerks", "--reason", "old"], "").await;
+    assert_eq!(purged.code, 0, "{}", purged.err);
+    server.case_when(&case, |case| case["phase"] == "suspended").await;
+    for (args, code) in [
+        (&["queues", "nothing"][..], 3),
+        (&["queues", "pause", "nothing", "--reason", "x"], 3),
+        (&["queues", "pause", "clerks"], 2),
+    ] {
+        assert_eq!(caseworker(&server, args, "").await.code, code, "{args:?}");
+    }
+    until("the purged job is measured", || async {
+        let measured = server.get("/metrics").await.text;
+        let has = |line: &str| measured.lines().any(|known| known == line);
+        let purged = has("caseworker_jobs_total{queue=\"clerks\",outcome=\"purged\"} 1");
+        let gone = has("caseworker_jobs{queue=\"clerks\",state=\"queued\"} 0");
+        (purged && gone).then_some(())
+    })
+    .await;
 }

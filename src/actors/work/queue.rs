@@ -314,10 +314,7 @@ async fn lease_is_over(
     let told = context.end_lease(job, digest, JobOutcome::Lost(RAN_OUT.into())).await;
     let now = context.clock.now();
     match told {
-        Ok(()) => {
-            metrics::counter!("caseworker_leases_lost_total", "queue" => queue.name.to_string())
-                .increment(1)
-        }
+        Ok(()) => {}
         Err(
             CommandError::Unavailable(_)
             | CommandError::Unknown(_)
