@@ -5,6 +5,7 @@
 //!       ├─ CSR supervisor ─── one availability actor for each CSR that was asked something
 //!       ├─ planner       plans of cases -> who and when
 //!       ├─ breaker, one for each service
+//!       ├─ queue, one for each queue of jobs
 //!       ├─ projector     the journal's tail -> views, feed, who has to be told
 //!       ├─ notifier      rows of news -> cases
 //!       ├─ starter       accepted cases -> started ones
@@ -31,6 +32,12 @@
 //! | projector → views | a batch of 100,000 changes | it is written, and another begins |
 //! | events from outside → committer | views that lag 5 s | 503 |
 //! | projector → feed | a ring of 4,096 changes | followers are told to start over |
+//! | API → queue | 1,000 workers that wait | 429 |
+//! | case → queue | 1,024 heads of its line and of its repeats; one `Look` until it has looked | the index has all |
+//! | queue → case | 16 leases of one poll at a time; 100 jobs and 4 MiB in one answer | the rest stays in its line |
+//! | results → case | 100 in a request, each case in its own order; as clients above | 429 |
+//! | log lines → files | 1,024 messages; 256 KiB of an attempt, 1 GiB in all | what comes is left out, and counted |
+//! | queues, workers known | 1,000; 10,000 | an error of the task; the longest silent is forgotten |
 //! | case → evaluator | 64 jobs | the case waits |
 //! | dispatcher → composer | 2 mails made at a time, 32 under way | they wait; what leaves too late is not sent |
 //! | call → names | 32 lookups, 1,000 names known | they wait; what nobody waits for is not looked up |

@@ -165,6 +165,7 @@ impl Api {
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))
             .route("/openapi.json", get(openapi::document))
+            .route("/schemas/job.json", get(openapi::job))
             .route("/problems", get(problems::list))
             .route("/problems/{name}", get(problems::page))
             .fallback(no_such_path)

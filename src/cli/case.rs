@@ -92,9 +92,15 @@ fn show(case: &Json) {
             let mut row: Vec<String> =
                 ["reference", "phase", "attempt"].iter().map(|n| output::cell(&task[*n])).collect();
             row.push(output::wait(&task["wait"]));
+            let share = task["progress"]["share"].as_f64();
+            let share = share.map_or(String::new(), |share| format!("{:.0} %", share * 100.0));
+            row.extend([output::cell(&task["worker"]), share]);
             row
         });
-        output::table(&["task", "phase", "attempt", "waits for"], rows.collect());
+        output::table(
+            &["task", "phase", "attempt", "waits for", "worker", "progress"],
+            rows.collect(),
+        );
     }
 }
 

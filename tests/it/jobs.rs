@@ -78,6 +78,9 @@ async fn a_worker_gets_a_job_does_it_and_says_so_twice() {
         server.submit("test/score", &json!({"n": 7})).await
     };
     let (job, case) = tokio::join!(waiting, submitting);
+    let schema = server.get("/schemas/job.json").await.json;
+    let schema = caseworker::domain::workflow::schema::Schema::compile(&schema).unwrap();
+    assert!(schema.violations(&job).is_empty(), "{job:#}");
     assert_eq!(job["case"], json!(case));
     assert_eq!((&job["input"], &job["attempt"]), (&json!({"n": 7}), &json!(1)));
     let shown = server.case(&case).await;
