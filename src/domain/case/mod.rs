@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod notices;
 pub mod phase;
 pub mod problem;
+pub mod repeat;
 pub mod staff;
 pub mod state;
 pub mod story;

@@ -11,6 +11,7 @@ use crate::domain::case::clock::Clock;
 use crate::domain::case::event::{Came, Doubt, Wait, WaitKind};
 use crate::domain::case::ledger::{Fate, Kept, Knowledge};
 use crate::domain::case::problem::Problem;
+use crate::domain::case::repeat::safe_by_definition;
 use crate::domain::case::state::{
     Activation, Body, Branch, Call, FailedAttempt, NOTES_KEPT, Stage, State, TryStage,
 };
@@ -114,7 +115,7 @@ fn attempt_ended(
     let task = definition.task(key.0);
     let Some(entry) = state.ledger.get_mut(key) else { return };
     entry.running = None;
-    let safe = entry.safe || effects::safe_by_definition(task);
+    let safe = entry.safe || safe_by_definition(task);
     match outcome {
         Some(Came::Unknown) => entry.doubt(Doubt::Silent),
         Some(Came::NotDone | Came::NotSent) => {}

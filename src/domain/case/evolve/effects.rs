@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::counts::count_in;
 use crate::domain::case::event::Doubt;
 use crate::domain::case::ledger::{Brought, Covered, Entry, Fate, Kept, Knowledge, Pinned};
+use crate::domain::case::repeat::{called_anew, safe_by_definition};
 use crate::domain::case::state::{Activation, Body, Call, Stage, State};
 use crate::domain::data::{Data, canonical};
 use crate::domain::ids::Bits;
 use crate::domain::time::Timestamp;
 use crate::domain::work::lease::Lease;
 use crate::domain::workflow::expr::json::size_of;
-use crate::domain::workflow::model::{self, Definition, Kind, Task, TaskId};
+use crate::domain::workflow::model::{Definition, Kind, TaskId};
 
 type Key = (TaskId, u32);
 
@@ -198,69 +199,6 @@ pub fn items_at(
     }
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     u64::from_le_bytes(Bits::derived(&parts).0[..8].try_into().unwrap_or_default())
-}
-
-/// Whether a task's call is safe to repeat by what its definition alone says.
-pub fn safe_by_definition(task: &Task) -> bool {
-    if task.metadata.idempotent {
-        return true;
-    }
-    match &task.kind {
-        Kind::Call(call) => match &**call {
-            model::Call::Http(http) => crate::domain::call::http::repeatable(&http.method),
-            model::Call::OpenApi(_) | model::Call::Process(_) => false,
-            model::Call::Email(_) | model::Call::Echo(_) | model::Call::Work(_) => true,
-        },
-        Kind::Emit(_) | Kind::Run(_) => true,
-        Kind::Do(_)
-        | Kind::For { .. }
-        | Kind::Fork { .. }
-        | Kind::Try { .. }
-        | Kind::Set(_)
-        | Kind::Switch(_)
-        | Kind::Raise(_)
-        | Kind::Wait(_)
-        | Kind::Listen(_)
-        | Kind::Book(_)
-        | Kind::Perform(_)
-        | Kind::Function { .. } => true,
-    }
-}
-
-/// Whether a task that is entered again under its key is called anew although it was done before:
-/// what only asks, and what its author says may be done again. What can be undone or asked for is done
-/// once.
-pub fn called_anew(task: &Task) -> bool {
-    if task.metadata.compensate.is_some() || task.metadata.reconcile.is_some() {
-        return false;
-    }
-    task.metadata.idempotent
-        || match &task.kind {
-            Kind::Call(call) => match &**call {
-                model::Call::Http(http) => matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
-                model::Call::Echo(_) => true,
-                model::Call::OpenApi(_)
-                | model::Call::Email(_)
-                | model::Call::Work(_)
-                | model::Call::Process(_) => false,
-            },
-            _ => false,
-        }
-}
-
-/// Whether the receiver of a call that is made anew may go by its key.
-pub fn has_key(task: &Task) -> bool {
-    match &task.kind {
-        Kind::Call(call) => match &**call {
-            model::Call::Http(http) => !matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
-            model::Call::OpenApi(_)
-            | model::Call::Email(_)
-            | model::Call::Work(_)
-            | model::Call::Process(_) => true,
-            model::Call::Echo(_) => false,
-        },
-        _ => true,
-    }
 }
 
 /// Whether a call that nobody waits for any more has something to settle: it is under way or may

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::counts::count_in;
-use super::effects::{called_anew, has_key, safe_by_definition};
 use crate::domain::case::event::Doubt;
 use crate::domain::case::ledger::{Entry, Fate, Knowledge, Ledger, Pinned};
+use crate::domain::case::repeat::{called_anew, has_key, safe_by_definition};
 use crate::domain::case::state::{Activation, Body, State, TryStage};
 use crate::domain::workflow::model::{Definition, Kind, TaskId};
 

@@ -3,8 +3,9 @@
 use super::{Halt, Interpreter, Key, Trouble};
 use crate::domain::case::derive;
 use crate::domain::case::event::{Answer, Change, Doubt, Event};
-use crate::domain::case::evolve::effects::{called_anew, has_to_undo};
+use crate::domain::case::evolve::effects::has_to_undo;
 use crate::domain::case::problem::Problem;
+use crate::domain::case::repeat::called_anew;
 use crate::domain::case::state::{Activation, Body, Branch, Stage, TryStage};
 use crate::domain::workflow::model::{Kind, OnError};
 

@@ -3,9 +3,10 @@
 use super::{Halt, Interpreter, Key};
 use crate::domain::case::event::{Change, Doubt, Event, TaskEvent, Wait, WaitKind};
 use crate::domain::case::evolve::CorruptHistory;
-use crate::domain::case::evolve::effects::{called_anew, items};
+use crate::domain::case::evolve::effects::items;
 use crate::domain::case::ledger::{Fate, Kept, Knowledge};
 use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::case::repeat::called_anew;
 use crate::domain::ids::CaseId;
 use crate::domain::workflow::model::Kind;
 

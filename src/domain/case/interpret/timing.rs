@@ -3,8 +3,8 @@
 use super::fail::Leaving;
 use super::{Halt, Interpreter, Key};
 use crate::domain::case::event::Change;
-use crate::domain::case::evolve::effects::called_anew;
 use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::case::repeat::called_anew;
 
 impl Interpreter<'_> {
     pub(super) fn end_wait(&mut self, key: Key) -> Result<(), Halt> {
