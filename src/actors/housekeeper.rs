@@ -5,7 +5,9 @@
 
 use crate::actors::context::Context;
 use crate::actors::disk::free_bytes;
+use crate::actors::projection::feed::{Changed, QueueSeen};
 use crate::store::journal::Journal;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,13 @@ pub struct HousekeeperArgs {
     pub min_free: u64,
 }
 
+/// Its state.
+pub struct Housekeeper {
+    args: HousekeeperArgs,
+    /// What was told last of each queue: once a second at the most.
+    told: BTreeMap<Arc<str>, QueueSeen>,
+}
+
 /// What it is told, by itself alone.
 pub enum HousekeeperMsg {
     Look,
@@ -33,25 +42,25 @@ pub enum HousekeeperMsg {
 
 impl Actor for HousekeeperActor {
     type Msg = HousekeeperMsg;
-    type State = HousekeeperArgs;
+    type State = Housekeeper;
     type Arguments = HousekeeperArgs;
 
     async fn pre_start(
         &self,
         myself: ActorRef<HousekeeperMsg>,
         args: HousekeeperArgs,
-    ) -> Result<HousekeeperArgs, ActorProcessingErr> {
+    ) -> Result<Housekeeper, ActorProcessingErr> {
         myself.cast(HousekeeperMsg::Look)?;
-        Ok(args)
+        Ok(Housekeeper { args, told: BTreeMap::new() })
     }
 
     async fn handle(
         &self,
         myself: ActorRef<HousekeeperMsg>,
         HousekeeperMsg::Look: HousekeeperMsg,
-        args: &mut HousekeeperArgs,
+        state: &mut Housekeeper,
     ) -> Result<(), ActorProcessingErr> {
-        let HousekeeperArgs { context, folder, min_free } = args;
+        let Housekeeper { args: HousekeeperArgs { context, folder, min_free }, told } = state;
         match free_bytes(folder) {
             Ok(free) => {
                 metrics::gauge!("caseworker_disk_free_bytes").set(free as f64);
@@ -74,7 +83,7 @@ impl Actor for HousekeeperActor {
         metrics::gauge!("caseworker_expression_threads_abandoned")
             .set(context.evaluator.abandoned() as f64);
         measure_services(context);
-        measure_queues(context);
+        measure_queues(context, told);
         tokio::time::sleep(EVERY).await;
         myself.cast(HousekeeperMsg::Look)?;
         Ok(())
@@ -106,8 +115,8 @@ fn measure_services(context: &Context) {
     }
 }
 
-/// The numbers of each queue.
-fn measure_queues(context: &Context) {
+/// The numbers of each queue; what has changed is told to whoever follows.
+fn measure_queues(context: &Context, told: &mut BTreeMap<Arc<str>, QueueSeen>) {
     let now = context.clock.now();
     for queue in context.work.list() {
         let name = queue.name.to_string();
@@ -140,10 +149,19 @@ fn measure_queues(context: &Context) {
             metrics::counter!("caseworker_jobs_total", &labels).absolute(count);
         }
         let paused = queue.desk(|desk| desk.said().paused.is_some());
-        metrics::gauge!("caseworker_queue_paused", "queue" => name).set(if paused {
-            1.0
-        } else {
-            0.0
-        });
+        let share = if paused { 1.0 } else { 0.0 };
+        metrics::gauge!("caseworker_queue_paused", "queue" => name).set(share);
+        let seen = QueueSeen {
+            name: queue.name.clone(),
+            depth: jobs.queued + jobs.repeating,
+            leased: jobs.leased,
+            is_paused: paused,
+            at: now,
+        };
+        let known = told.get(&queue.name);
+        let same = known.is_some_and(|known| QueueSeen { at: now, ..known.clone() } == seen);
+        if !same && context.feed.push_beside(Changed::Queue(seen.clone())) {
+            told.insert(seen.name.clone(), seen);
+        }
     }
 }

@@ -130,6 +130,18 @@ impl Following {
                 });
                 ("service", data)
             }
+            Changed::Queue(queue) => {
+                if !unfiltered {
+                    return None;
+                }
+                let status = if queue.is_paused { "paused" } else { "open" };
+                let data = json!({
+                    "id": queue.name, "workflow": null, "phase": null, "status": status,
+                    "wait": null, "revision": null, "depth": queue.depth, "leased": queue.leased,
+                    "at": queue.at.to_string(),
+                });
+                ("queue", data)
+            }
             Changed::DeadLetter { id, case, workflow, state, at } => {
                 let wanted = unfiltered || self.filter.workflow.iter().any(|w| w == workflow);
                 if !wanted {

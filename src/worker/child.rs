@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -89,14 +90,15 @@ pub async fn run(
         }
     });
     let (overflows, overflow) = oneshot::channel();
-    let reading = tokio::spawn(async move {
-        match stdout {
-            Some(stdout) => bounded(stdout, overflows).await,
-            None => Vec::new(),
+    let written = Written::default();
+    let into = written.clone();
+    let mut reading = tokio::spawn(async move {
+        if let Some(stdout) = stdout {
+            bounded(stdout, &into, overflows).await;
         }
     });
     let lines = said.clone();
-    let listening = tokio::spawn(async move {
+    let mut listening = tokio::spawn(async move {
         match stderr {
             Some(stderr) => lines.read(BufReader::new(stderr), stderr_max).await,
             None => Vec::new(),
@@ -120,9 +122,12 @@ pub async fn run(
         _ => group::end(&mut child, group).await,
     }
     telling.abort();
-    let stderr = tokio::time::timeout(LINGERS, listening).await;
-    let stdout = tokio::time::timeout(LINGERS, reading).await;
-    let stdout = stdout.ok().and_then(Result::ok).unwrap_or_default();
+    let stderr = tokio::time::timeout(LINGERS, &mut listening).await;
+    listening.abort();
+    // whoever it has left behind may hold the pipe open: what was written counts
+    let _ = tokio::time::timeout(LINGERS, &mut reading).await;
+    reading.abort();
+    let stdout = std::mem::take(&mut *written.lock().unwrap_or_else(PoisonError::into_inner));
     let how = match how {
         How::Exited(_) if stdout.len() > OUTPUT_MAX => How::TooMuch,
         how => how,
@@ -138,17 +143,26 @@ async fn stopped(stop: &mut Stop) -> Why {
     }
 }
 
+/// What a child has written so far.
+type Written = Arc<Mutex<Vec<u8>>>;
+
 /// Reads what a child writes, and says so where that is too much.
-async fn bounded(mut from: impl AsyncRead + Unpin, overflows: oneshot::Sender<()>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut limited = (&mut from).take(OUTPUT_MAX as u64 + 1);
+async fn bounded(
+    mut from: impl AsyncRead + Unpin,
+    written: &Written,
+    overflows: oneshot::Sender<()>,
+) {
+    let mut part = vec![0; 16 * 1024];
     // what cannot be read is missing from the output, which says so
-    let _ = limited.read_to_end(&mut bytes).await;
-    if bytes.len() > OUTPUT_MAX {
-        // an error means that it has ended meanwhile
-        let _ = overflows.send(());
+    while let Ok(read @ 1..) = from.read(&mut part).await {
+        let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.extend_from_slice(&part[..read]);
+        if written.len() > OUTPUT_MAX {
+            // an error means that it has ended meanwhile
+            let _ = overflows.send(());
+            return;
+        }
     }
-    bytes
 }
 
 /// That it wrote more than it may.

@@ -66,6 +66,10 @@ pub async fn work(
     said: &Said,
     mut stop: Stop,
 ) -> Outcome {
+    if many.running.as_mut().is_some_and(Running::has_ended) {
+        // between two jobs: neither is to blame for it
+        many.running = None;
+    }
     if many.running.is_none() {
         if let Some(pause) = many.pause {
             tokio::select! {
@@ -135,6 +139,10 @@ impl Running {
         let (said, at) = tokio::sync::watch::channel(Said::default());
         let listening = tokio::spawn(listen(stderr, at));
         Ok(Self { child, group, stdin, stdout, said, listening })
+    }
+
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Hands it a job, and waits for the answer.

@@ -24,7 +24,7 @@ use job::{Doer, Job};
 pub use server::Server;
 use server::{Asked, Refusal};
 
-/// How long one waits for a job where there are more queues than hands, and otherwise.
+/// How long one waits for a job where there are several queues, all empty, and where there is one.
 const WAIT_IN_TURN: u64 = 2;
 const WAIT: u64 = 20;
 
@@ -193,12 +193,17 @@ async fn hand(shared: Arc<Shared>, number: usize) -> Result<(), String> {
     let settings = &shared.settings;
     let mut doer = Doer::new(settings);
     let mut phase = shared.phase.subscribe();
-    let in_turn = settings.queues.len() > settings.concurrency;
-    let wait = if in_turn { WAIT_IN_TURN } else { WAIT };
-    let (mut turn, mut pause) = (number, AGAIN);
+    let queues = settings.queues.len();
+    let (mut turn, mut pause, mut empty) = (number, AGAIN, 0);
     while !shared.is_draining() {
-        let queue = &settings.queues[turn % settings.queues.len()];
+        let queue = &settings.queues[turn % queues];
         turn += 1;
+        let wait = match queues {
+            1 => WAIT,
+            // one waits at none before all were found empty
+            _ if empty < queues => 0,
+            _ => WAIT_IN_TURN,
+        };
         let asked = tokio::select! {
             asked = shared.server.lease(settings, queue, wait) => asked,
             // an answer that nobody takes is given back by the server
@@ -206,11 +211,12 @@ async fn hand(shared: Arc<Shared>, number: usize) -> Result<(), String> {
         };
         match asked {
             Ok(Asked::Job(job)) => {
-                (pause, _) = (AGAIN, shared.has_reached());
+                (pause, _, empty) = (AGAIN, shared.has_reached(), 0);
                 work(&shared, &mut doer, *job).await;
             }
             Ok(Asked::Nothing) => {
                 (pause, _) = (AGAIN, shared.has_reached());
+                empty = if wait == 0 { empty + 1 } else { 0 };
             }
             Err(Refusal::NotAllowed(why)) => {
                 shared.has_reached();

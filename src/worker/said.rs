@@ -12,6 +12,9 @@ const KEPT: usize = 1000;
 /// Lines that are sent at once.
 const AT_ONCE: usize = 100;
 
+/// Bytes that are sent at once; escaped they are six times as many at the most.
+const BYTES_AT_ONCE: usize = 64 * 1024;
+
 /// Bytes of a line.
 const LINE_MAX: usize = 4 * 1024;
 
@@ -47,7 +50,8 @@ impl Said {
         match progress(line) {
             Some(far) => inner.progress = Some(far),
             None => {
-                inner.lines.push_back(line.to_owned());
+                let end = line.floor_char_boundary(LINE_MAX);
+                inner.lines.push_back(line[..end].to_owned());
                 if inner.lines.len() > KEPT {
                     inner.lines.pop_front();
                     inner.left_out += 1;
@@ -66,9 +70,12 @@ impl Said {
             lines.push(format!("… {} lines were left out", inner.left_out));
             inner.left_out = 0;
         }
+        let mut bytes = 0;
         while lines.len() < AT_ONCE
+            && bytes < BYTES_AT_ONCE
             && let Some(line) = inner.lines.pop_front()
         {
+            bytes += line.len();
             lines.push(line);
         }
         Told { lines, progress: inner.progress.take() }

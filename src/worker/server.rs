@@ -122,7 +122,13 @@ impl Server {
             body["message"] = json!(message);
         }
         let path = format!("/v1/jobs/{}/extend", job.id);
-        match self.post(&path, &body, ANSWER).await {
+        let mut answered = self.post(&path, &body, ANSWER).await;
+        if let Ok((400 | 413 | 422, answer)) = &answered {
+            let detail = answer["detail"].as_str().unwrap_or_default();
+            tracing::warn!(job = job.id, detail, "what a job has written is left out");
+            answered = self.post(&path, &json!({"lease": job.lease}), ANSWER).await;
+        }
+        match answered {
             Ok((200, _)) => Extended::Yes,
             Ok((404 | 409, _)) => Extended::Over,
             Ok((status, answer)) => {
@@ -150,6 +156,7 @@ impl Server {
             Outcome::Dropped => return,
         };
         let path = format!("/v1/jobs/{}/{verb}", job.id);
+        let (mut path, mut body, mut said_so) = (path, body, false);
         let (mut pause, mut tries) = (AGAIN, 0);
         loop {
             match self.post(&path, &body, ANSWER).await {
@@ -157,6 +164,14 @@ impl Server {
                 Ok((status @ (408 | 429 | 500..=599), answer)) => {
                     let detail = answer["detail"].as_str().unwrap_or_default();
                     tracing::warn!(job = job.id, status, detail, "a result is offered again");
+                }
+                Ok((status @ (400 | 413 | 422), answer)) if !said_so => {
+                    let detail = answer["detail"].as_str().unwrap_or_default();
+                    tracing::warn!(job = job.id, status, detail, "a result cannot be taken");
+                    (path, body) =
+                        (format!("/v1/jobs/{}/fail", job.id), refused(job, outcome, detail));
+                    said_so = true;
+                    continue;
                 }
                 Ok((status, answer)) => {
                     let detail = answer["detail"].as_str().unwrap_or_default();
@@ -174,4 +189,15 @@ impl Server {
             pause = (pause * 2).min(AGAIN_MOST);
         }
     }
+}
+
+/// What is said of a job whose result the server cannot take: as much of it as can be.
+fn refused(job: &Job, outcome: &Outcome, detail: &str) -> Json {
+    let (retryable, crashed) = match outcome {
+        Outcome::Failed { retryable, crashed, .. } => (*retryable, *crashed),
+        Outcome::Done(_) | Outcome::Released | Outcome::Dropped => (false, false),
+    };
+    let detail: String = detail.chars().take(1000).collect();
+    let error = json!({"title": "The result cannot be taken", "detail": detail});
+    json!({"lease": job.lease, "error": error, "retryable": retryable, "crashed": crashed})
 }

@@ -394,3 +394,38 @@ async fn what_a_worker_asks_is_checked() {
     assert_eq!(complete(&server, &job).await.status, 200, "what was refused took nothing");
     assert_eq!(server.ended(&case).await["phase"], "completed");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_follows_hears_how_a_queue_stands() {
+    let server = started().await;
+    let mut stream = server.client.get(server.url("/v1/stream")).send().await.unwrap();
+    server.submit("test/score", &json!({"n": 1})).await;
+    let mut text = String::new();
+    while !(text.contains("event: queue") && text.contains("\"depth\":1")) {
+        let chunk = stream.chunk().await.unwrap().expect("the stream goes on");
+        text.push_str(&String::from_utf8_lossy(&chunk));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_of_a_queue_that_only_data_names_outlives_the_server() {
+    let mut server = Server::new("");
+    server.start().await;
+    let named =
+        SCORE.replace("name: score", "name: named").replace("queue: scoring", "queue: '${ .q }'");
+    assert_eq!(server.define(&named).await.status, 201);
+    let case = server.submit("test/named", &json!({"q": "night-shift"})).await;
+    let ask = json!({"worker": "w1", "waitSeconds": 20, "leaseSeconds": 5});
+    let job = lease(&server, "night-shift", &ask).await.remove(0);
+    server.kill().await;
+    server.start().await;
+    until("its lease is known again", || async {
+        let extended = say(&server, &job, "extend", json!({})).await;
+        assert_ne!(extended.status, 409, "a live worker has lost its job: {}", extended.text);
+        (extended.status == 200).then_some(())
+    })
+    .await;
+    // nobody extends it any more: it runs out, and another worker gets it
+    let again = lease(&server, "night-shift", &json!({"worker": "w2", "waitSeconds": 20})).await;
+    assert_eq!((&again[0]["case"], &again[0]["lost"]), (&json!(case), &json!(1)));
+}

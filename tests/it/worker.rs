@@ -293,3 +293,31 @@ async fn the_examples_do_jobs() {
     let case = submit(&server, &input).await;
     assert_eq!(server.ended(&case).await["output"], scored);
 }
+
+#[tokio::test]
+async fn a_worker_of_two_queues_does_not_wait_at_the_empty_one() {
+    let server = started().await;
+    let idle = SCORE.replace("name: score", "name: idle").replace("scoring", "idle");
+    assert_eq!(server.define(&idle).await.status, 201);
+    let mut cases = Vec::new();
+    for _ in 0..100 {
+        cases.push(submit(&server, &json!({})).await);
+    }
+    let _worker = sh(&server, &["--queue", "idle"], "echo 1");
+    // a wait at the other queue between any two would take longer than anybody waits here
+    let last = cases.last().unwrap();
+    assert_eq!(server.ended(last).await["output"], 1);
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_be_taken_is_a_failure_and_no_loss() {
+    let server = started().await;
+    let script = "case \"$(cat)\" in *title*) echo '{\"title\": 5}'; exit 65;; \
+                  *orphan*) setsid sleep 20 & echo 7;; esac";
+    let _worker = sh(&server, &[], script);
+    let wrong = submit(&server, &json!({"word": "title"})).await;
+    let case = server.ended(&wrong).await;
+    assert_eq!(case["error"]["title"], "The result cannot be taken", "{case:#}");
+    let orphan = submit(&server, &json!({"word": "orphan"})).await;
+    assert_eq!(server.ended(&orphan).await["output"], 7, "what was written counts");
+}

@@ -34,6 +34,8 @@ pub enum Changed {
         state: &'static str,
         at: Timestamp,
     },
+    /// How a queue stands; no record of its own.
+    Queue(QueueSeen),
     DeadLetter {
         id: DeadId,
         case: CaseId,
@@ -41,6 +43,17 @@ pub enum Changed {
         state: &'static str,
         at: Timestamp,
     },
+}
+
+/// How a queue stood when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSeen {
+    pub name: Arc<str>,
+    /// Jobs that are not leased.
+    pub depth: u64,
+    pub leased: u64,
+    pub is_paused: bool,
+    pub at: Timestamp,
 }
 
 /// The feed.
@@ -94,6 +107,15 @@ impl Feed {
         let last = ring.last;
         drop(ring);
         self.last.send_replace(last);
+    }
+
+    /// Adds a change that no record tells of, at the place of the last that one does. False: there is none
+    /// yet, and nothing was added.
+    pub fn push_beside(&self, what: Changed) -> bool {
+        let last = self.lock().changes.back().map(|change| change.at);
+        let Some(at) = last else { return false };
+        self.push(vec![FeedChange { at, what }]);
+        true
     }
 
     /// What came meanwhile is told to nobody: whoever follows starts over.

@@ -106,7 +106,8 @@ impl QueueHandle {
             }
         }
         drop(workers);
-        if !polls.is_empty() && (desk.wants_line() || desk.wants_repeats()) {
+        let ready = desk.knows_leases();
+        if ready && !polls.is_empty() && (desk.wants_line() || desk.wants_repeats()) {
             drop(inner);
             self.poke();
         }

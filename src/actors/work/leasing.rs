@@ -2,7 +2,7 @@
 //! committed that the worker has it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
@@ -24,6 +24,9 @@ use crate::store::logs::Attempt;
 /// Jobs that are leased at the same time for one worker, and bytes of their inputs after which it is enough.
 const AT_ONCE: usize = 16;
 const BYTES_MAX: usize = 4 * 1024 * 1024 - 256 * 1024;
+
+/// How long one goes on leasing for a worker that has got some.
+const LEASING: Duration = Duration::from_secs(1);
 
 /// After which a case that could not be asked is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -84,9 +87,10 @@ impl Context {
         poll: &Poll,
         jobs: &[Waiting],
     ) -> Vec<Handed> {
-        let (mut handed, mut bytes) = (Vec::new(), 0);
+        let (mut handed, mut bytes, begun) = (Vec::new(), 0, Instant::now());
         let mut some = jobs.chunks(AT_ONCE);
         while bytes < BYTES_MAX
+            && begun.elapsed() < LEASING
             && let Some(jobs) = some.next()
         {
             let asked = jobs.iter().map(|job| self.lease_one(queue, poll, *job));

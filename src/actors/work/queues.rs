@@ -175,10 +175,21 @@ impl Queues {
     /// # Errors
     /// When they cannot be read.
     pub fn views_are_filled(&self, views: &Views, now: Timestamp) -> Result<(), TableError> {
-        self.filled.store(true, Ordering::Release);
         for name in views.queues_with_jobs()? {
             self.served(&name);
         }
+        self.read_leases(views, now)?;
+        // a queue that is new from now on has no lease of before
+        self.filled.store(true, Ordering::Release);
+        self.read_leases(views, now)?;
+        for queue in self.list() {
+            queue.desk(|desk| desk.expect_more());
+            queue.poke();
+        }
+        Ok(())
+    }
+
+    fn read_leases(&self, views: &Views, now: Timestamp) -> Result<(), TableError> {
         for queue in self.list() {
             if !queue.desk(|desk| desk.knows_leases()) {
                 for (case, row) in views.jobs_leased(&queue.name)? {
@@ -186,8 +197,6 @@ impl Queues {
                 }
                 queue.desk(|desk| desk.is_ready());
             }
-            queue.desk(|desk| desk.expect_more());
-            queue.poke();
         }
         Ok(())
     }

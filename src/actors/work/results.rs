@@ -152,6 +152,10 @@ impl Handle {
         let number = context.seed();
         queue.wait(Poll { number, worker, host, most, millis, reply });
         context.serve_queue(queue);
+        if queue.is_waited_for() {
+            // a rate, or who is leased alone, may let one go before anything else happens
+            queue.poke();
+        }
         if let Ok(handed) = tokio::time::timeout(wait, &mut answer).await {
             // an error means that the process is ending
             return Some(handed.unwrap_or_default());
@@ -210,8 +214,7 @@ impl Handle {
     ) -> Result<Timestamp, CommandError> {
         let digest = LeaseDigest::of(token);
         self.heard_of(job, digest);
-        let extended = self.extended(job, digest);
-        if let Some(until) = extended {
+        if let Some(until) = self.extended(job, digest) {
             self.write_log(job, said);
             return match self.context.cases.quarantined(job.case) {
                 Some(reason) => Err(CommandError::Quarantined(reason)),
@@ -223,8 +226,21 @@ impl Handle {
         let command = Command::Job { key: job.key, act };
         self.command(job.case, command, CommandMeta::engine()).await?;
         // it stands, and ran out just now, or is not known here yet
-        let lost = CommandError::Rejected(Rejection::Job(JobConflict::LeaseLost));
-        self.extended(job, digest).ok_or(lost)
+        if let Some(until) = self.extended(job, digest) {
+            self.write_log(job, said);
+            return Ok(until);
+        }
+        let queue = self.context.work.leasing(job);
+        let over = queue.is_some_and(|queue| {
+            queue.desk(|desk| {
+                let held = desk.leases().get(&job);
+                held.is_some_and(|held| held.lease.digest == digest && held.over)
+            })
+        });
+        Err(match over {
+            true => CommandError::Rejected(Rejection::Job(JobConflict::LeaseLost)),
+            false => CommandError::Unavailable("leases are being read again".into()),
+        })
     }
 
     /// Keeps what a worker has written, beside the journal.

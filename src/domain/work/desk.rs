@@ -39,10 +39,10 @@ pub struct Held {
 }
 
 /// Why a job stands in no line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Taken {
-    /// Its case is asked whether it may be leased.
-    Asked(Waiting),
+    /// Its case is asked whether it may be leased to this worker.
+    Asked { waiting: Waiting, worker: Arc<str> },
     /// It was leased, or is gone; an index may still show it.
     Lately(Timestamp),
 }
@@ -132,7 +132,7 @@ impl Desk {
     /// A job's row, as its case has committed it.
     pub fn committed(&mut self, case: CaseId, row: &JobRow, workers: &mut Workers, now: Timestamp) {
         let id = row.id(case);
-        self.forget_taken(id);
+        self.forget_taken(id, workers);
         match &row.at {
             JobAt::Queued { .. } => {
                 self.ended(id, workers);
@@ -164,16 +164,16 @@ impl Desk {
     /// A job is in no line any more, and nobody has it.
     pub fn gone(&mut self, id: JobId, workers: &mut Workers, now: Timestamp) {
         self.went.note(now);
-        self.forget_taken(id);
+        self.forget_taken(id, workers);
         self.ended(id, workers);
         self.leave(id);
         self.alone.remove(&id);
-        self.given_lately(id, now);
+        self.given_lately(id, workers, now);
     }
 
     fn is_known(&self, id: JobId, now: Timestamp) -> bool {
         let lately = match self.taken.get(&id) {
-            Some(Taken::Asked(_)) => true,
+            Some(Taken::Asked { .. }) => true,
             Some(Taken::Lately(at)) => now.since(*at) < GIVEN_LATELY,
             None => false,
         };
@@ -224,16 +224,20 @@ impl Desk {
         }
     }
 
-    fn forget_taken(&mut self, id: JobId) {
+    /// Whatever has become of it: its worker does not wait for it any more.
+    fn forget_taken(&mut self, id: JobId, workers: &mut Workers) {
         match self.taken.remove(&id) {
-            Some(Taken::Asked(_)) => self.asked -= 1,
+            Some(Taken::Asked { worker, .. }) => {
+                self.asked -= 1;
+                workers.let_go(&worker, id);
+            }
             Some(Taken::Lately(at)) => drop(self.lately.remove(&(at, id))),
             None => {}
         }
     }
 
-    fn given_lately(&mut self, id: JobId, now: Timestamp) {
-        self.forget_taken(id);
+    fn given_lately(&mut self, id: JobId, workers: &mut Workers, now: Timestamp) {
+        self.forget_taken(id, workers);
         self.taken.insert(id, Taken::Lately(now));
         self.lately.insert((now, id), ());
         while let Some(((at, oldest), ())) = self.lately.first_key_value()
@@ -266,7 +270,7 @@ impl Desk {
                 break;
             }
             self.leave(next.id);
-            self.taken.insert(next.id, Taken::Asked(next));
+            self.taken.insert(next.id, Taken::Asked { waiting: next, worker: worker.clone() });
             self.asked += 1;
             let alone = next.lost >= ALONE_FROM;
             workers.has(worker, next.id, alone);
@@ -315,18 +319,26 @@ impl Desk {
         workers: &mut Workers,
         now: Timestamp,
     ) {
-        if matches!(self.taken.get(&id), Some(Taken::Asked(_))) {
-            workers.let_go(worker, id);
-            self.given_lately(id, now);
+        if self.asked_for(id, worker).is_some() {
+            self.given_lately(id, workers, now);
         }
     }
 
     /// The case of a job that was taken out could not be asked: it comes again.
     pub fn put_back(&mut self, id: JobId, worker: &Arc<str>, workers: &mut Workers) {
-        if let Some(Taken::Asked(waiting)) = self.taken.get(&id).copied() {
-            self.forget_taken(id);
-            workers.let_go(worker, id);
+        if let Some(waiting) = self.asked_for(id, worker) {
+            self.forget_taken(id, workers);
             self.line.join(waiting);
+            // one that was to be repeated has its row in the other index
+            self.repeats.expect_more();
+        }
+    }
+
+    /// What is asked of a job's case for this worker.
+    fn asked_for(&self, id: JobId, wanted: &Arc<str>) -> Option<Waiting> {
+        match self.taken.get(&id)? {
+            Taken::Asked { waiting, worker } if worker == wanted => Some(*waiting),
+            Taken::Asked { .. } | Taken::Lately(_) => None,
         }
     }
 
@@ -458,3 +470,6 @@ impl Desk {
         [end, repeat, alone, rate].into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,9 @@ const ATTEMPTS_MAX: i64 = 100;
 /// The names of the arguments.
 pub const ARGUMENTS: [&str; 6] = ["queue", "input", "leaseSeconds", "ttl", "priority", "attempts"];
 
+/// Queues whose jobs are not `work`: who submits data must never command a worker that runs commands.
+const RESERVED: [&str; 4] = ["shell", "script", "container", "pdf"];
+
 /// What is asked of a worker.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Work {
@@ -71,6 +74,9 @@ pub fn check(name: &str, value: &Json) -> Result<(), String> {
     };
     match name {
         "queue" => match value.as_str() {
+            Some(queue) if RESERVED.contains(&queue) => {
+                Err(format!("`{queue}` is the queue of another kind of task: no work is put there"))
+            }
             Some(queue) => check_name(queue),
             None => Err("`queue` has to be the name of a queue".to_owned()),
         },
@@ -113,6 +119,14 @@ fn duration(value: &Json) -> Result<Duration, String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn no_work_is_put_into_the_queues_of_commands() {
+        for queue in RESERVED {
+            let wrong = Work::read(&json!({"queue": queue})).unwrap_err();
+            assert!(wrong.contains(queue) && wrong.contains("another kind of task"), "{wrong}");
+        }
+    }
 
     #[test]
     fn what_is_left_out_has_its_default() {

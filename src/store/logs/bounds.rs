@@ -19,6 +19,9 @@ const KEPT_BACK_MAX: usize = 64 * 1024 * 1024;
 /// Milliseconds between two notes of an attempt's progress.
 const PROGRESS_EVERY: i64 = 1000;
 
+/// Bytes that a line takes at least.
+const LEAST: usize = 16;
+
 /// The attempts under way that have written something.
 #[derive(Default)]
 pub struct Bounds {
@@ -37,9 +40,9 @@ struct Written {
     progress: Option<Progress>,
 }
 
-/// Bytes that a line takes, near enough.
+/// Bytes that a line takes, near enough. One without a word takes some as well.
 fn size(line: &Line) -> usize {
-    line.line.len() + 1
+    (line.line.len() + 1).max(LEAST)
 }
 
 impl Written {
@@ -51,7 +54,7 @@ impl Written {
             && let Some(oldest) = self.tail.pop_front()
         {
             self.tail_bytes -= size(&oldest);
-            self.left_out += size(&oldest) as u64;
+            self.left_out += oldest.line.len() as u64 + 1;
         }
     }
 

@@ -107,7 +107,9 @@ impl Writer {
     fn write(&mut self, batch: &Batch) -> io::Result<()> {
         if self.bytes >= FULL {
             self.sync()?;
-            segment::write_index(&self.path, std::mem::take(&mut self.places))?;
+            // kept until it is written: a full disk must not cost the whole segment
+            segment::write_index(&self.path, self.places.clone())?;
+            self.places.clear();
             let number = segment::number(&self.path).unwrap_or(0) + 1;
             self.path = segment::file(&self.folder, number);
             self.open = opened(&self.path)?;
