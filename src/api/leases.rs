@@ -67,17 +67,16 @@ pub async fn lease(
     let queue = queue.ok_or_else(|| Problem::not_found("queue"))?;
     let asking = ask.check()?;
     let key = idempotency_key(&headers)?.map(|key| (client.0.clone(), key));
-    // who asks under a key comes again for what it was given
-    let is_kept = key.is_some();
     // who only waits takes no place from those who are served
     if !asking.wait.is_zero() {
         turn.give_up();
     }
-    let Some(handed) = api.handle.lease(&queue, asking, key).await else {
+    let Some((handed, is_kept)) = api.handle.lease(&queue, asking, key).await else {
         return Err(Problem::too_many("too many workers wait already"));
     };
     let items: Vec<Json_> = handed.iter().map(show).collect();
     let text = json!({"items": items}).to_string();
+    // who asks under a key comes again for what it was given
     let handed = if is_kept { Vec::new() } else { handed };
     let given = Given { text: Some(text.into()), handle: api.handle.clone(), handed };
     let media = [(CONTENT_TYPE, "application/json")];

@@ -429,3 +429,26 @@ async fn a_lease_of_a_queue_that_only_data_names_outlives_the_server() {
     let again = lease(&server, "night-shift", &json!({"worker": "w2", "waitSeconds": 20})).await;
     assert_eq!((&again[0]["case"], &again[0]["lost"]), (&json!(case), &json!(1)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_under_one_key_get_the_same_jobs_also_at_once() {
+    let server = started().await;
+    for n in 0..10 {
+        server.submit("test/score", &json!({"n": n})).await;
+    }
+    let ask = json!({"worker": "w1", "max": 3, "waitSeconds": 5}).to_string();
+    let asked = (0..8).map(|_| {
+        let body = Some(("application/json", ask.clone()));
+        let path = "/v1/queues/scoring/jobs/lease";
+        server.send(Method::POST, path, body, &[("idempotency-key", "k1")])
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    let ids = |answer: &Answer| {
+        let items = answer.json["items"].as_array().unwrap().clone();
+        items.iter().map(|job| job["id"].clone()).collect::<Vec<_>>()
+    };
+    assert!(!ids(&answers[0]).is_empty());
+    for answer in &answers {
+        assert_eq!(ids(answer), ids(&answers[0]));
+    }
+}

@@ -100,27 +100,30 @@ impl Handle {
     }
 
     /// Jobs for a worker, each committed before it is handed over; under a key it has some of already, those.
-    /// None came in time: an empty list. None: too many workers wait.
+    /// None came in time: an empty list. None: too many workers wait. The second part: they are remembered under
+    /// the key, so that whoever did not get the answer asks again.
     pub async fn lease(
         &self,
         queue: &Arc<QueueHandle>,
         asking: Asking,
         key: Option<AskKey>,
-    ) -> Option<Vec<Handed>> {
+    ) -> Option<(Vec<Handed>, bool)> {
         let context = &self.context;
-        if let Some(key) = &key {
-            let known = self.still_held(queue, context.work.answered.get(key));
-            if !known.is_empty() {
-                return Some(known);
-            }
+        let Some(key) = key else {
+            return Some((self.lease_anew(queue, asking).await?, false));
+        };
+        let gate = context.work.answered.gate(&key);
+        let _turn = gate.lock().await;
+        let known = self.still_held(queue, context.work.answered.get(&key));
+        if !known.is_empty() {
+            return Some((known, true));
         }
         let handed = self.lease_anew(queue, asking).await?;
-        if let Some(key) = key
-            && !handed.is_empty()
-        {
-            context.work.answered.put(key, &handed, context.clock.now());
+        if handed.is_empty() {
+            return Some((handed, false));
         }
-        Some(handed)
+        let is_kept = context.work.answered.put(key, &handed, context.clock.now());
+        Some((handed, is_kept))
     }
 
     /// Of what was given under a key: what its worker still has.
