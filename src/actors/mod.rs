@@ -51,6 +51,7 @@
 //!
 //! `context` holds what all of them share; [`handles`] is what the API may name.
 
+mod alarm;
 pub mod cases;
 mod context;
 pub mod definitions;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Exit, runtime};
+use super::{Exit, block_on};
 use crate::sim::{FaultsChange, echo};
 
 /// Answer what is sent.
@@ -15,8 +15,7 @@ pub struct BenchEcho {
 
 impl BenchEcho {
     pub fn run(self) -> Exit {
-        let Ok(runtime) = runtime() else { return Exit::Failed };
-        runtime.block_on(async {
+        block_on(async {
             match echo::open(self.port).await {
                 Ok(party) => {
                     let latency_ms = Some(self.latency);

@@ -163,18 +163,13 @@ fn explain(status: u16, problem: &Json) -> String {
 
 /// Runs what talks to a server, and tells what went wrong.
 pub fn run(work: impl Future<Output = Result<Exit, Failure>>) -> Exit {
-    let runtime = match super::runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("no runtime: {error}");
-            return Exit::Failed;
+    super::block_on(async {
+        match work.await {
+            Ok(exit) => exit,
+            Err(Failure { exit, message }) => {
+                eprintln!("{message}");
+                exit
+            }
         }
-    };
-    match runtime.block_on(work) {
-        Ok(exit) => exit,
-        Err(Failure { exit, message }) => {
-            eprintln!("{message}");
-            exit
-        }
-    }
+    })
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::serve::told_to_stop;
-use super::{Exit, runtime};
+use super::{Exit, block_on};
 use crate::app::{App, Options};
 use crate::clock::Clock;
 use crate::config::services::Services;
@@ -61,20 +61,15 @@ pub struct Demo {
 
 impl Demo {
     pub fn run(self) -> Exit {
-        let runtime = match runtime() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                eprintln!("no runtime: {error}");
-                return Exit::Failed;
+        block_on(async {
+            match self.play().await {
+                Ok(()) => Exit::Ok,
+                Err(error) => {
+                    eprintln!("{error}");
+                    Exit::Failed
+                }
             }
-        };
-        match runtime.block_on(self.play()) {
-            Ok(()) => Exit::Ok,
-            Err(error) => {
-                eprintln!("{error}");
-                Exit::Failed
-            }
-        }
+        })
     }
 
     async fn play(self) -> Result<(), String> {
@@ -170,10 +165,10 @@ async fn tell_what_goes_on(client: &reqwest::Client, base: &str) {
 fn announce(base: &str, data: &std::path::Path, parties: &[Party]) {
     eprintln!("Caseworker is at {base}, its data in {}\n", data.display());
     for party in parties {
-        eprintln!("  {:10} {}", party.name(), party.address());
+        eprintln!("  {:12} {}", party.name(), party.address());
     }
     eprintln!(
-        "  {:10} http://127.0.0.1:{BOARD}  (switches the parties' faults, shows mails)",
+        "  {:12} http://127.0.0.1:{BOARD}  (switches the parties' faults, shows mails)",
         "board"
     );
     eprintln!(

@@ -146,8 +146,14 @@ pub fn end_quietly_when_nobody_reads() {
 /// Threads for reads that block: more of them would wait for the same disk, each with memory of its own.
 const BLOCKING_THREADS: usize = 64;
 
-/// A runtime for what talks to sockets.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+/// Runs what talks to sockets to its end.
+fn block_on(work: impl Future<Output = Exit>) -> Exit {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+    match builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            Exit::Failed
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, runtime};
+use super::{Exit, block_on};
 use crate::app::{App, Options};
 use crate::clock::Clock;
 use crate::config::services::Services;
@@ -52,24 +52,20 @@ impl Serve {
             eprintln!("{error}");
             return Exit::Usage;
         }
-        let runtime = match runtime() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                eprintln!("no runtime: {error}");
-                return Exit::Failed;
-            }
-        };
-        let ended = runtime.block_on(async {
+        block_on(async {
             let stop = told_to_stop();
-            App::start(options).await?.run(stop).await
-        });
-        match ended {
-            Ok(()) => Exit::Ok,
-            Err(error) => {
-                eprintln!("{error}");
-                Exit::Failed
+            let ended = match App::start(options).await {
+                Ok(app) => app.run(stop).await,
+                Err(error) => Err(error),
+            };
+            match ended {
+                Ok(()) => Exit::Ok,
+                Err(error) => {
+                    eprintln!("{error}");
+                    Exit::Failed
+                }
             }
-        }
+        })
     }
 
     fn options(self) -> Result<Options, String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::serve::told_to_stop;
-use super::{Exit, runtime};
+use super::{Exit, block_on};
 use crate::config::values::{Size, Span};
 use crate::config::{Log, LogFormat};
 use crate::domain::work::lease::SECONDS;
@@ -99,29 +99,23 @@ impl Worker {
                 return Exit::Usage;
             }
         };
-        let runtime = match runtime() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                eprintln!("no runtime: {error}");
-                return Exit::Failed;
+        block_on(async {
+            match worker::run(settings, server, told_to_stop()).await {
+                End::Drained => Exit::Ok,
+                End::NotAllowed(why) => {
+                    eprintln!("{why}");
+                    Exit::NotAllowed
+                }
+                End::NeverReached(address) => {
+                    eprintln!("{address} was never reached");
+                    Exit::Unreachable
+                }
+                End::Failed(why) => {
+                    eprintln!("{why}");
+                    Exit::Failed
+                }
             }
-        };
-        let ended = runtime.block_on(async { worker::run(settings, server, told_to_stop()).await });
-        match ended {
-            End::Drained => Exit::Ok,
-            End::NotAllowed(why) => {
-                eprintln!("{why}");
-                Exit::NotAllowed
-            }
-            End::NeverReached(address) => {
-                eprintln!("{address} was never reached");
-                Exit::Unreachable
-            }
-            End::Failed(why) => {
-                eprintln!("{why}");
-                Exit::Failed
-            }
-        }
+        })
     }
 
     fn settings(mut self) -> Result<Settings, String> {

@@ -68,7 +68,7 @@ pub async fn work(
 ) -> Outcome {
     if many.running.as_mut().is_some_and(Running::has_ended) {
         // between two jobs: neither is to blame for it
-        many.running = None;
+        many.forget();
     }
     if many.running.is_none() {
         if let Some(pause) = many.pause {
@@ -194,6 +194,14 @@ impl LoopChild {
         self.slow_down();
         if let Some(mut running) = self.running.take() {
             group::end(&mut running.child, running.group).await;
+            running.listening.abort();
+        }
+    }
+
+    /// It has ended: whatever it has started goes with it.
+    fn forget(&mut self) {
+        if let Some(running) = self.running.take() {
+            group::kill(running.group);
             running.listening.abort();
         }
     }

@@ -100,17 +100,16 @@ type Recorded = Arc<Mutex<HashMap<String, Vec<i64>>>>;
 async fn unreliable(name: String, url: String, recorded: Recorded, seed: u64) {
     let client = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
     let mut chance = Rng::with_seed(seed);
-    let post = async |path: &str, body: &Value| loop {
-        let request =
-            client.post(format!("{url}{path}")).header("content-type", "application/json");
-        match request.body(body.to_string()).send().await {
-            Ok(answer) if answer.status().as_u16() < 500 => {
-                let status = answer.status().as_u16();
-                let text = answer.text().await.unwrap_or_default();
-                return (status, serde_json::from_str(&text).unwrap_or(Value::Null));
-            }
-            _ => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
+    let post = async |path: &str, body: &Value| {
+        until("the server answers", || async {
+            let request =
+                client.post(format!("{url}{path}")).header("content-type", "application/json");
+            let answer = request.body(body.to_string()).send().await.ok()?;
+            let status = answer.status().as_u16();
+            let text = answer.text().await.ok()?;
+            (status < 500).then(|| (status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+        })
+        .await
     };
     loop {
         let max = chance.u32(1..8);
@@ -135,8 +134,14 @@ async fn unreliable(name: String, url: String, recorded: Recorded, seed: u64) {
                     post(&path("release"), &json!({"lease": lease})).await;
                 }
                 26..28 if first => {
-                    // whoever is late has lost it
-                    tokio::time::sleep(Duration::from_millis(5500)).await;
+                    let tasks = format!("{url}/v1/cases/{}/tasks", job["case"].as_str().unwrap());
+                    until("whoever is late has lost it", || async {
+                        let text = client.get(&tasks).send().await.ok()?.text().await.ok()?;
+                        let told: Value = serde_json::from_str(&text).ok()?;
+                        let lost = |task: &Value| task["lost"].as_u64().is_some_and(|n| n > 0);
+                        told["items"].as_array()?.iter().any(lost).then_some(())
+                    })
+                    .await;
                     let (status, _) = post(&path("complete"), &done).await;
                     note(&recorded, job, score, status);
                 }

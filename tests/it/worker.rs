@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
@@ -147,10 +146,11 @@ async fn a_job_that_takes_too_long_or_is_not_wanted_is_ended_with_all_it_started
     let server = started().await;
     let marks = server.path().join("marks");
     std::fs::create_dir_all(&marks).unwrap();
-    // it does not listen to SIGTERM, and has a child of its own
+    // it does not listen to SIGTERM, and has a child of its own; both say who they are
     let script = format!(
-        "trap '' TERM; cat > /dev/null; sh -c 'trap \"\" TERM; while :; do date > {0}/alive; sleep 0.2; done' & \
-         while :; do sleep 0.2; done",
+        "trap '' TERM; cat > /dev/null; \
+         sh -c 'trap \"\" TERM; touch {0}/$$; while :; do sleep 0.2; done' & \
+         touch {0}/$$; while :; do sleep 0.2; done",
         marks.display()
     );
     let _worker = sh(&server, &["--timeout", "1s"], &script);
@@ -161,11 +161,12 @@ async fn a_job_that_takes_too_long_or_is_not_wanted_is_ended_with_all_it_started
     assert!(detail.contains("longer than 1 s"), "{failed:#}");
     let cancelled = server.post(&format!("/v1/cases/{case}/cancel"), &json!({})).await;
     assert_eq!(cancelled.status, 200);
-    let alive = marks.join("alive");
     until("what it started has ended", || async {
-        let _ = std::fs::remove_file(&alive);
-        tokio::time::sleep(Duration::from_millis(800)).await;
-        (!alive.exists()).then_some(())
+        let marks = std::fs::read_dir(&marks).unwrap().map(|mark| mark.unwrap().file_name());
+        let marks: Vec<_> = marks.collect();
+        assert!(marks.len() >= 2, "both have begun: {marks:?}");
+        let lives = |process| Path::new("/proc").join(process).exists();
+        (!marks.into_iter().any(lives)).then_some(())
     })
     .await;
     // the hand is free for the next one
@@ -248,9 +249,14 @@ async fn a_worker_that_may_not_or_cannot_says_so() {
     let server = started().await;
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let mut lost = Command::new(env!("CARGO_BIN_EXE_caseworker"));
-    lost.args(["worker", "--queue", "scoring", "--server", &nobody, "--", "true"]);
-    let mut lost = lost.spawn().unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let health = format!("127.0.0.1:{}", free_port());
+    lost.args(["worker", "--queue", "scoring", "--server", &nobody, "--health", &health]);
+    let mut lost = lost.args(["--", "true"]).spawn().unwrap();
+    until("it has begun", || async {
+        let answer = server.client.get(format!("http://{health}/healthz")).send().await;
+        answer.is_ok().then_some(())
+    })
+    .await;
     signal(&lost, rustix::process::Signal::TERM);
     assert_eq!(lost.wait().await.unwrap().code(), Some(6));
     let mut wrong = Command::new(env!("CARGO_BIN_EXE_caseworker"));

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::task::JoinHandle;
 
+use crate::actors::alarm::Alarm;
 use crate::actors::cases::tell::Woken;
 use crate::actors::context::Context;
 use crate::actors::services::handle::ServiceHandle;
@@ -42,7 +42,7 @@ pub struct BreakerState {
     context: Arc<Context>,
     served: Arc<ServiceHandle>,
     last: Noted,
-    alarm: Option<JoinHandle<()>>,
+    alarm: Alarm,
 }
 
 /// The last record of a service.
@@ -78,7 +78,7 @@ impl Actor for BreakerActor {
         debug_assert!(lost.is_none(), "nothing follows from what was not sent");
         served.attach(myself.clone());
         myself.cast(BreakerMsg::Look)?;
-        Ok(BreakerState { context, served, last, alarm: None })
+        Ok(BreakerState { context, served, last, alarm: Alarm::default() })
     }
 
     async fn handle(
@@ -111,15 +111,6 @@ impl Actor for BreakerActor {
             }
         }
         live.look(&myself).await;
-        Ok(())
-    }
-
-    async fn post_stop(
-        &self,
-        _: ActorRef<BreakerMsg>,
-        live: &mut BreakerState,
-    ) -> Result<(), ActorProcessingErr> {
-        live.alarm.take().iter().for_each(JoinHandle::abort);
         Ok(())
     }
 }
@@ -257,15 +248,7 @@ impl BreakerState {
     }
 
     fn set_alarm(&mut self, myself: &ActorRef<BreakerMsg>, at: Option<Timestamp>) {
-        if let Some(alarm) = self.alarm.take() {
-            alarm.abort();
-        }
-        let Some(at) = at else { return };
-        let (clock, myself) = (self.context.clock.clone(), myself.clone());
-        self.alarm = Some(tokio::spawn(async move {
-            clock.sleep_until(at).await;
-            let _ = myself.cast(BreakerMsg::Look);
-        }));
+        self.alarm.set(&self.context.clock, myself, at, || BreakerMsg::Look);
     }
 }
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::task::JoinHandle;
 
 use super::handle::QueueHandle;
 use super::message::QueueMsg;
+use crate::actors::alarm::Alarm;
 use crate::actors::cases::message::CommandError;
 use crate::actors::context::Context;
 use crate::domain::case::command::Command;
@@ -46,7 +46,7 @@ pub struct QueueActor;
 pub struct QueueState {
     context: Arc<Context>,
     queue: Arc<QueueHandle>,
-    alarm: Option<JoinHandle<()>>,
+    alarm: Alarm,
     /// How far the line was gone through for what is purged; none: nothing is.
     sweep: Option<Sweep>,
 }
@@ -71,7 +71,7 @@ impl Actor for QueueActor {
     ) -> Result<QueueState, ActorProcessingErr> {
         queue.attach(myself.clone());
         myself.cast(QueueMsg::Look)?;
-        let mut live = QueueState { context, queue, alarm: None, sweep: None };
+        let mut live = QueueState { context, queue, alarm: Alarm::default(), sweep: None };
         if live.queue.desk(|desk| desk.said().purged.is_some()) {
             // one may not have come to its end
             live.begin_sweep(&myself);
@@ -108,15 +108,6 @@ impl Actor for QueueActor {
             QueueMsg::Swept => live.sweep(&myself).await,
         }
         live.look(&myself).await;
-        Ok(())
-    }
-
-    async fn post_stop(
-        &self,
-        _: ActorRef<QueueMsg>,
-        live: &mut QueueState,
-    ) -> Result<(), ActorProcessingErr> {
-        live.alarm.take().iter().for_each(JoinHandle::abort);
         Ok(())
     }
 }
@@ -292,15 +283,7 @@ impl QueueState {
     }
 
     fn set_alarm(&mut self, myself: &ActorRef<QueueMsg>, at: Option<Timestamp>) {
-        if let Some(alarm) = self.alarm.take() {
-            alarm.abort();
-        }
-        let Some(at) = at else { return };
-        let (clock, myself) = (self.context.clock.clone(), myself.clone());
-        self.alarm = Some(tokio::spawn(async move {
-            clock.sleep_until(at).await;
-            let _ = myself.cast(QueueMsg::Look);
-        }));
+        self.alarm.set(&self.context.clock, myself, at, || QueueMsg::Look);
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Exit, output, runtime};
+use super::{Exit, block_on, output};
 use report::Report;
 use world::World;
 
@@ -93,28 +93,23 @@ impl Figure {
 
 impl Bench {
     pub fn run(self) -> Exit {
-        let runtime = match runtime() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                eprintln!("no runtime: {error}");
-                return Exit::Failed;
-            }
-        };
         let json = self.output.is_json();
-        match runtime.block_on(self.measure()) {
-            Ok(report) => {
-                if json {
-                    println!("{}", report.json());
-                } else {
-                    println!("{}", report.table());
+        block_on(async {
+            match self.measure().await {
+                Ok(report) => {
+                    if json {
+                        println!("{}", report.json());
+                    } else {
+                        println!("{}", report.table());
+                    }
+                    Exit::Ok
                 }
-                Exit::Ok
+                Err(error) => {
+                    eprintln!("{error}");
+                    Exit::Failed
+                }
             }
-            Err(error) => {
-                eprintln!("{error}");
-                Exit::Failed
-            }
-        }
+        })
     }
 
     async fn measure(self) -> Result<Report, String> {

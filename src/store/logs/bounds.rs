@@ -129,8 +129,7 @@ impl Bounds {
 /// Cuts a line that is too long, at the border of a character.
 fn shorten(line: &mut String) {
     if line.len() > LINE_MAX {
-        let end = (0..=LINE_MAX).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
-        line.truncate(end);
+        line.truncate(line.floor_char_boundary(LINE_MAX));
         line.push('…');
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::case::decision_context::Service;
 use crate::domain::case::effect::{Ask, Child, ChildSubmission, MAIL, Preparation};
 use crate::domain::case::event::Parent;
 use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::case::repeat::safe_by_definition;
 use crate::domain::data::Data;
 use crate::domain::workflow::expr::Arg;
 use crate::domain::workflow::model::{
@@ -330,13 +331,10 @@ impl Interpreter<'_> {
         };
         let honours = service.is_some_and(|service| self.ctx.service(&service).honours_key);
         Ok(match &task.kind {
-            Kind::Call(call) => match &**call {
-                Call::Http(http) => honours || http::repeatable(&http.method),
-                Call::OpenApi(_) => honours || known_safe || self.openapi_repeatable(key),
-                Call::Email(_) | Call::Echo(_) | Call::Work(_) => true,
-                // what a command does is known to nobody
-                Call::Process(_) => honours,
-            },
+            Kind::Call(call) if matches!(**call, Call::OpenApi(_)) => {
+                honours || known_safe || self.openapi_repeatable(key)
+            }
+            Kind::Call(_) => honours || safe_by_definition(task),
             // a stored event is known by its id, a child by its place
             Kind::Emit(_) | Kind::Run(_) => true,
             Kind::Do(_)

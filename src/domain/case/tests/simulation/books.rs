@@ -113,9 +113,8 @@ impl Books {
     /// A worker does a job; done again under its key, it is the same, unless it is a command.
     pub(super) fn do_job(&mut self, world: &World, key: &str, place: (TaskId, u32)) -> usize {
         if let Some(known) = self.standing(key) {
-            let repeatable = world.definition.task(place.0).metadata.idempotent
-                || world.ctx.honours_key
-                || !is_process(world, place.0);
+            let repeatable =
+                world.definition.task(place.0).metadata.idempotent || !is_process(world, place.0);
             let told = || world.told();
             assert!(repeatable || self.erred.contains(key), "{key} was run twice\n{}", told());
             return known;
