@@ -15,6 +15,7 @@ pub use super::staff::ask::Terms;
 pub use super::staff::dry_run::DryRun;
 pub use super::staff::message::{CsrError, CsrReply};
 pub use super::work::handle::QueueHandle;
+pub use super::work::handover::Handover;
 pub use super::work::poll::Handed;
 pub use super::work::results::{Asking, JobReply, Saying};
 pub use crate::store::logs::{Attempt, Batch, Line, Progress, Stream};

@@ -34,7 +34,7 @@
 //! | projector → feed | a ring of 4,096 changes | followers are told to start over |
 //! | API → queue | 1,000 workers that wait | 429 |
 //! | case → queue | 1,024 heads of its line and of its repeats; one `Look` until it has looked | the index has all |
-//! | queue → case | 16 leases of one poll at a time; 100 jobs and 4 MiB in one answer | the rest stays in its line |
+//! | queue → case | 32 leases of one poll at a time; 100 jobs and 4 MiB in one answer | the rest stays in its line |
 //! | results → case | 100 in a request, each case in its own order; as clients above | 429 |
 //! | log lines → files | 1,024 messages; 256 KiB of an attempt, 1 GiB in all | what comes is left out, and counted |
 //! | queues, workers known | 1,000; 10,000 | an error of the task; the longest silent is forgotten |

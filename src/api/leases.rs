@@ -22,7 +22,7 @@ use super::body::JsonBody;
 use super::cases::idempotency_key;
 use super::limits::Turn;
 use super::problem::Problem;
-use crate::actors::handles::{Asking, Handed, Handle};
+use crate::actors::handles::{Asking, Handed, Handover};
 use crate::domain::work::lease::SECONDS;
 use crate::domain::work::worker::NAME_MAX;
 
@@ -71,14 +71,12 @@ pub async fn lease(
     if !asking.wait.is_zero() {
         turn.give_up();
     }
-    let Some((handed, is_kept)) = api.handle.lease(&queue, asking, key).await else {
+    let Some(handover) = api.handle.lease(&queue, asking, key).await else {
         return Err(Problem::too_many("too many workers wait already"));
     };
-    let items: Vec<Json_> = handed.iter().map(show).collect();
+    let items: Vec<Json_> = handover.jobs().iter().map(show).collect();
     let text = json!({"items": items}).to_string();
-    // who asks under a key comes again for what it was given
-    let handed = if is_kept { Vec::new() } else { handed };
-    let given = Given { text: Some(text.into()), handle: api.handle.clone(), handed };
+    let given = Given { text: Some(text.into()), handover };
     let media = [(CONTENT_TYPE, "application/json")];
     Ok((media, Body::new(given)).into_response())
 }
@@ -87,8 +85,7 @@ pub async fn lease(
 struct Given {
     /// None: it was taken.
     text: Option<Bytes>,
-    handle: Handle,
-    handed: Vec<Handed>,
+    handover: Handover,
 }
 
 impl http_body::Body for Given {
@@ -99,7 +96,7 @@ impl http_body::Body for Given {
         mut self: Pin<&mut Self>,
         _: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.handed.clear();
+        self.handover.is_over();
         Poll::Ready(self.text.take().map(|text| Ok(Frame::data(text))))
     }
 
@@ -109,14 +106,6 @@ impl http_body::Body for Given {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.text.as_ref().map_or(0, |text| text.len() as u64))
-    }
-}
-
-impl Drop for Given {
-    fn drop(&mut self) {
-        if !self.handed.is_empty() {
-            self.handle.give_back(std::mem::take(&mut self.handed));
-        }
     }
 }
 

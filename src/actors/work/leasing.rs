@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::handle::{QueueHandle, Served};
+use super::handover::Handover;
 use super::poll::{Handed, Poll, token};
 use crate::actors::cases::message::CommandError;
 use crate::actors::cases::submit::random;
@@ -22,14 +23,15 @@ use crate::domain::workflow::expr::json::size_of;
 use crate::store::logs::Attempt;
 
 /// Jobs that are leased at the same time for one worker, and bytes of their inputs after which it is enough.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 const BYTES_MAX: usize = 4 * 1024 * 1024 - 256 * 1024;
 
 /// How long one goes on leasing for a worker that has got some.
 const LEASING: Duration = Duration::from_secs(1);
 
-/// After which a case that could not be asked is asked again.
-const AGAIN: Duration = Duration::from_millis(200);
+/// After which a case that could not be told is told again, and how often at the most.
+const AGAIN: Duration = Duration::from_secs(1);
+const GIVEN_BACK: usize = 60;
 
 impl Context {
     /// Serves the workers that wait at a queue, as far as there is something for them.
@@ -73,11 +75,8 @@ impl Context {
             self.serve_queue(&queue);
             return;
         }
-        if let Err(handed) = poll.reply.send(handed) {
-            for handed in handed {
-                self.give_back(&handed).await;
-            }
-        }
+        // whoever does not wait any more drops it, and they are given back
+        let _ = poll.reply.send(Handover::new(self, handed));
     }
 
     /// Leases some at a time, until their inputs are large together; the rest goes back to the line.
@@ -134,11 +133,11 @@ impl Context {
             Err(
                 CommandError::Unavailable(_) | CommandError::Unknown(_) | CommandError::Busy(_),
             ) => {
-                // it may have been committed all the same: then its lease runs out
                 queue.desk(|desk| desk.put_back(id, worker, &mut self.work.workers()));
                 let (context, queue) = (self.clone(), queue.clone());
                 self.runtime.spawn(async move {
-                    tokio::time::sleep(AGAIN).await;
+                    // it may be committed all the same, and nobody has it
+                    context.give_back(id, &token).await;
                     context.serve_queue(&queue);
                 });
             }
@@ -150,11 +149,19 @@ impl Context {
         None
     }
 
-    /// A job that its worker never got is given back: that counts for nothing.
-    pub(super) async fn give_back(self: &Arc<Self>, handed: &Handed) {
-        let digest = LeaseDigest::of(&handed.token);
-        // a "no" means that it came too late; what cannot be told runs out
-        let _ = self.end_lease(handed.job.id, digest, JobOutcome::Released).await;
+    /// A job that its worker never got is given back, which counts for nothing: until its case has said yes or
+    /// no, or the lease would have run out.
+    pub(super) async fn give_back(self: &Arc<Self>, job: JobId, token: &str) {
+        let digest = LeaseDigest::of(token);
+        for _ in 0..GIVEN_BACK {
+            match self.end_lease(job, digest, JobOutcome::Released).await {
+                Err(
+                    CommandError::Unavailable(_) | CommandError::Unknown(_) | CommandError::Busy(_),
+                ) => tokio::time::sleep(AGAIN).await,
+                // a "no" means that it came too late, or that there never was one
+                Ok(()) | Err(_) => return,
+            }
+        }
     }
 
     /// Tells a case that a lease has ended.

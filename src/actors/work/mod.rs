@@ -3,6 +3,7 @@
 
 pub mod answered;
 pub mod handle;
+pub mod handover;
 mod leasing;
 pub mod message;
 pub mod poll;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::handover::Handover;
 use crate::domain::case::job::GivenJob;
 use crate::domain::ids::{Bits, LeaseDigest};
 use crate::domain::time::Timestamp;
@@ -18,7 +19,7 @@ pub struct Poll {
     pub most: usize,
     /// Milliseconds of a lease; none: the job's, else the queue's.
     pub millis: Option<i64>,
-    pub reply: oneshot::Sender<Vec<Handed>>,
+    pub reply: oneshot::Sender<Handover>,
 }
 
 /// A job in a worker's hands.

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::answered::AskKey;
 use super::handle::QueueHandle;
+use super::handover::Handover;
 use super::message::QueueMsg;
 use super::poll::{Handed, Poll};
 use crate::actors::cases::message::{CommandError, CommandMeta};
@@ -100,30 +101,31 @@ impl Handle {
     }
 
     /// Jobs for a worker, each committed before it is handed over; under a key it has some of already, those.
-    /// None came in time: an empty list. None: too many workers wait. The second part: they are remembered under
-    /// the key, so that whoever did not get the answer asks again.
+    /// None came in time: an empty list. None: too many workers wait.
     pub async fn lease(
         &self,
         queue: &Arc<QueueHandle>,
         asking: Asking,
         key: Option<AskKey>,
-    ) -> Option<(Vec<Handed>, bool)> {
+    ) -> Option<Handover> {
         let context = &self.context;
         let Some(key) = key else {
-            return Some((self.lease_anew(queue, asking).await?, false));
+            return self.lease_anew(queue, asking).await;
         };
         let gate = context.work.answered.gate(&key);
         let _turn = gate.lock().await;
         let known = self.still_held(queue, context.work.answered.get(&key));
         if !known.is_empty() {
-            return Some((known, true));
+            let mut again = self.handover(known);
+            again.is_over();
+            return Some(again);
         }
-        let handed = self.lease_anew(queue, asking).await?;
-        if handed.is_empty() {
-            return Some((handed, false));
+        let mut handover = self.lease_anew(queue, asking).await?;
+        let now = context.clock.now();
+        if !handover.jobs().is_empty() && context.work.answered.put(key, handover.jobs(), now) {
+            handover.is_over();
         }
-        let is_kept = context.work.answered.put(key, &handed, context.clock.now());
-        Some((handed, is_kept))
+        Some(handover)
     }
 
     /// Of what was given under a key: what its worker still has.
@@ -142,13 +144,17 @@ impl Handle {
         held.collect()
     }
 
-    async fn lease_anew(&self, queue: &Arc<QueueHandle>, asking: Asking) -> Option<Vec<Handed>> {
+    fn handover(&self, jobs: Vec<Handed>) -> Handover {
+        Handover::new(self.context.clone(), jobs)
+    }
+
+    async fn lease_anew(&self, queue: &Arc<QueueHandle>, asking: Asking) -> Option<Handover> {
         let context = &self.context;
         let Asking { worker, version, host, most, millis, wait } = asking;
         let heard = Heard { queue: Some(queue.name.clone()), version, host: host.clone() };
         context.work.workers().heard(&worker, heard, context.clock.now());
         if context.stopping.load(Ordering::Acquire) {
-            return Some(Vec::new());
+            return Some(self.handover(Vec::new()));
         }
         let _place = Place::take(&context.work.waiting)?;
         let (reply, mut answer) = oneshot::channel();
@@ -161,23 +167,13 @@ impl Handle {
         }
         if let Ok(handed) = tokio::time::timeout(wait, &mut answer).await {
             // an error means that the process is ending
-            return Some(handed.unwrap_or_default());
+            return Some(handed.unwrap_or_else(|_| self.handover(Vec::new())));
         }
         if queue.withdraw(number) {
-            return Some(Vec::new());
+            return Some(self.handover(Vec::new()));
         }
         let handed = tokio::time::timeout(GIVEN_WITHIN, answer).await;
-        Some(handed.ok().and_then(Result::ok).unwrap_or_default())
-    }
-
-    /// Jobs that their worker never heard of are given back.
-    pub fn give_back(&self, handed: Vec<Handed>) {
-        let context = self.context.clone();
-        self.context.runtime.spawn(async move {
-            for handed in handed {
-                context.give_back(&handed).await;
-            }
-        });
+        Some(handed.ok().and_then(Result::ok).unwrap_or_else(|| self.handover(Vec::new())))
     }
 
     /// A worker says what became of a job. `said`: the same for the same result.
