@@ -21,6 +21,7 @@ use super::events_in_hand::EventsInHand;
 use super::projection::feed::Feed;
 use super::projection::fresh::FreshNews;
 use super::recovery::careful_start::CarefulStart;
+use super::schedules::registry::Schedules;
 use super::services::registry::Services;
 use super::staff::board::Staff;
 use super::timers::near::Timers;
@@ -61,6 +62,8 @@ pub struct Context {
     pub logs: Logs,
     /// Queues, and who works for them.
     pub work: Queues,
+    /// What begins cases by itself.
+    pub schedules: Schedules,
     pub wants: Wants,
     pub cancelling: Cancelling,
     pub events_in_hand: EventsInHand,

@@ -37,8 +37,15 @@ struct Known {
     id: DefinitionId,
     title: Option<String>,
     content: Content,
-    /// Its text has the word, so that it may hand jobs to some.
-    may_have_queues: bool,
+    /// Its text has the words, so that it may hand jobs to some, or begin by itself.
+    may_have: MayHave,
+}
+
+/// What a text that was not compiled yet may have.
+#[derive(Clone, Copy, Default)]
+struct MayHave {
+    queues: bool,
+    schedule: bool,
 }
 
 /// What is known of a definition's content.
@@ -118,7 +125,9 @@ impl Definitions {
             if let Some(stored) = stored {
                 let known = insert(&mut versions, id_of(&stored), None, Content::Stored);
                 if let Some(known) = known {
-                    known.may_have_queues = stored.text.contains("queue");
+                    let (queues, schedule) =
+                        (stored.text.contains("queue"), stored.text.contains("schedule"));
+                    known.may_have = MayHave { queues, schedule };
                 }
             } else {
                 tracing::error!(?entity, "a definition in the journal cannot be read");
@@ -129,7 +138,8 @@ impl Definitions {
         Ok(Self { journal, clock, around, versions: RwLock::new(versions), registering, compiling })
     }
 
-    /// Registers a definition. An equal one that is there already is fine.
+    /// Registers a definition. An equal one that is there already is fine. `admit` may say why there is no
+    /// room for one that is new.
     ///
     /// # Errors
     /// Every fault of the text, or that the version is taken.
@@ -138,6 +148,7 @@ impl Definitions {
         text: String,
         format: Format,
         by: By,
+        admit: impl Fn(&Definition) -> Result<(), String> + Send,
     ) -> Result<Registration, Refused> {
         let compiled = self.compile(text.clone(), format).await;
         let compiled = compiled.map_err(|error| Refused::Failed(error.to_string()))?;
@@ -152,6 +163,7 @@ impl Definitions {
             }
             return Err(Refused::Other(id));
         }
+        admit(&definition).map_err(Refused::Failed)?;
         let format = if format == Format::Json { "json" } else { "yaml" };
         let stored = Registered {
             namespace: id.namespace.to_string(),
@@ -263,10 +275,7 @@ impl Definitions {
         let of_workflow = versions.get(&(namespace.into(), name.into()))?;
         let known = match version {
             Some(text) => of_workflow.get(&semver::Version::parse(text).ok()?),
-            None => {
-                let released = of_workflow.iter().rev().find(|(v, _)| v.pre.is_empty());
-                released.or_else(|| of_workflow.iter().next_back()).map(|(_, known)| known)
-            }
+            None => released(of_workflow).or_else(|| of_workflow.values().next_back()),
         };
         known.map(|known| known.id.clone())
     }
@@ -280,13 +289,39 @@ impl Definitions {
             let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
             let latest =
                 versions.values().filter_map(|of_workflow| of_workflow.values().next_back());
-            latest.filter(|known| known.may_have_queues).map(|known| known.id.clone()).collect()
+            latest.filter(|known| known.may_have.queues).map(|known| known.id.clone()).collect()
         };
         let mut queues = Vec::new();
         for id in ids {
             queues.extend(self.get(&id).await?.iter().flat_map(|known| known.queues.clone()));
         }
         Ok(queues)
+    }
+
+    /// The latest version of a workflow without a pre-release tag: the one that its schedule goes by.
+    pub fn latest_release(&self, namespace: &str, name: &str) -> Option<DefinitionId> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let of_workflow = versions.get(&(namespace.into(), name.into()))?;
+        released(of_workflow).map(|known| known.id.clone())
+    }
+
+    /// Namespace and name of the workflows that begin by themselves.
+    ///
+    /// # Errors
+    /// When they cannot be read now.
+    pub async fn scheduled(&self) -> Result<Vec<(Arc<str>, Arc<str>)>, ReadError> {
+        let ids: Vec<DefinitionId> = {
+            let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+            let latest = versions.values().filter_map(released);
+            latest.filter(|known| known.may_have.schedule).map(|known| known.id.clone()).collect()
+        };
+        let mut scheduled = Vec::new();
+        for id in ids {
+            if self.get(&id).await?.is_some_and(|known| known.schedule.is_some()) {
+                scheduled.push((id.namespace, id.name));
+            }
+        }
+        Ok(scheduled)
     }
 
     /// All definitions, by namespace, name and version.
@@ -335,6 +370,11 @@ fn too_complex() -> Vec<Fault> {
     vec![Fault::at(Location::default(), "", "the definition cannot be compiled", "simplify it")]
 }
 
+fn released(of_workflow: &BTreeMap<semver::Version, Known>) -> Option<&Known> {
+    let found = of_workflow.iter().rev().find(|(version, _)| version.pre.is_empty());
+    found.map(|(_, known)| known)
+}
+
 fn insert(
     versions: &mut Versions,
     id: DefinitionId,
@@ -343,7 +383,7 @@ fn insert(
 ) -> Option<&mut Known> {
     let version = semver::Version::parse(&id.version).ok()?;
     let key = (id.namespace.clone(), id.name.clone());
-    let known = Known { id, title, content, may_have_queues: false };
+    let known = Known { id, title, content, may_have: MayHave::default() };
     let of_workflow = versions.entry(key).or_default();
     of_workflow.insert(version.clone(), known);
     of_workflow.get_mut(&version)

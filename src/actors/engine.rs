@@ -32,6 +32,8 @@ use crate::actors::projection::fresh::FreshNews;
 use crate::actors::recovery::careful_start::CarefulStart;
 use crate::actors::recovery::run_file::{RunFile, Start};
 use crate::actors::root::{RootActor, RootArgs, RootMsg};
+use crate::actors::schedules::handle::ScheduleHandle;
+use crate::actors::schedules::registry::Schedules;
 use crate::actors::services::handle::ServiceHandle;
 use crate::actors::services::registry::Services;
 use crate::actors::staff::board::Staff;
@@ -93,6 +95,7 @@ pub struct Engine {
     parts: HousekeeperArgs,
     wanted: mpsc::UnboundedReceiver<Arc<ServiceHandle>>,
     wanted_queues: mpsc::UnboundedReceiver<Arc<QueueHandle>>,
+    wanted_schedules: mpsc::UnboundedReceiver<Arc<ScheduleHandle>>,
     fatal: mpsc::UnboundedSender<String>,
 }
 
@@ -129,6 +132,7 @@ impl Engine {
         };
         let services = Arc::new(services);
         let (work, wanted_queues) = Queues::new(parts.queues);
+        let (schedules, wanted_schedules) = Schedules::new();
         let resources = Arc::new(CallResources::new(clock.clone(), parts.secrets));
         let hands = (parts.http, parts.post);
         let (of_services, of_calls) = (services.clone(), resources.clone());
@@ -154,6 +158,7 @@ impl Engine {
             staff: Staff::new(parts.staff, parts.catalogue, parts.templates),
             logs: parts.logs,
             work,
+            schedules,
             wants: Wants::default(),
             cancelling: Cancelling::default(),
             events_in_hand: EventsInHand::default(),
@@ -174,8 +179,9 @@ impl Engine {
         context.load_quarantines().await.map_err(|e| e.to_string())?;
         context.load_staff().await.map_err(|e| e.to_string())?;
         context.load_queues().await.map_err(|e| e.to_string())?;
+        context.load_schedules().await.map_err(|e| e.to_string())?;
         let parts = HousekeeperArgs { context: context.clone(), folder, min_free };
-        Ok(Self { context, parts, wanted, wanted_queues, fatal })
+        Ok(Self { context, parts, wanted, wanted_queues, wanted_schedules, fatal })
     }
 
     /// What the API may use.
@@ -195,7 +201,7 @@ impl Engine {
     /// # Errors
     /// Why they cannot be started.
     pub async fn start(self) -> Result<Running, String> {
-        let Self { context, parts, wanted, wanted_queues, fatal } = self;
+        let Self { context, parts, wanted, wanted_queues, wanted_schedules, fatal } = self;
         let begun = RunFile::begin(&parts.folder, context.clock.now());
         let (run, Start { careful, culprit }) = begun.map_err(|e| e.to_string())?;
         if let Some(case) = culprit {
@@ -203,7 +209,7 @@ impl Engine {
             context.quarantine(case, reason.into()).await;
         }
         context.careful_start.begin(run, careful).await;
-        let args = RootArgs { housekeeper: parts, wanted, wanted_queues, fatal };
+        let args = RootArgs { housekeeper: parts, wanted, wanted_queues, wanted_schedules, fatal };
         let spawned = ActorRuntime::spawn(Some("root".to_owned()), RootActor, args).await;
         let (root, tree) = spawned.map_err(|e| e.to_string())?;
         context.started.store(true, Ordering::Release);

@@ -10,7 +10,8 @@ use crate::domain::case::command::{Health, Incoming, Listener, Outcome};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::cloud_event::CloudEvent;
 use crate::domain::data::Data;
-use crate::domain::ids::{Entity, EventCursor};
+use crate::domain::ids::{Entity, EventCursor, EventId};
+use crate::domain::time::Timestamp;
 use crate::store::EngineFence;
 use crate::store::commit_note::CommitNote;
 use crate::store::journal::{Append, Appended, Journal, ReadError};
@@ -113,9 +114,23 @@ impl Context {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn event_at(&self, place: EventCursor) -> Result<Option<Data>, ReadError> {
+        Ok(self.stored_event(place).await?.map(|(_, _, event)| event))
+    }
+
+    /// The event at a place with its identity, and when it was stored; none: there is none, or it is damaged.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn stored_event(
+        &self,
+        place: EventCursor,
+    ) -> Result<Option<(Timestamp, EventId, Data)>, ReadError> {
         let tail = self.journal.events(place.before(), 1).await?;
         let found = tail.records.first().filter(|(at, _)| *at == place);
-        Ok(found.and_then(|(_, record)| Some(event_in(record)?.1)))
+        Ok(found.and_then(|(_, record)| {
+            let (header, event) = event_in(record)?;
+            Some((header.at, EventId(header.entity.bits), event))
+        }))
     }
 
     /// The events at these places, in order, as a case takes them. Those that are gone or damaged are left

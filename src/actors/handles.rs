@@ -10,6 +10,8 @@ pub use super::cases::watches::Watch;
 pub use super::definitions::{Listed, Refused, Registration, TEXT_MAX};
 pub use super::histories::{Entry, History};
 pub use super::projection::feed::{Changed, FeedChange, FeedCursor, RecordCursor, Since};
+pub use super::schedules::handle::{ScheduleHandle, Seen as ScheduleSeen};
+pub use super::schedules::message::ScheduleError;
 pub use super::services::handle::ServiceHandle;
 pub use super::staff::ask::Terms;
 pub use super::staff::dry_run::DryRun;
@@ -281,10 +283,14 @@ impl Handle {
         }
         let context = self.context.clone();
         let registering = async move {
-            let registered = context.definitions.register(text, format, by).await?;
-            let definition = context.definitions.get(&registered.id).await;
-            for queue in definition.ok().flatten().iter().flat_map(|known| &known.queues) {
+            let admit = |definition: &Definition| context.schedules.admit(definition);
+            let registered = context.definitions.register(text, format, by, admit).await?;
+            let definition = context.definitions.get(&registered.id).await.ok().flatten();
+            for queue in definition.iter().flat_map(|known| &known.queues) {
                 context.work.served(queue);
+            }
+            if let Some(definition) = &definition {
+                context.schedules.registered(definition).await;
             }
             Ok(registered)
         };

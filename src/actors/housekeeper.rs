@@ -5,7 +5,7 @@
 
 use crate::actors::context::Context;
 use crate::actors::disk::free_bytes;
-use crate::actors::projection::feed::{Changed, QueueSeen};
+use crate::actors::projection::feed::{Changed, QueueSeen, ScheduleSeen};
 use crate::store::journal::Journal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +15,9 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 const EVERY: Duration = Duration::from_secs(1);
+
+/// Milliseconds after which a schedule is late that owes a case.
+const LATE: i64 = 60_000;
 
 /// The actor.
 pub struct HousekeeperActor;
@@ -31,8 +34,14 @@ pub struct HousekeeperArgs {
 /// Its state.
 pub struct Housekeeper {
     args: HousekeeperArgs,
-    /// What was told last of each queue: once a second at the most.
-    told: BTreeMap<Arc<str>, QueueSeen>,
+    told: Told,
+}
+
+/// What was told last of each queue and schedule: once a second at the most.
+#[derive(Default)]
+struct Told {
+    queues: BTreeMap<Arc<str>, QueueSeen>,
+    schedules: BTreeMap<Arc<str>, ScheduleSeen>,
 }
 
 /// What it is told, by itself alone.
@@ -51,7 +60,7 @@ impl Actor for HousekeeperActor {
         args: HousekeeperArgs,
     ) -> Result<Housekeeper, ActorProcessingErr> {
         myself.cast(HousekeeperMsg::Look)?;
-        Ok(Housekeeper { args, told: BTreeMap::new() })
+        Ok(Housekeeper { args, told: Told::default() })
     }
 
     async fn handle(
@@ -83,7 +92,8 @@ impl Actor for HousekeeperActor {
         metrics::gauge!("caseworker_expression_threads_abandoned")
             .set(context.evaluator.abandoned() as f64);
         measure_services(context);
-        measure_queues(context, told);
+        measure_queues(context, &mut told.queues);
+        measure_schedules(context, &mut told.schedules);
         tokio::time::sleep(EVERY).await;
         myself.cast(HousekeeperMsg::Look)?;
         Ok(())
@@ -113,6 +123,28 @@ fn measure_services(context: &Context) {
         let open = if state == "closed" { 0.0 } else { 1.0 };
         metrics::gauge!("caseworker_breaker_open", "service" => name).set(open);
     }
+}
+
+/// Schedules that are late; what has changed of one is told to whoever follows.
+fn measure_schedules(context: &Context, told: &mut BTreeMap<Arc<str>, ScheduleSeen>) {
+    let now = context.clock.now();
+    let mut late = 0;
+    for schedule in context.schedules.list() {
+        let (late_since, state, revision) =
+            schedule.with(|seen| (seen.late_since, seen.state.word(), seen.state.revision));
+        if revision == 0 {
+            continue;
+        }
+        late += u32::from(late_since.is_some_and(|since| now.since(since) > LATE));
+        let workflow = format!("{}/{}", schedule.namespace, schedule.name);
+        let seen = ScheduleSeen { id: schedule.id.clone(), workflow, state, revision, at: now };
+        let known = told.get(&schedule.id);
+        let same = known.is_some_and(|known| ScheduleSeen { at: now, ..known.clone() } == seen);
+        if !same && context.feed.push_beside(Changed::Schedule(seen.clone())) {
+            told.insert(seen.id.clone(), seen);
+        }
+    }
+    metrics::gauge!("caseworker_schedules_late").set(f64::from(late));
 }
 
 /// The numbers of each queue; what has changed is told to whoever follows.

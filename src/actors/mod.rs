@@ -6,6 +6,7 @@
 //!       ├─ planner       plans of cases -> who and when
 //!       ├─ breaker, one for each service
 //!       ├─ queue, one for each queue of jobs
+//!       ├─ schedule, one for each workflow that begins by itself
 //!       ├─ projector     the journal's tail -> views, feed, who has to be told
 //!       ├─ notifier      rows of news -> cases
 //!       ├─ starter       accepted cases -> started ones
@@ -37,6 +38,9 @@
 //! | queue → case | 32 leases of one poll at a time; 100 jobs and 4 MiB in one answer | the rest stays in its line |
 //! | results → case | 100 in a request, each case in its own order; as clients above | 429 |
 //! | log lines → files | 1,024 messages; 256 KiB of an attempt, 1 GiB in all | what comes is left out, and counted |
+//! | schedule → new case | 100 runs of one under way; as clients above | skipped; owed |
+//! | events → schedule | one `Look` until it has looked; 100 events at a time | the index has all |
+//! | schedules | 5,000 | the registration is refused |
 //! | queues, workers known | 1,000; 10,000 | an error of the task; the longest silent is forgotten |
 //! | case → evaluator | 64 jobs | the case waits |
 //! | dispatcher → composer | 2 mails made at a time, 32 under way | they wait; what leaves too late is not sent |
@@ -68,6 +72,7 @@ mod recovery;
 mod registry;
 mod restart;
 mod root;
+mod schedules;
 mod services;
 mod staff;
 #[cfg(test)]

@@ -17,6 +17,8 @@ use crate::actors::projection::starter::StarterActor;
 use crate::actors::recovery;
 use crate::actors::registry::supervisor::Supervisor;
 use crate::actors::restart::{Crashes, Restart};
+use crate::actors::schedules::ScheduleActor;
+use crate::actors::schedules::handle::ScheduleHandle;
 use crate::actors::services::breaker::BreakerActor;
 use crate::actors::services::handle::ServiceHandle;
 use crate::actors::staff::kind::Csrs;
@@ -31,6 +33,9 @@ use ractor::{SpawnErr, SupervisionEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+/// After which a schedule that crashed too often begins again.
+const SCHEDULE_AGAIN: Duration = Duration::from_secs(60);
+
 /// The actor.
 pub struct RootActor;
 
@@ -41,6 +46,8 @@ pub struct RootArgs {
     pub wanted: mpsc::UnboundedReceiver<Arc<ServiceHandle>>,
     /// Queues that want an actor.
     pub wanted_queues: mpsc::UnboundedReceiver<Arc<QueueHandle>>,
+    /// Schedules that want an actor.
+    pub wanted_schedules: mpsc::UnboundedReceiver<Arc<ScheduleHandle>>,
     /// Told when the process has to end, and why.
     pub fatal: mpsc::UnboundedSender<String>,
 }
@@ -50,6 +57,7 @@ pub enum RootMsg {
     Start(SharedActor),
     Serve(Arc<ServiceHandle>),
     Queue(Arc<QueueHandle>),
+    Schedule(Arc<ScheduleHandle>),
 }
 
 /// A shared actor.
@@ -65,6 +73,7 @@ pub enum SharedActor {
     Housekeeper,
     Breaker(Arc<ServiceHandle>),
     Queue(Arc<QueueHandle>),
+    Schedule(Arc<ScheduleHandle>),
 }
 
 impl SharedActor {
@@ -80,6 +89,7 @@ impl SharedActor {
             Self::Housekeeper => "housekeeper".to_owned(),
             Self::Breaker(served) => format!("breaker {}", served.settings.name),
             Self::Queue(queue) => format!("queue {}", queue.name),
+            Self::Schedule(schedule) => format!("schedule {}", schedule.id),
         }
     }
 }
@@ -109,7 +119,7 @@ impl Actor for RootActor {
         myself: ActorRef<RootMsg>,
         args: RootArgs,
     ) -> Result<RootState, ActorProcessingErr> {
-        let RootArgs { housekeeper, mut wanted, mut wanted_queues, fatal } = args;
+        let RootArgs { housekeeper, wanted, wanted_queues, wanted_schedules, fatal } = args;
         let context = housekeeper.context.clone();
         let (running, crashes) = (HashMap::new(), HashMap::new());
         let (wants, waiting, recovering) = (None, Vec::new(), None);
@@ -133,22 +143,9 @@ impl Actor for RootActor {
         for shared in [SharedActor::Notifier, SharedActor::Starter] {
             live.start(&myself, shared).await?;
         }
-        let root = myself.clone();
-        tokio::spawn(async move {
-            while let Some(served) = wanted.recv().await {
-                if root.cast(RootMsg::Serve(served)).is_err() {
-                    return;
-                }
-            }
-        });
-        let root = myself.clone();
-        tokio::spawn(async move {
-            while let Some(queue) = wanted_queues.recv().await {
-                if root.cast(RootMsg::Queue(queue)).is_err() {
-                    return;
-                }
-            }
-        });
+        start_wanted(&myself, wanted, RootMsg::Serve);
+        start_wanted(&myself, wanted_queues, RootMsg::Queue);
+        start_wanted(&myself, wanted_schedules, RootMsg::Schedule);
         Ok(live)
     }
 
@@ -162,6 +159,7 @@ impl Actor for RootActor {
             RootMsg::Start(shared) => shared,
             RootMsg::Serve(served) => SharedActor::Breaker(served),
             RootMsg::Queue(queue) => SharedActor::Queue(queue),
+            RootMsg::Schedule(schedule) => SharedActor::Schedule(schedule),
         };
         if let Err(error) = live.start(&myself, shared.clone()).await {
             live.crashed(&myself, shared, &error.to_string());
@@ -233,6 +231,9 @@ impl RootState {
                 spawn(BreakerActor, (context, served.clone()), over).await?
             }
             SharedActor::Queue(queue) => spawn(QueueActor, (context, queue.clone()), over).await?,
+            SharedActor::Schedule(schedule) => {
+                spawn(ScheduleActor, (context, schedule.clone()), over).await?
+            }
         };
         self.running.insert(id, shared);
         Ok(())
@@ -247,11 +248,32 @@ impl RootState {
                 let delay = Duration::from_millis(delay.unsigned_abs());
                 root.send_after(delay, move || RootMsg::Start(shared));
             }
+            Restart::GiveUp if matches!(shared, SharedActor::Schedule(_)) => {
+                // it alone stands still: what it owes is in the journal, and it tries again
+                tracing::error!(actor = name, error, "a schedule crashes again and again");
+                root.send_after(SCHEDULE_AGAIN, move || RootMsg::Start(shared));
+            }
             Restart::GiveUp => {
                 let _ = self.fatal.send(format!("the {name} crashed too often: {error}"));
             }
         }
     }
+}
+
+/// Starts an actor for each that wants one, now and later.
+fn start_wanted<T: Send + 'static>(
+    root: &ActorRef<RootMsg>,
+    mut wanted: mpsc::UnboundedReceiver<T>,
+    say: fn(T) -> RootMsg,
+) {
+    let root = root.clone();
+    tokio::spawn(async move {
+        while let Some(one) = wanted.recv().await {
+            if root.cast(say(one)).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 /// Serves the wants, whatever happens to one of them.

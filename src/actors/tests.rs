@@ -37,9 +37,9 @@ do:
   - pause: { wait: P30D }
 ";
 
-struct World {
-    running: Running,
-    handle: Handle,
+pub(super) struct World {
+    pub(super) running: Running,
+    pub(super) handle: Handle,
     _fatal: mpsc::UnboundedReceiver<String>,
 }
 
@@ -80,7 +80,7 @@ async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
     (engine.await.expect("an engine"), fatal)
 }
 
-async fn world(folder: &Path) -> World {
+pub(super) async fn world(folder: &Path) -> World {
     let (engine, fatal) = engine(folder).await;
     let handle = engine.handle();
     let registered = handle.register(PARKED.to_owned(), Format::Yaml, By::engine()).await;
@@ -121,7 +121,7 @@ fn crash(world: &World, case: CaseId) {
     context.cases.tell(case, None, message());
 }
 
-async fn until(what: &str, look: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, look: impl Fn() -> bool) {
     let looking = async {
         while !look() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;

@@ -22,6 +22,7 @@ mod problem_kinds;
 mod problems;
 mod query;
 mod queues;
+mod schedules;
 mod serve;
 mod services;
 mod show;
@@ -145,6 +146,11 @@ impl Api {
             .route("/v1/queues/{queue}/resume", post(queues::resume))
             .route("/v1/queues/{queue}/purge", post(queues::purge))
             .route("/v1/queues/{queue}/jobs/lease", post(leases::lease))
+            .route("/v1/schedules", get(schedules::list))
+            .route("/v1/schedules/{id}", get(schedules::get))
+            .route("/v1/schedules/{id}/pause", post(schedules::pause))
+            .route("/v1/schedules/{id}/resume", post(schedules::resume))
+            .route("/v1/schedules/{id}/trigger", post(schedules::trigger))
             .route("/v1/jobs/results", post(jobs::results))
             .route("/v1/jobs/{id}/complete", post(jobs::complete))
             .route("/v1/jobs/{id}/fail", post(jobs::fail))

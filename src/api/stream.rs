@@ -142,6 +142,18 @@ impl Following {
                 });
                 ("queue", data)
             }
+            Changed::Schedule(schedule) => {
+                let of_workflow = self.filter.workflow.iter().any(|w| *schedule.workflow == **w);
+                if !unfiltered && !of_workflow {
+                    return None;
+                }
+                let data = json!({
+                    "id": schedule.id, "workflow": schedule.workflow, "phase": null,
+                    "status": schedule.state, "wait": null, "revision": schedule.revision,
+                    "at": schedule.at.to_string(),
+                });
+                ("schedule", data)
+            }
             Changed::DeadLetter { id, case, workflow, state, at } => {
                 let wanted = unfiltered || self.filter.workflow.iter().any(|w| w == workflow);
                 if !wanted {

@@ -14,6 +14,7 @@ mod exit;
 mod output;
 mod queues;
 mod roster;
+mod schedules;
 mod serve;
 mod services;
 mod staff;
@@ -82,6 +83,8 @@ enum Verb {
     Man(completions::Man),
     /// Show queues, and pause, resume or purge one
     Queues(queues::Queues),
+    /// Show schedules, and pause, resume or trigger one
+    Schedules(schedules::Schedules),
     /// Show who does the jobs of queues
     Workers(workers::Workers),
     /// Do jobs of queues by a program of yours
@@ -122,6 +125,7 @@ impl Cli {
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
             Verb::Queues(verb) => verb.run(),
+            Verb::Schedules(verb) => verb.run(),
             Verb::Workers(verb) => verb.run(),
             Verb::Worker(verb) => verb.run(),
             Verb::Doctor(verb) => verb.run(),

@@ -4,11 +4,13 @@
 pub mod call;
 pub mod case;
 pub mod cloud_event;
+pub mod cron;
 pub mod data;
 pub mod ids;
 pub mod line;
 pub mod mail;
 pub mod retry;
+pub mod schedule;
 pub mod service;
 pub mod staff;
 pub mod time;

@@ -12,6 +12,7 @@ pub mod logs;
 pub mod notes;
 pub mod queue_events;
 pub mod record;
+pub mod schedule_events;
 pub mod snapshots;
 pub mod staff_events;
 pub mod transitions;

@@ -6,13 +6,13 @@ use tokio::process::Command;
 
 use crate::server::{Server, until};
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
-async fn caseworker(server: &Server, args: &[&str], input: &str) -> Ran {
+pub async fn caseworker(server: &Server, args: &[&str], input: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_caseworker"))
         .args(args)
         .env("CASEWORKER_SERVER", server.url(""))

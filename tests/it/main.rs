@@ -14,6 +14,7 @@ mod outage;
 mod people;
 mod process;
 mod races;
+mod schedules;
 mod server;
 mod shipped;
 mod staff;

@@ -380,6 +380,9 @@ pub async fn commit(
     }
     context.watches.reached(state.id, reached);
     context.jobs_committed(state.id, (&jobs.0, &jobs.1));
+    if state.phase.ended() {
+        context.schedules.case_ended(state.id);
+    }
     if let Some(due) = due {
         context.timers.note(due, state.id);
     }

@@ -50,6 +50,23 @@ pub struct Submitted {
     pub client: String,
 }
 
+/// A run of a schedule, which is a case.
+pub struct RunOfSchedule {
+    /// Derived from the schedule and what it is due for.
+    pub case: CaseId,
+    pub definition: DefinitionId,
+    pub input: Data,
+}
+
+/// What became of a run that is owed.
+pub enum Begun {
+    There,
+    /// It never will be: the workflow does not take its input.
+    Refused(String),
+    /// It is owed still.
+    NotNow(String),
+}
+
 /// Why nothing was stored.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SubmitError {
@@ -95,6 +112,36 @@ impl Context {
         let submission = submitted.into_submission(&definition);
         let meta = CommandMeta { command: None, by, if_match: None };
         self.begin(case, Box::new(submission), definition, meta).await
+    }
+
+    /// Begins a run of a schedule, however often that has to be tried.
+    pub async fn begin_run(self: &Arc<Self>, run: RunOfSchedule, schedule: &str) -> Begun {
+        let RunOfSchedule { case, definition: id, input } = run;
+        let begun = async {
+            self.let_in()?;
+            let definition = self.definition(&id).await?;
+            let submission = Submission {
+                definition: id,
+                input,
+                subject: None,
+                tags: Arc::default(),
+                priority: None,
+                // the case's id says it all
+                fingerprint: Some(Fingerprint(case.0)),
+                parent: None,
+            };
+            let from = format!("schedule {schedule}");
+            let by = By { who: "engine".to_owned(), from, why: String::new() };
+            let meta = CommandMeta { command: None, by, if_match: None };
+            self.begin(case, Box::new(submission), definition, meta).await
+        };
+        match begun.await {
+            // one that is there already by another version is the same run
+            Ok(_) | Err(SubmitError::Other) => Begun::There,
+            Err(SubmitError::Invalid(violations)) => Begun::Refused(first_of(violations)),
+            Err(SubmitError::TooLarge(detail)) => Begun::Refused(detail),
+            Err(error) => Begun::NotNow(error.to_string()),
+        }
     }
 
     /// Why nothing may come in now.
@@ -233,12 +280,7 @@ impl Context {
         match begun {
             Ok(_) | Err(SubmitError::Other) => Outcome::Done(Data::null()),
             Err(SubmitError::Invalid(violations)) => {
-                let violation = violations.into_iter().next();
-                let detail = violation.map_or_else(
-                    || "the input does not fit".to_owned(),
-                    |v| format!("{}: {}", v.pointer, v.detail),
-                );
-                refused(Standard::Validation, detail)
+                refused(Standard::Validation, first_of(violations))
             }
             Err(SubmitError::TooLarge(detail)) => refused(Standard::Validation, detail),
             Err(error) => {
@@ -320,6 +362,15 @@ impl Context {
             Phase::Pending | Phase::Running | Phase::Waiting | Phase::Suspended => None,
         })
     }
+}
+
+/// The first thing that is wrong with an input.
+fn first_of(violations: Vec<Violation>) -> String {
+    let violation = violations.into_iter().next();
+    violation.map_or_else(
+        || "the input does not fit".to_owned(),
+        |v| format!("{}: {}", v.pointer, v.detail),
+    )
 }
 
 /// The submission of a command that begins a case.

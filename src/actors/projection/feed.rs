@@ -36,6 +36,8 @@ pub enum Changed {
     },
     /// How a queue stands; no record of its own.
     Queue(QueueSeen),
+    /// How a schedule stands; no record that the views have.
+    Schedule(ScheduleSeen),
     DeadLetter {
         id: DeadId,
         case: CaseId,
@@ -53,6 +55,16 @@ pub struct QueueSeen {
     pub depth: u64,
     pub leased: u64,
     pub is_paused: bool,
+    pub at: Timestamp,
+}
+
+/// How a schedule stood when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleSeen {
+    pub id: Arc<str>,
+    pub workflow: String,
+    pub state: &'static str,
+    pub revision: u64,
     pub at: Timestamp,
 }
 

@@ -51,6 +51,8 @@ pub struct Rows<'a> {
     news: Vec<CaseId>,
     /// Jobs that stand elsewhere from now on.
     jobs: Vec<(CaseId, JobRow)>,
+    /// There are events that were not there.
+    has_events: bool,
 }
 
 impl<'a> Rows<'a> {
@@ -64,7 +66,20 @@ impl<'a> Rows<'a> {
         let (calls, changes) = (HashMap::new(), Vec::new());
         let (resting, parked) = (Vec::new(), Vec::new());
         let (due, news, jobs) = (Vec::new(), Vec::new(), Vec::new());
-        Self { context, views, handle, shapes, calls, changes, resting, parked, due, news, jobs }
+        Self {
+            context,
+            views,
+            handle,
+            shapes,
+            calls,
+            changes,
+            resting,
+            parked,
+            due,
+            news,
+            jobs,
+            has_events: false,
+        }
     }
 
     /// A case has come so far.
@@ -136,6 +151,7 @@ impl<'a> Rows<'a> {
             EntityKind::CloudEvent => {
                 if let Some((header, event)) = event_in(bytes) {
                     self.event(EventCursor(at.0), header.at, &event)?;
+                    self.has_events = true;
                 }
             }
             EntityKind::Service => {
@@ -152,7 +168,8 @@ impl<'a> Rows<'a> {
             | EntityKind::Workflow
             | EntityKind::Csr
             | EntityKind::HolidayCalendar
-            | EntityKind::Queue => {}
+            | EntityKind::Queue
+            | EntityKind::Schedule => {}
         }
         self.spill()
     }
@@ -198,6 +215,9 @@ impl<'a> Rows<'a> {
             if let Some(queue) = self.context.work.shown(case, &row, now) {
                 self.context.serve_queue(&queue);
             }
+        }
+        if self.has_events {
+            self.context.schedules.events_came();
         }
         self.context.fresh_news.came(self.news);
         self.changes.sort_by_key(|change| change.at);

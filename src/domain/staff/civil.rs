@@ -75,6 +75,11 @@ impl fmt::Display for Zone {
 }
 
 impl Zone {
+    /// The zone of UTC.
+    pub fn utc() -> Self {
+        Self { name: "UTC".to_owned(), rules: jiff::tz::TimeZone::UTC }
+    }
+
     /// The instant of a local time.
     pub fn instant(&self, local: DateTime) -> Timestamp {
         let at = self.rules.to_ambiguous_timestamp(local).compatible();
@@ -89,6 +94,29 @@ impl Zone {
     /// Seconds that its clocks are ahead of UTC at an instant.
     pub fn offset(&self, at: Timestamp) -> i32 {
         self.rules.to_offset(at.jiff()).seconds()
+    }
+
+    /// The first instant from a local time on: of one that is repeated the first, of one that is skipped the
+    /// end of the gap.
+    pub fn first_instant(&self, local: DateTime) -> Timestamp {
+        let at = self.instant(local);
+        match self.local(at) == local {
+            true => at,
+            // it is moved by the gap's length: what lies between is the gap's end
+            false => self.shift_until(at).unwrap_or(at),
+        }
+    }
+
+    /// When its clocks are set for the first time after an instant.
+    pub fn shift_after(&self, at: Timestamp) -> Option<Timestamp> {
+        let next = self.rules.following(at.jiff()).next()?;
+        Some(Timestamp(next.timestamp().as_millisecond()))
+    }
+
+    /// When its clocks were set for the last time until an instant.
+    pub fn shift_until(&self, at: Timestamp) -> Option<Timestamp> {
+        let last = self.rules.preceding(at.plus(1).jiff()).next()?;
+        Some(Timestamp(last.timestamp().as_millisecond()))
     }
 
     /// A whole day.

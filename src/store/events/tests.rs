@@ -289,8 +289,8 @@ fn golden_files_are_read_and_written_as_they_are() {
             assert_eq!(decode(golden), Ok(vec![event.clone()]), "{name}");
             assert_eq!(new, golden, "{name}");
         }
-        // those of queues are beside them
-        let of_case = |name: &str| !name.starts_with("queue-");
+        // those of queues and schedules are beside them
+        let of_case = |name: &str| !name.starts_with("queue-") && !name.starts_with("schedule-");
         let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
         let files = files.filter(|name| of_case(&name.to_string_lossy())).count();
         assert_eq!(files, events.len(), "a golden file without its event");

@@ -5,6 +5,7 @@
 //! that is a shape. For every shape an event is found by the values that its correlations have.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +168,34 @@ impl Views {
             None => vec![keys::EVENT],
         };
         self.places_since(&prefix, since, EventCursor(0), most)
+    }
+
+    /// Places of events behind a place, in order, whose type is one of these (none: any); of so many that
+    /// are looked at. The second part is where to go on from.
+    pub fn events_behind(
+        &self,
+        after: EventCursor,
+        types: &[Option<Arc<str>>],
+        most: usize,
+    ) -> Result<(Vec<EventCursor>, EventCursor), TableError> {
+        let (mut found, mut through) = (Vec::new(), after);
+        let behind = keys::key(keys::EVENT, &[&after.0.to_be_bytes()]);
+        for entry in self.table.scan(&[keys::EVENT], Bound::Excluded(&behind)).take(most) {
+            let (key, value) = entry?;
+            let (Some(place), Some(row)) =
+                (place_at(&key, 1), self.decoded::<EventRow>(Some(value))?)
+            else {
+                continue;
+            };
+            through = place;
+            let fits = |wanted: &Option<Arc<str>>| {
+                wanted.as_deref().is_none_or(|wanted| wanted == row.kind)
+            };
+            if types.is_empty() || types.iter().any(fits) {
+                found.push(place);
+            }
+        }
+        Ok((found, through))
     }
 
     fn places_since(

@@ -13,7 +13,7 @@ use crate::domain::case::summary::{Listened, listened};
 use crate::domain::data::Data;
 use crate::domain::workflow::expr::json::{SIZE_MAX, size_of};
 use crate::domain::workflow::expr::truthy;
-use crate::domain::workflow::model::{EventFilter, Kind, Listen, Matcher, ReadAs};
+use crate::domain::workflow::model::{EventFilter, Kind, Listen, ReadAs};
 
 /// What correlations found, by their names.
 type Found = Vec<(Arc<str>, Data)>;
@@ -107,24 +107,14 @@ impl Interpreter<'_> {
         expected: &Json,
     ) -> Result<Option<Found>, Trouble> {
         let event = &incoming.event;
-        let attribute = |name: &str| event.get(name).cloned().unwrap_or_default();
-        if let Some(kind) = &filter.event_type
-            && event.get("type").and_then(Json::as_str) != Some(kind)
-        {
+        let place = self.place(key)?;
+        let fits = filter
+            .fits(event, |expr, value| self.holds(expr, &Data::from(value.clone()), &place))?;
+        if !fits {
             return Ok(None);
         }
-        let place = self.place(key)?;
-        for (name, matcher) in &filter.attributes {
-            let value = attribute(name);
-            let fits = match matcher {
-                Matcher::Literal(literal) => *literal == value,
-                Matcher::Predicate(expr) => self.holds(expr, &Data::from(value), &place)?,
-            };
-            if !fits {
-                return Ok(None);
-            }
-        }
-        let addressed = attribute("subject").as_str() == Some(&self.state.id.to_string());
+        let subject = event.get("subject").and_then(Json::as_str);
+        let addressed = subject == Some(&self.state.id.to_string());
         let mut found = Vec::new();
         for (n, correlation) in filter.correlate.iter().enumerate() {
             let value = self.evaluate(&correlation.from, event, &Default::default())?;

@@ -50,6 +50,36 @@ pub struct EventFilter {
     pub correlate: Vec<Correlation>,
 }
 
+impl EventFilter {
+    /// Whether an event has the type and the attributes.
+    ///
+    /// # Errors
+    /// The first error of `holds`, which tells whether an expression is true of a value.
+    pub fn fits<E>(
+        &self,
+        event: &Json,
+        mut holds: impl FnMut(&Expr, &Json) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        const NOTHING: &Json = &Json::Null;
+        if let Some(kind) = &self.event_type
+            && event.get("type").and_then(Json::as_str) != Some(kind)
+        {
+            return Ok(false);
+        }
+        for (name, matcher) in &self.attributes {
+            let value = event.get(name).unwrap_or(NOTHING);
+            let fits = match matcher {
+                Matcher::Literal(literal) => literal == value,
+                Matcher::Predicate(expr) => holds(expr, value)?,
+            };
+            if !fits {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
 /// What one attribute must be.
 #[derive(Debug)]
 pub enum Matcher {

@@ -4,6 +4,7 @@
 mod call;
 mod event;
 mod fault_tolerance;
+mod schedule;
 mod template;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use call::{
 };
 pub use event::{Correlation, Emit, EventFilter, Listen, Matcher, ReadAs, Strategy};
 pub use fault_tolerance::{Backoff, Catch, ErrorFilter, RaisedError, Reconcile, RetryPolicy};
+pub use schedule::{Missed, Overlap, Schedule, Timing};
 pub use template::{Span, Template};
 
 /// A definition's identity.
@@ -78,6 +80,8 @@ pub struct Definition {
     pub input: Input,
     pub output: Output,
     pub timeout: Option<Span>,
+    /// When cases begin by themselves.
+    pub schedule: Option<Schedule>,
     /// Names of the secrets it may use.
     pub secrets: Vec<Arc<str>>,
     /// The workflow's own `do`.

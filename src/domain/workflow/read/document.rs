@@ -23,9 +23,9 @@ impl<'a> Reader<'a> {
         let head = self
             .required(&at, "document", "dsl, namespace, name and version")
             .and_then(|document| self.document(&document));
-        if let Some(schedule) = at.get("schedule") {
-            self.unsupported(&schedule, "`schedule`");
-        }
+        let metadata = at.get("document").and_then(|document| document.get("metadata"));
+        let schedule =
+            at.get("schedule").and_then(|schedule| self.schedule(&schedule, metadata.as_ref()));
         self.evaluation(at.get("evaluate"));
         let secrets = self.reusable_parts();
         let input = at.get("input").map(|i| self.input(&i, scope::WORKFLOW_INPUT));
@@ -46,6 +46,7 @@ impl<'a> Reader<'a> {
             input: input.unwrap_or_default(),
             output: output.unwrap_or_default(),
             timeout,
+            schedule,
             secrets,
             root: root?,
             tasks: tasks?,
@@ -88,7 +89,9 @@ impl<'a> Reader<'a> {
 
     fn document_metadata(&mut self, at: Option<At<'a>>) -> Ours {
         let Some(at) = at else { return Ours::default() };
-        self.warn_of_near_misses(&at, &["status", "onError", "priority", "notices"]);
+        let known = ["status", "onError", "priority", "notices"].into_iter();
+        let known: Vec<&str> = known.chain(super::schedule::METADATA).collect();
+        self.warn_of_near_misses(&at, &known);
         let status = at.get("status").map(|s| self.template(&s, scope::WORKFLOW_INPUT));
         let words = [("fault", OnError::Fault), ("suspend", OnError::Suspend)];
         let on_error = self.word(at.get("onError"), &words, OnError::Fault);

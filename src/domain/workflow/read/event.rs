@@ -2,6 +2,7 @@
 
 use super::value::{scope, strict};
 use super::{At, Reader};
+use crate::domain::workflow::expr::Arg;
 use crate::domain::workflow::model::{
     Correlation, Emit, EventFilter, Kind, Listen, Matcher, ReadAs, Strategy,
 };
@@ -49,26 +50,35 @@ impl<'a> Reader<'a> {
         let words = [("data", ReadAs::Data), ("envelope", ReadAs::Envelope), ("raw", ReadAs::Raw)];
         let read = self.word(at.get("read"), &words, ReadAs::Data);
         let to = self.required(at, "to", "one, any or all")?;
-        if !self.object(&to, &["one", "any", "all", "until"]) {
-            return None;
-        }
         if let Some(until) = to.get("until") {
             self.unsupported(&until, "`listen` with `until`");
+        }
+        let (strategy, filters) = self.strategy(&to, scope::BODY)?;
+        Some(Kind::Listen(Box::new(Listen { strategy, filters, read })))
+    }
+
+    /// Which events are waited for, and how many of them; expressions see `args`.
+    pub(super) fn strategy(
+        &mut self,
+        to: &At<'a>,
+        args: &'static [Arg],
+    ) -> Option<(Strategy, Vec<EventFilter>)> {
+        if !self.object(to, &["one", "any", "all", "until"]) {
+            return None;
         }
         let (strategy, filters) = match (to.get("one"), to.get("any"), to.get("all")) {
             (Some(one), None, None) => (Strategy::One, vec![one]),
             (None, Some(any), None) => (Strategy::Any, self.filters_of(&any)?),
             (None, None, Some(all)) => (Strategy::All, self.filters_of(&all)?),
             _ => {
-                self.fault(&to, "what is listened to is not clear", "name one, any or all");
+                self.fault(to, "what is listened to is not clear", "name one, any or all");
                 return None;
             }
         };
         if strategy == Strategy::All && filters.is_empty() {
-            self.fault(&to, "all of nothing is listened to", "name at least one event");
+            self.fault(to, "all of nothing is listened to", "name at least one event");
         }
-        let filters = filters.iter().filter_map(|f| self.event_filter(f)).collect();
-        Some(Kind::Listen(Box::new(Listen { strategy, filters, read })))
+        Some((strategy, filters.iter().filter_map(|f| self.event_filter(f, args)).collect()))
     }
 
     fn filters_of(&mut self, at: &At<'a>) -> Option<Vec<At<'a>>> {
@@ -79,7 +89,7 @@ impl<'a> Reader<'a> {
         Some(at.items())
     }
 
-    fn event_filter(&mut self, at: &At<'a>) -> Option<EventFilter> {
+    fn event_filter(&mut self, at: &At<'a>, args: &'static [Arg]) -> Option<EventFilter> {
         if !self.object(at, &["with", "correlate"]) {
             return None;
         }
@@ -96,7 +106,7 @@ impl<'a> Reader<'a> {
                     filter.event_type = Some(text.into());
                 }
                 (_, Some(text)) if strict(text).is_some() => {
-                    if let Some(expr) = self.expr(&value, scope::BODY) {
+                    if let Some(expr) = self.expr(&value, args) {
                         filter.attributes.push((entry.key.clone(), Matcher::Predicate(expr)));
                     }
                 }
@@ -107,12 +117,12 @@ impl<'a> Reader<'a> {
             }
         }
         if let Some(correlate) = at.get("correlate") {
-            filter.correlate = self.correlations(&correlate);
+            filter.correlate = self.correlations(&correlate, args);
         }
         Some(filter)
     }
 
-    fn correlations(&mut self, at: &At<'a>) -> Vec<Correlation> {
+    fn correlations(&mut self, at: &At<'a>, args: &'static [Arg]) -> Vec<Correlation> {
         if !matches!(at.node.content, Content::Map(_)) {
             self.fault(at, "expected correlations by name", "name: { from: …, expect: … }");
             return Vec::new();
@@ -130,7 +140,7 @@ impl<'a> Reader<'a> {
             self.locals = locals;
             let expect = value.get("expect");
             self.warn_of_constant(expect.as_ref());
-            let expect = expect.map(|e| self.template(&e, scope::BODY));
+            let expect = expect.map(|e| self.template(&e, args));
             if let Some(from) = from {
                 all.push(Correlation { name: entry.key.as_str().into(), from, expect });
             }

@@ -10,6 +10,7 @@ mod list;
 mod metadata;
 mod resilience;
 mod run;
+mod schedule;
 mod slips;
 mod task;
 mod value;

@@ -174,7 +174,6 @@ fn the_head_is_checked() {
 #[test]
 fn what_is_not_run_yet_is_refused_by_name() {
     for (body, what) in [
-        ("schedule: {cron: 0 0 * * *}\ndo: []\n", "`schedule`"),
         ("do: [{a: {call: grpc, with: {}}}]\n", "`call: grpc`"),
         (
             "do: [{a: {run: {script: {language: js, source: {endpoint: 'http://x/'}}}}}]\n",
