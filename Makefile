@@ -3,11 +3,15 @@
 CARGO ?= cargo
 ACCEPTANCE ?= ../shared/acceptance
 
-.PHONY: run test format lint docs tests acceptance suites simulate year bench tools
+.PHONY: run render test format lint docs tests acceptance suites simulate year bench tools
 
-# Builds and starts the demo: server, simulated parties, sample work.
-run:
-	$(CARGO) run --release -- demo
+# Builds and starts the demo: server, what renders documents, simulated parties, sample work.
+run: render
+	CASEWORKER_PDF_PROGRAM=target/render/caseworker-pdf $(CARGO) run --release -- demo
+
+# The program that renders documents; its engine takes long to build, once.
+render:
+	$(CARGO) build -p caseworker-pdf --profile render
 
 # Everything that has to hold.
 test: tools format lint docs tests acceptance
@@ -16,17 +20,18 @@ tools:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked
 
 format:
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 
 lint:
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; fi
 
 docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 
 tests:
-	$(CARGO) nextest run
+	$(CARGO) build -p caseworker-pdf
+	$(CARGO) nextest run --workspace
 
 # The conformance scenarios and other projects' own tests, where their folder is there.
 acceptance:

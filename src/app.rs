@@ -1,5 +1,8 @@
 //! The composition root: builds the rooms in order and owns the order in which they close.
 
+mod definitions;
+mod pdf;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,9 +11,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::actors::definitions::Refused;
+pub use definitions::format_of;
+use pdf::{Place, Renderer};
+
 use crate::actors::engine::{Engine, Parts, Running};
-use crate::actors::handles::{By, CsrError, Handle, Terms};
+use crate::actors::handles::{By, CsrError, Handle, Terms, random};
 use crate::api::{self, Api, Key};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -18,12 +23,12 @@ use crate::config::services::Services;
 use crate::config::staff::Roster;
 use crate::domain::staff::notice::letter::Templates;
 use crate::domain::time::Timestamp;
-use crate::domain::workflow::fault::Fault;
-use crate::domain::workflow::source::Format;
+use crate::domain::work::queue::PDF;
 use crate::effects::email::Post;
 use crate::effects::http::Http;
 use crate::effects::names::Names;
 use crate::store::EngineJournal;
+use crate::store::documents::Documents;
 use crate::store::embedded::EmbeddedJournal;
 use crate::store::journal::{Journal, RecordCursor};
 use crate::store::logs::{Limits, Logs};
@@ -54,6 +59,7 @@ pub struct App {
     handle: Handle,
     address: SocketAddr,
     door: Door,
+    renderer: Renderer,
     fatal: mpsc::UnboundedReceiver<String>,
 }
 
@@ -76,12 +82,26 @@ impl App {
         let (told, fatal) = mpsc::unbounded_channel();
         let parts = parts(&config, (services, &roster), clock, hands, told).await?;
         let engine = Engine::build(parts).await?;
-        match Self::open(config, workflows, listener, &engine).await {
+        let (pdf, templates) = (config.pdf.clone(), config.data.dir.join("templates"));
+        let program = (pdf.workers.0 > 0).then(|| pdf::program(&pdf));
+        // whoever renders documents has a key of its own, for its queue alone
+        let key = format!("{:032x}", u128::from_le_bytes(random()));
+        match Self::open(config, workflows, listener, (&engine, &program, &key)).await {
             Ok(door) => {
                 let handle = engine.handle();
                 let running = engine.start().await?;
                 enroll(&handle, roster).await?;
-                Ok(Self { running, handle, address, door, fatal })
+                let renderer = match program {
+                    Some(Ok(program)) => {
+                        Renderer::start(&pdf, program, Place { server: address, key, templates })
+                    }
+                    Some(Err(missing)) => {
+                        tracing::warn!("{missing}");
+                        Renderer::none()
+                    }
+                    None => Renderer::none(),
+                };
+                Ok(Self { running, handle, address, door, renderer, fatal })
             }
             Err(wrong) => {
                 engine.give_up().await;
@@ -95,19 +115,22 @@ impl App {
         config: Config,
         workflows: Option<PathBuf>,
         listener: std::net::TcpListener,
-        engine: &Engine,
+        (engine, program, key): (&Engine, &Option<Result<PathBuf, String>>, &str),
     ) -> Result<Door, String> {
         let (handle, listen) = (engine.handle(), config.server.listen.0);
         let keys = config.api.keys.into_iter();
+        let mut keys: Vec<Key> = keys
+            .map(|k| Key { name: k.name.0, sha256: k.sha256.0, queues: k.queues.map(Into::into) })
+            .collect();
+        if !keys.is_empty() {
+            keys.push(Key::of(PDF, key, vec![PDF.to_owned()]));
+        }
+        let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
         let settings = api::Settings {
-            keys: keys
-                .map(|k| Key {
-                    name: k.name.0,
-                    sha256: k.sha256.0,
-                    queues: k.queues.map(Into::into),
-                })
-                .collect(),
-            max_body: usize::try_from(config.server.max_body.0).unwrap_or(usize::MAX),
+            keys,
+            max_body: size(config.server.max_body.0),
+            max_document: size(config.documents.max.0),
+            renders: program.as_ref().map(|program| program.clone().map(drop)),
             max_requests: config.server.max_requests.0,
             rate: config.server.rate.0,
             hosts: hosts(&config.server.hosts.0, listen),
@@ -116,7 +139,7 @@ impl App {
         let api = Api::new(handle.clone(), settings, telemetry::count());
         let door = Door::open(listener, api, connections)?;
         if let Some(folder) = &workflows {
-            register(&handle, folder).await?;
+            definitions::register(&handle, folder).await?;
         }
         Ok(door)
     }
@@ -148,6 +171,7 @@ impl App {
             reason = self.fatal.recv() => reason,
         };
         tracing::info!("ending");
+        self.renderer.stop().await;
         self.door.close().await;
         self.running.stop().await;
         failed.map_or(Ok(()), Err)
@@ -342,6 +366,11 @@ async fn parts(
     let limits = Limits { keep: config.logs.keep.0, bytes: config.logs.max.0 };
     let logs =
         Logs::open(&folder.join("logs"), limits).map_err(|error| format!("logs: {error}"))?;
+    let documents = Documents::open(&folder.join("documents"));
+    let documents = documents.map_err(|error| format!("documents: {error}"))?;
+    let own = config.documents.templates.as_deref();
+    let documents_by = crate::store::templates::Templates::open(own, &folder.join("templates"));
+    let documents_by = documents_by.map_err(|error| format!("documents.templates: {error}"))?;
     Ok(Parts {
         clock,
         journal,
@@ -360,6 +389,8 @@ async fn parts(
         catalogue: roster.catalogue.clone(),
         templates: templates(config.email.templates.as_deref())?,
         logs,
+        documents,
+        documents_by,
         queues: config.queues.0.clone(),
         live_max: config.cases.live_max.0,
         pending_max: config.cases.pending_max.0,
@@ -398,65 +429,4 @@ async fn enroll(handle: &Handle, roster: Roster) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Registers every definition of a folder; what is wrong is told of all of them at once.
-async fn register(handle: &Handle, folder: &Path) -> Result<(), String> {
-    let mut wrong = Vec::new();
-    for file in definitions_in(folder)? {
-        if let Err(error) = register_file(handle, &file).await {
-            wrong.push(error);
-        }
-    }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
-}
-
-async fn register_file(handle: &Handle, file: &Path) -> Result<(), String> {
-    let name = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
-    let by = By { who: "local".to_owned(), from: "file".to_owned(), why: String::new() };
-    let line = |fault: &Fault| {
-        format!("{name}:{}:{}: {}; {}", fault.line, fault.column, fault.detail, fault.fix)
-    };
-    match handle.register(text, format_of(file), by).await {
-        Ok(registration) => {
-            for warning in &registration.warnings {
-                tracing::warn!("{}", line(warning));
-            }
-            Ok(())
-        }
-        Err(Refused::Faults(faults)) => Err(faults.iter().map(line).collect::<Vec<_>>().join("\n")),
-        Err(Refused::Other(id)) => {
-            Err(format!("{name}: {id} is registered with another content: raise the version"))
-        }
-        // what is stored already goes on all the same
-        Err(Refused::Failed(error)) if handle.not_ready().is_some() => {
-            tracing::error!("{name}: not registered: {error}");
-            Ok(())
-        }
-        Err(Refused::Failed(error)) => Err(format!("{name}: {error}")),
-    }
-}
-
-/// The definitions of a folder, in the order of their names.
-fn definitions_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        if matches!(extension, "yaml" | "yml" | "json") && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// The format that a file's name stands for.
-pub fn format_of(file: &Path) -> Format {
-    match file.extension().and_then(|e| e.to_str()) {
-        Some("json") => Format::Json,
-        _ => Format::Yaml,
-    }
 }

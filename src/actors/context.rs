@@ -33,9 +33,11 @@ use crate::domain::case::summary::Summary;
 use crate::domain::ids::CaseId;
 use crate::domain::time::Timestamp;
 use crate::store::EngineJournal;
+use crate::store::documents::Documents;
 use crate::store::journal::RecordCursor;
 use crate::store::logs::Logs;
 use crate::store::snapshots::{Snapshot, Snapshots};
+use crate::store::templates::Templates;
 use crate::store::views::Views;
 
 /// What all actors share.
@@ -60,6 +62,10 @@ pub struct Context {
     pub staff: Staff,
     /// What workers write.
     pub logs: Logs,
+    /// What workers make.
+    pub documents: Documents,
+    /// What documents are made by.
+    pub templates: Templates,
     /// Queues, and who works for them.
     pub work: Queues,
     /// What begins cases by itself.

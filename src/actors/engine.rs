@@ -48,6 +48,7 @@ use crate::domain::time::Timestamp;
 use crate::effects::email::Post;
 use crate::effects::http::Http;
 use crate::store::EngineJournal;
+use crate::store::documents::Documents;
 use crate::store::journal::{Journal, ReadError, RecordCursor};
 use crate::store::logs::Logs;
 use crate::store::record;
@@ -78,6 +79,9 @@ pub struct Parts {
     pub staff: crate::domain::staff::settings::Settings,
     pub logs: Logs,
     /// Queues that the configuration names.
+    pub documents: Documents,
+    /// What documents are made by.
+    pub documents_by: crate::store::templates::Templates,
     pub queues: BTreeMap<Arc<str>, crate::domain::work::queue::Settings>,
     /// What an admin picks tasks from.
     pub catalogue: crate::domain::staff::catalogue::Catalogue,
@@ -136,8 +140,14 @@ impl Engine {
         let resources = Arc::new(CallResources::new(clock.clone(), parts.secrets));
         let hands = (parts.http, parts.post);
         let (of_services, of_calls) = (services.clone(), resources.clone());
-        let dispatcher =
-            Dispatcher::new(clock.clone(), of_services, of_calls, hands, parts.max_requests);
+        let dispatcher = Dispatcher::new(
+            clock.clone(),
+            of_services,
+            of_calls,
+            hands,
+            parts.max_requests,
+            parts.documents.clone(),
+        );
         let definitions = Definitions::open(journal.clone(), clock.clone(), around).await;
         let seed = u64::from_le_bytes(random()[..8].try_into().unwrap_or_default());
         let context = Arc::new(Context {
@@ -157,6 +167,8 @@ impl Engine {
             cases: Arc::new(CaseRegistry::new(parts.live_max)),
             staff: Staff::new(parts.staff, parts.catalogue, parts.templates),
             logs: parts.logs,
+            documents: parts.documents,
+            templates: parts.documents_by,
             work,
             schedules,
             wants: Wants::default(),

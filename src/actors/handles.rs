@@ -8,6 +8,7 @@ pub use super::cases::message::{CaseReply, CommandError, CommandMeta};
 pub use super::cases::submit::{SubmitError, Submitted, random};
 pub use super::cases::watches::Watch;
 pub use super::definitions::{Listed, Refused, Registration, TEXT_MAX};
+pub use super::documents::{DocumentError, Kept, NamingError};
 pub use super::histories::{Entry, History};
 pub use super::projection::feed::{Changed, FeedChange, FeedCursor, RecordCursor, Since};
 pub use super::schedules::handle::{ScheduleHandle, Seen as ScheduleSeen};
@@ -290,7 +291,8 @@ impl Handle {
                 context.work.served(queue);
             }
             if let Some(definition) = &definition {
-                context.schedules.registered(definition).await;
+                let waits = context.started.load(Ordering::Acquire);
+                context.schedules.registered(definition, waits).await;
             }
             Ok(registered)
         };

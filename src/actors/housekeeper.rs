@@ -6,6 +6,7 @@
 use crate::actors::context::Context;
 use crate::actors::disk::free_bytes;
 use crate::actors::projection::feed::{Changed, QueueSeen, ScheduleSeen};
+use crate::domain::time::Timestamp;
 use crate::store::journal::Journal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +16,9 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 const EVERY: Duration = Duration::from_secs(1);
+
+/// Milliseconds between two looks at documents that nobody refers to.
+const SWEEP_EVERY: i64 = 3_600_000;
 
 /// Milliseconds after which a schedule is late that owes a case.
 const LATE: i64 = 60_000;
@@ -35,6 +39,8 @@ pub struct HousekeeperArgs {
 pub struct Housekeeper {
     args: HousekeeperArgs,
     told: Told,
+    /// When documents that nobody refers to were looked for last.
+    swept: Timestamp,
 }
 
 /// What was told last of each queue and schedule: once a second at the most.
@@ -60,7 +66,7 @@ impl Actor for HousekeeperActor {
         args: HousekeeperArgs,
     ) -> Result<Housekeeper, ActorProcessingErr> {
         myself.cast(HousekeeperMsg::Look)?;
-        Ok(Housekeeper { args, told: Told::default() })
+        Ok(Housekeeper { args, told: Told::default(), swept: Timestamp(0) })
     }
 
     async fn handle(
@@ -69,7 +75,8 @@ impl Actor for HousekeeperActor {
         HousekeeperMsg::Look: HousekeeperMsg,
         state: &mut Housekeeper,
     ) -> Result<(), ActorProcessingErr> {
-        let Housekeeper { args: HousekeeperArgs { context, folder, min_free }, told } = state;
+        let Housekeeper { args: HousekeeperArgs { context, folder, min_free }, told, swept } =
+            state;
         match free_bytes(folder) {
             Ok(free) => {
                 metrics::gauge!("caseworker_disk_free_bytes").set(free as f64);
@@ -94,6 +101,11 @@ impl Actor for HousekeeperActor {
         measure_services(context);
         measure_queues(context, &mut told.queues);
         measure_schedules(context, &mut told.schedules);
+        let now = context.clock.now();
+        if now.since(*swept) > SWEEP_EVERY && context.views.progress().is_none() {
+            *swept = now;
+            context.sweep_documents();
+        }
         tokio::time::sleep(EVERY).await;
         myself.cast(HousekeeperMsg::Look)?;
         Ok(())

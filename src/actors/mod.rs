@@ -60,6 +60,7 @@ pub mod cases;
 mod context;
 pub mod definitions;
 pub mod disk;
+mod documents;
 pub mod effects;
 pub mod engine;
 mod events;

@@ -24,6 +24,7 @@ use crate::domain::workflow::model::TaskId;
 use crate::domain::workflow::source::Format;
 use crate::effects::http::Http;
 use crate::effects::names::Names;
+use crate::store::documents::Documents;
 use crate::store::embedded::EmbeddedJournal;
 use crate::store::journal::{Append, Appended, Journal};
 use crate::store::logs::{Limits, Logs};
@@ -72,6 +73,8 @@ async fn engine(folder: &Path) -> (Engine, mpsc::UnboundedReceiver<String>) {
         catalogue: Default::default(),
         templates: Default::default(),
         logs: Logs::open(&folder.join("logs"), LIMITS).expect("logs"),
+        documents: Documents::open(&folder.join("documents")).expect("documents"),
+        documents_by: Default::default(),
         queues: Default::default(),
         live_max: 100,
         pending_max: 100,

@@ -71,6 +71,15 @@ impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalBody<T> {
     }
 }
 
+/// The bytes of a body that may have a length of its own.
+///
+/// # Errors
+/// As every other body.
+pub async fn whole(request: Request, most: usize) -> Result<Bytes, Problem> {
+    expect_plain(request.headers())?;
+    read(request.into_body(), most).await
+}
+
 async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
     let Ok(read) = tokio::time::timeout(BODY_TIME, to_bytes(body, most)).await else {
         let detail = format!("the body took longer than {} s", BODY_TIME.as_secs());

@@ -41,6 +41,9 @@ pub async fn readyz(State(api): State<Api>) -> Response {
     if let Some(detail) = refused {
         reasons.push(json!({"name": "refusing", "detail": detail}));
     }
+    if let Some(Err(detail)) = &api.renders {
+        reasons.push(json!({"name": "pdf", "detail": detail}));
+    }
     let ahead = api.handle.wall_ahead();
     if ahead.abs() > CLOCK_OFF {
         let detail = format!(

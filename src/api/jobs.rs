@@ -10,10 +10,11 @@ use super::Api;
 use super::auth::{Client, OfQueues};
 use super::body::JsonBody;
 use super::problem::Problem;
-use crate::actors::handles::{CommandError, Line, Progress, Saying, Stream};
+use crate::actors::handles::{CommandError, Line, NamingError, Progress, Saying, Stream};
 use crate::domain::case::job::JobOutcome;
 use crate::domain::case::problem::{self, Standard};
 use crate::domain::data::{Data, canonical};
+use crate::domain::document::{NotADocument, OF_A_RESULT};
 use crate::domain::time::Timestamp;
 use crate::domain::work::job::JobId;
 use crate::domain::workflow::expr::json::{DEPTH_MAX, SIZE_MAX, shallow_enough, size_of};
@@ -38,6 +39,9 @@ pub struct Complete {
     lease: String,
     #[serde(default)]
     output: Data,
+    /// What it made, each stored before.
+    #[serde(default)]
+    documents: Vec<String>,
 }
 
 /// `POST /v1/jobs/{id}/fail`
@@ -151,8 +155,21 @@ impl Complete {
             let detail = format!("it nests deeper than {DEPTH_MAX} levels");
             return Err(Problem::at(format!("{pointer}/output"), detail));
         }
-        let said = [b"done".to_vec(), canonical(&self.output).into_bytes()].concat();
-        Ok(Ended { lease: self.lease, outcome: JobOutcome::Done(self.output), said })
+        if self.documents.len() > OF_A_RESULT {
+            let detail = format!("{OF_A_RESULT} at the most");
+            return Err(Problem::at(format!("{pointer}/documents"), detail));
+        }
+        let mut said = [b"done".to_vec(), canonical(&self.output).into_bytes()].concat();
+        let mut documents = Vec::with_capacity(self.documents.len());
+        for (place, id) in self.documents.iter().enumerate() {
+            let wrong = |error: NotADocument| {
+                Problem::at(format!("{pointer}/documents/{place}"), error.to_string())
+            };
+            documents.push(id.parse().map_err(wrong)?);
+            said.extend(id.as_bytes());
+        }
+        let outcome = JobOutcome::Done { output: self.output, documents };
+        Ok(Ended { lease: self.lease, outcome, said })
     }
 }
 
@@ -216,8 +233,24 @@ impl Api {
         }
     }
 
-    async fn end(&self, client: &Client, id: JobId, ended: Ended) -> Result<Json_, Problem> {
+    async fn end(
+        &self,
+        client: &Client,
+        id: JobId,
+        (ended, pointer): (Ended, &str),
+    ) -> Result<Json_, Problem> {
         let Ended { lease, outcome, said } = ended;
+        if let JobOutcome::Done { documents, .. } = &outcome
+            && !documents.is_empty()
+        {
+            let named = self.handle.name_documents(documents.clone()).await;
+            named.map_err(|error| match error {
+                NamingError::Missing(place) => {
+                    Problem::at(format!("{pointer}/documents/{place}"), error.to_string())
+                }
+                NamingError::Unavailable(detail) => Problem::unavailable(detail),
+            })?;
+        }
         let told = self.handle.end_job(id, &lease, (outcome, &said), client.by("")).await;
         let told = told.map_err(refused)?;
         Ok(json!({"id": id.to_string(), "state": told.state}))
@@ -244,7 +277,7 @@ pub async fn complete(
     JsonBody(body): JsonBody<Complete>,
 ) -> Result<Json<Json_>, Problem> {
     let id = api.job(&queues, &id).await?;
-    api.end(&client, id, body.ended("")?).await.map(Json)
+    api.end(&client, id, (body.ended("")?, "")).await.map(Json)
 }
 
 /// A job was not done.
@@ -256,7 +289,7 @@ pub async fn fail(
     JsonBody(body): JsonBody<Fail>,
 ) -> Result<Json<Json_>, Problem> {
     let id = api.job(&queues, &id).await?;
-    api.end(&client, id, body.ended("")?).await.map(Json)
+    api.end(&client, id, (body.ended("")?, "")).await.map(Json)
 }
 
 /// A worker gives a job back.
@@ -269,7 +302,8 @@ pub async fn release(
 ) -> Result<Json<Json_>, Problem> {
     let id = api.job(&queues, &id).await?;
     let (outcome, said) = (JobOutcome::Released, b"release".to_vec());
-    api.end(&client, id, Ended { lease: body.lease, outcome, said }).await.map(Json)
+    let ended = Ended { lease: body.lease, outcome, said };
+    api.end(&client, id, (ended, "")).await.map(Json)
 }
 
 /// A worker needs longer.
@@ -308,11 +342,15 @@ pub struct OneResult {
     retry_after_seconds: Option<i64>,
     #[serde(default)]
     crashed: bool,
+    #[serde(default)]
+    documents: Vec<String>,
 }
 
 impl OneResult {
     fn ended(self, pointer: &str) -> Result<Ended, Problem> {
-        let Self { lease, output, error, retryable, retry_after_seconds, crashed, .. } = self;
+        let Self {
+            lease, output, error, retryable, retry_after_seconds, crashed, documents, ..
+        } = self;
         match error {
             Some(_) if output.is_some() => Err(Problem::at(pointer, "either output or error")),
             Some(error) => {
@@ -323,7 +361,10 @@ impl OneResult {
                 let retryable = retryable.ok_or_else(missing)?;
                 Fail { lease, error, retryable, retry_after_seconds, crashed }.ended(pointer)
             }
-            None => Complete { lease, output: output.unwrap_or_default() }.ended(pointer),
+            None => {
+                let output = output.unwrap_or_default();
+                Complete { lease, output, documents }.ended(pointer)
+            }
         }
     }
 }
@@ -344,7 +385,8 @@ pub async fn results(
             let name = item.id.clone();
             let ended = async {
                 let id = api.job(queues, &item.id).await?;
-                api.end(client, id, item.ended(&format!("/items/{place}"))?).await
+                let pointer = format!("/items/{place}");
+                api.end(client, id, (item.ended(&pointer)?, &pointer)).await
             };
             match ended.await {
                 Ok(ended) => {

@@ -162,6 +162,8 @@ fn show(handed: &Handed) -> Json_ {
         "expiresAt": job.expires_at.map(|at| at.to_string()),
         "leasedUntil": until.to_string(),
         "leaseSeconds": job.lease_millis / 1000,
-        "template": null,
+        "template": job.template.as_ref().map(|(name, content)| {
+            json!({"name": name, "hash": content.to_string()})
+        }),
     })
 }

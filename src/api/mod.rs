@@ -8,6 +8,7 @@ mod cases;
 mod connections;
 mod csrs;
 mod dead_letters;
+mod documents;
 mod events;
 mod feeds;
 mod health;
@@ -41,6 +42,8 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 
+use sha2::{Digest, Sha256};
+
 use crate::actors::handles::Handle;
 use crate::domain::case::command::Command;
 use crate::store::views::Views;
@@ -58,10 +61,18 @@ pub struct Shared {
     keys: Vec<Key>,
     limits: Limits,
     max_body: usize,
+    max_document: usize,
+    /// Documents that come in at the same time.
+    uploads: tokio::sync::Semaphore,
+    /// Whether what renders documents is there; none: nobody asked for it.
+    renders: Option<Result<(), String>>,
     /// Names under which this server may be asked.
     hosts: HashSet<String>,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
+
+/// Documents that come in at the same time: each is in memory as a whole.
+const UPLOADS: usize = 8;
 
 /// A client's key.
 pub struct Key {
@@ -71,10 +82,22 @@ pub struct Key {
     pub queues: Option<Arc<[String]>>,
 }
 
+impl Key {
+    /// A key that is made here.
+    pub fn of(name: &str, key: &str, queues: Vec<String>) -> Self {
+        let sha256 = Sha256::digest(key.as_bytes()).into();
+        Self { name: name.to_owned(), sha256, queues: Some(queues.into()) }
+    }
+}
+
 /// Settings of the API.
 pub struct Settings {
     pub keys: Vec<Key>,
     pub max_body: usize,
+    /// Bytes of a document.
+    pub max_document: usize,
+    /// Whether what renders documents is there; none: nobody asked for it.
+    pub renders: Option<Result<(), String>>,
     pub max_requests: usize,
     /// Requests of one client in a second; 0: any number.
     pub rate: usize,
@@ -97,10 +120,22 @@ impl Api {
         settings: Settings,
         metrics: Box<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
-        let Settings { keys, max_body, max_requests, rate, hosts } = settings;
+        let Settings { keys, max_body, max_document, renders, max_requests, rate, hosts } =
+            settings;
         let limits = Limits::new(max_requests, rate);
         let hosts = hosts.iter().map(|host| origin::name_of(host)).collect();
-        Self(Arc::new(Shared { handle, keys, limits, max_body, hosts, metrics }))
+        let uploads = tokio::sync::Semaphore::new(UPLOADS);
+        Self(Arc::new(Shared {
+            handle,
+            keys,
+            limits,
+            max_body,
+            max_document,
+            uploads,
+            renders,
+            hosts,
+            metrics,
+        }))
     }
 
     /// All routes. `api/openapi.json` describes them; a test holds the two together.
@@ -157,6 +192,8 @@ impl Api {
             .route("/v1/jobs/{id}/release", post(jobs::release))
             .route("/v1/jobs/{id}/extend", post(jobs::extend))
             .route("/v1/workers", get(workers::list))
+            .route("/v1/documents", get(documents::list).post(documents::put))
+            .route("/v1/documents/{id}", get(documents::get))
             .route("/v1/events", post(events::take))
             .route("/v1/services", get(services::list))
             .route("/v1/services/{name}", get(services::get))

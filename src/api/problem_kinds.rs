@@ -12,7 +12,7 @@ pub struct Kind {
 }
 
 /// All kinds; the first of a status is the one that is meant where nothing else is said.
-pub const KINDS: [Kind; 25] = [
+pub const KINDS: [Kind; 26] = [
     Kind {
         name: "malformed",
         status: 400,
@@ -150,6 +150,12 @@ pub const KINDS: [Kind; 25] = [
         status: 503,
         title: "Nothing can be stored or read now",
         page: "`detail` says why, `/readyz` too. Nothing was stored; ask again after Retry-After.",
+    },
+    Kind {
+        name: "document-damaged",
+        status: 500,
+        title: "A document's file is damaged",
+        page: "Its bytes are not those that it was named by: the disk has lost them, or somebody has changed the file. `caseworker doctor` names all of them. Whoever makes it anew stores it under the same id.",
     },
     Kind {
         name: "views-rebuilding",

@@ -1,5 +1,6 @@
 //! `caseworker worker`: does jobs of queues by a program of the user's.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ pub struct Worker {
     /// API key, where the server wants one
     #[arg(long, env = "CASEWORKER_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    /// The API key is the first line of stdin; when that ends, the worker does
+    #[arg(long, hide = true)]
+    key_from_stdin: bool,
     /// The program and its arguments
     #[arg(last = true)]
     command: Vec<String>,
@@ -89,10 +93,12 @@ impl Worker {
     pub fn run(self) -> Exit {
         let log = Log { format: LogFormat::Text, ..Log::default() };
         let begun = telemetry::log(&log).and_then(|()| {
-            let server = Server::new(&self.server, self.api_key.clone())?;
-            Ok((self.settings()?, server))
+            let from_stdin = self.key_from_stdin;
+            let key = if from_stdin { Some(first_line()?) } else { self.api_key.clone() };
+            let server = Server::new(&self.server, key)?;
+            Ok((self.settings()?, server, from_stdin))
         });
-        let (settings, server) = match begun {
+        let (settings, server, from_stdin) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 eprintln!("{error}");
@@ -100,7 +106,13 @@ impl Worker {
             }
         };
         block_on(async {
-            match worker::run(settings, server, told_to_stop()).await {
+            let stop = async {
+                tokio::select! {
+                    () = told_to_stop() => {}
+                    () = stdin_ends(), if from_stdin => {}
+                }
+            };
+            match worker::run(settings, server, stop).await {
                 End::Drained => Exit::Ok,
                 End::NotAllowed(why) => {
                     eprintln!("{why}");
@@ -167,4 +179,23 @@ impl Worker {
             command: self.command,
         })
     }
+}
+
+/// The key that whoever has started us has written there.
+fn first_line() -> Result<String, String> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(|error| format!("stdin: {error}"))?;
+    Ok(line.trim().to_owned())
+}
+
+/// Whoever has started us is gone.
+async fn stdin_ends() {
+    let (ends, ended) = tokio::sync::oneshot::channel::<()>();
+    // a thread of its own, for which nobody waits
+    std::thread::spawn(move || {
+        let _ends = ends;
+        let mut rest = [0; 64];
+        while let Ok(1..) = std::io::stdin().read(&mut rest) {}
+    });
+    let _ = ended.await;
 }

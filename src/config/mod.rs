@@ -24,6 +24,8 @@ pub struct Config {
     pub cases: Cases,
     pub queues: queues::Queues,
     pub logs: Logs,
+    pub documents: Documents,
+    pub pdf: Pdf,
     pub http: Http,
     pub email: Email,
     pub secrets: Secrets,
@@ -127,6 +129,43 @@ pub struct Logs {
 impl Default for Logs {
     fn default() -> Self {
         Self { keep: Span(14 * 86_400_000), max: Size(1 << 30) }
+    }
+}
+
+/// `[documents]`: files that workers make.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Documents {
+    /// Bytes of one.
+    pub max: Size,
+    /// A folder with templates of your own, a folder for each.
+    pub templates: Option<PathBuf>,
+}
+
+impl Default for Documents {
+    fn default() -> Self {
+        Self { max: Size(16 << 20), templates: None }
+    }
+}
+
+/// `[pdf]`: who does the jobs of the queue `pdf`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pdf {
+    /// Documents rendered at the same time; 0: workers elsewhere do it.
+    pub workers: Count,
+    /// How long one may take.
+    pub timeout: Span,
+    /// Bytes of memory that it may take.
+    pub memory: Size,
+    /// The program; beside this one unless named.
+    pub program: Option<PathBuf>,
+}
+
+impl Default for Pdf {
+    fn default() -> Self {
+        let (workers, timeout, memory) = (Count(1), Span(30_000), Size(512 << 20));
+        Self { workers, timeout, memory, program: None }
     }
 }
 

@@ -188,6 +188,11 @@ id!(
 );
 
 id!(
+    /// A template of documents, by the content of its files.
+    TemplateHash,
+    "tpl_"
+);
+id!(
     /// What is kept of the token that a worker holds while it has a job.
     LeaseDigest,
     "lease_"
@@ -211,6 +216,12 @@ impl CaseId {
         if generation > 0 {
             parts.push(&generation_bytes);
         }
+        Self(Bits::derived(&parts))
+    }
+
+    /// The one case of a workflow that other cases name by this key; no submitter's key meets it.
+    pub fn of_key(namespace: &str, name: &str, key: &str) -> Self {
+        let parts = [b"by key", namespace.as_bytes(), name.as_bytes(), key.as_bytes()];
         Self(Bits::derived(&parts))
     }
 

@@ -3,10 +3,16 @@
 mod template;
 
 use minijinja::AutoEscape;
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 pub use template::check as check_text;
 use template::render;
+
+use crate::domain::document::DocumentId;
+
+/// Documents of one mail.
+const ATTACHED_MAX: usize = 20;
 
 /// A mail ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +26,17 @@ pub struct Mail {
     /// What it belongs to: mails of the same are shown as one conversation.
     pub thread: Option<String>,
     pub attachments: Vec<Attachment>,
+    /// Stored documents that come with it, to be read when it leaves.
+    pub documents: Vec<Named>,
+}
+
+/// A stored document that comes with a mail.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Named {
+    pub name: String,
+    pub media_type: String,
+    pub document: DocumentId,
 }
 
 /// A file that comes with a mail.
@@ -33,7 +50,7 @@ pub struct Attachment {
 
 impl Mail {
     /// Makes a mail of the arguments of `call: email`: `{to, cc?, replyTo?, subject, text, html?,
-    /// data?}`, the texts being minijinja templates over `data`.
+    /// data?, attachments?}`, the texts being minijinja templates over `data`.
     ///
     /// # Errors
     /// What is wrong with the arguments, without quoting them.
@@ -41,7 +58,7 @@ impl Mail {
         let Json::Object(fields) = arguments else {
             return Err("the arguments of a mail are an object".to_owned());
         };
-        let known = ["to", "cc", "replyTo", "subject", "text", "html", "data"];
+        let known = ["to", "cc", "replyTo", "subject", "text", "html", "data", "attachments"];
         if let Some(key) = fields.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(format!("`{key}` is no argument of a mail"));
         }
@@ -68,7 +85,19 @@ impl Mail {
             html: text("html")?.map(|html| render(html, data, AutoEscape::Html)).transpose()?,
             thread: None,
             attachments: Vec::new(),
+            documents: documents(fields.get("attachments"))?,
         })
+    }
+}
+
+/// The documents of a mail.
+fn documents(value: Option<&Json>) -> Result<Vec<Named>, String> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
+    let named = Vec::<Named>::deserialize(value);
+    let named = named.map_err(|error| format!("`attachments` of the mail: {error}"))?;
+    match named.len() > ATTACHED_MAX {
+        true => Err(format!("`attachments` of the mail: {ATTACHED_MAX} at the most")),
+        false => Ok(named),
     }
 }
 

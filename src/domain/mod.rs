@@ -6,6 +6,7 @@ pub mod case;
 pub mod cloud_event;
 pub mod cron;
 pub mod data;
+pub mod document;
 pub mod ids;
 pub mod line;
 pub mod mail;

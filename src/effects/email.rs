@@ -257,6 +257,7 @@ mod tests {
             text: "Hello".into(),
             html: Some("<p>Hello</p>".into()),
             thread: Some("case_x".into()),
+            documents: Vec::new(),
             attachments: vec![crate::domain::mail::Attachment {
                 name: "a.ics".into(),
                 media_type: "text/calendar; charset=utf-8; method=PUBLISH".into(),

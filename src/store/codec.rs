@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Raised whenever anything that is encoded here changes its shape.
-const SCHEMA: u16 = 8;
+const SCHEMA: u16 = 9;
 
 const CONFIG: Configuration = standard();
 

@@ -23,6 +23,7 @@ use crate::domain::case::event::{
 use crate::domain::case::notices::NoticeEvent;
 use crate::domain::case::problem::Problem;
 use crate::domain::data::Data;
+use crate::domain::document::DocumentId;
 use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{TaskId, Then};
@@ -138,6 +139,8 @@ struct Rest {
     /// The worker that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<WireLease>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    documents: Vec<DocumentId>,
     /// The task that an error of the whole case stands at.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<(TaskId, u32)>,
@@ -261,6 +264,7 @@ fn to_wire(event: &Event) -> Wire {
         Event::Status { status } => {
             plain("status", Rest { status: Some(status), ..Rest::default() })
         }
+        Event::Referred { documents } => plain("referred", Rest { documents, ..Rest::default() }),
         Event::Alerted { cause } => {
             plain("alerted", Rest { cause: Some(cause), ..Rest::default() })
         }
@@ -358,6 +362,7 @@ fn from_wire(wire: Wire) -> Result<Event, String> {
         "faulted" => Event::Faulted { error: rest.error.ok_or_else(|| lacks("an error"))? },
         "completed" => Event::Completed { output: rest.output },
         "status" => Event::Status { status: rest.status.ok_or_else(|| lacks("a status"))? },
+        "referred" => Event::Referred { documents: rest.documents },
         "alerted" => Event::Alerted { cause: rest.cause.unwrap_or_default() },
         "unwinding" => Event::UnwindingStarted { reason: reason(), error: rest.error },
         "unwound" => Event::UnwindingEnded,

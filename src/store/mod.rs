@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod commit_note;
+pub mod documents;
 pub mod embedded;
 pub mod events;
 pub mod journal;
@@ -15,6 +16,7 @@ pub mod record;
 pub mod schedule_events;
 pub mod snapshots;
 pub mod staff_events;
+pub mod templates;
 pub mod transitions;
 pub mod upcast;
 pub mod views;

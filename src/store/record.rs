@@ -4,7 +4,7 @@
 //! byte  0      format of the envelope, 1
 //!       1      flags: 1 a command id follows, 2 a `by` follows
 //!       2..6   CRC-32 of everything from byte 6 on, little-endian
-//!       6      schema of the events, 8 (each later one adds facts)
+//!       6      schema of the events, 9 (each later one adds facts)
 //!       7      kind of the entity
 //!       8..24  its id
 //!      24..    version of the first event (varint), number of events (varint),
@@ -26,7 +26,7 @@ use crate::domain::time::Timestamp;
 const FORMAT: u8 = 1;
 
 /// Schema of the events that this version writes.
-pub const SCHEMA: u8 = 8;
+pub const SCHEMA: u8 = 9;
 
 const HAS_COMMAND: u8 = 1;
 const HAS_BY: u8 = 2;

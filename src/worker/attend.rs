@@ -28,7 +28,7 @@ pub async fn attend(shared: &Arc<Shared>, doer: &mut Doer, job: &Job) -> Outcome
         (began + shared.settings.timeout, began + third, began);
     let mut extending: Option<JoinHandle<(Extended, Told)>> = None;
     let outcome = {
-        let doing = doer.work(&shared.settings, job, &said, stopping);
+        let doing = doer.work((&shared.settings, &shared.server), job, &said, stopping);
         tokio::pin!(doing);
         loop {
             let idle = extending.is_none();

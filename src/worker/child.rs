@@ -1,7 +1,7 @@
 //! A child for one job: the job on its stdin, the output on its stdout, its log on stderr.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,11 @@ use tokio::process::Command;
 use tokio::sync::oneshot;
 
 use super::Settings;
+use super::documents;
 use super::group;
 use super::job::{Job, Outcome, Stop, Why};
 use super::said::Said;
+use super::server::Server;
 
 /// Bytes of an output.
 pub const OUTPUT_MAX: usize = 256 * 1024;
@@ -46,15 +48,23 @@ pub struct Ended {
 }
 
 /// Does a job by a child of its own.
-pub async fn work(settings: &Settings, job: &Job, said: &Said, stop: Stop) -> Outcome {
+pub async fn work(
+    (settings, server): (&Settings, &Server),
+    job: &Job,
+    said: &Said,
+    stop: Stop,
+) -> Outcome {
     let files = match Files::new() {
         Ok(files) => files,
         Err(error) => return Outcome::failed(format!("no folder for its files: {error}"), true),
     };
     let mut command = group::command(settings, &settings.command);
-    about(&mut command, job).env("CASEWORKER_OUT", &files.0);
+    about(&mut command, job).env("CASEWORKER_OUT", files.folder());
     match run(command, job.told.to_string().into_bytes(), said, 0, stop).await {
-        Ok(ended) => judged(settings, ended),
+        Ok(ended) => match judged(settings, ended) {
+            Outcome::Done { output, .. } => documents::store(server, files.folder(), output).await,
+            other => other,
+        },
         Err(error) => {
             let program = settings.command.first().map_or("", String::as_str);
             Outcome::failed(format!("`{program}` cannot be started: {error}"), true)
@@ -188,7 +198,7 @@ fn judged(settings: &Settings, ended: Ended) -> Outcome {
     };
     if code == 0 {
         return match said {
-            Some(output) => Outcome::Done(output),
+            Some(output) => Outcome::done(output),
             None => Outcome::failed("its output is no JSON", false),
         };
     }
@@ -211,7 +221,7 @@ fn judged(settings: &Settings, ended: Ended) -> Outcome {
 }
 
 /// A folder for the files of one job; it goes with it.
-pub struct Files(pub PathBuf);
+pub struct Files(PathBuf);
 
 impl Files {
     pub fn new() -> std::io::Result<Self> {
@@ -221,6 +231,17 @@ impl Files {
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder)?;
         Ok(Self(folder))
+    }
+
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    /// Another job begins.
+    pub fn clear(&self) -> std::io::Result<()> {
+        std::fs::remove_dir_all(&self.0)?;
+        std::fs::create_dir_all(&self.0)
     }
 }
 

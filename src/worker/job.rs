@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::Settings;
 use super::looping::LoopChild;
 use super::said::Said;
+use super::server::Server;
 use super::{child, looping, process};
 
 /// A job.
@@ -40,7 +41,11 @@ pub type Stop = watch::Receiver<Option<Why>>;
 /// What became of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    Done(Json),
+    Done {
+        output: Json,
+        /// What it has left, by the ids under which the server has it.
+        documents: Vec<String>,
+    },
     Failed {
         error: Json,
         retryable: bool,
@@ -53,6 +58,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Done, with nothing but this.
+    pub fn done(output: Json) -> Self {
+        Self::Done { output, documents: Vec::new() }
+    }
+
     /// A failure with this text.
     pub fn failed(detail: impl Into<String>, retryable: bool) -> Self {
         let error = json!({"detail": detail.into()});
@@ -79,7 +89,7 @@ impl Outcome {
     /// In a word, for the numbers.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Done(_) => "done",
+            Self::Done { .. } => "done",
             Self::Failed { crashed: true, .. } => "crashed",
             Self::Failed { retryable: true, .. } => "retry",
             Self::Failed { .. } => "failed",
@@ -126,7 +136,7 @@ impl Doer {
     /// Does a job, unless it is told to stop.
     pub async fn work(
         &mut self,
-        settings: &Settings,
+        (settings, server): (&Settings, &Server),
         job: &Job,
         said: &Said,
         stop: Stop,
@@ -136,8 +146,8 @@ impl Doer {
             return process::work(settings, *kind, job, said, stop).await;
         }
         match self {
-            Self::Each => child::work(settings, job, said, stop).await,
-            Self::Many(many) => looping::work(many, settings, job, said, stop).await,
+            Self::Each => child::work((settings, server), job, said, stop).await,
+            Self::Many(many) => looping::work(many, (settings, server), job, said, stop).await,
         }
     }
 

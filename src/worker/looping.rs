@@ -10,9 +10,12 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::task::JoinHandle;
 
 use super::Settings;
+use super::child::Files;
+use super::documents;
 use super::group;
 use super::job::{Job, Outcome, Stop, Why};
 use super::said::Said;
+use super::server::Server;
 
 /// Bytes of a line.
 const LINE_MAX: u64 = 1024 * 1024;
@@ -30,6 +33,8 @@ pub struct LoopChild {
 }
 
 struct Running {
+    /// Where its files are.
+    files: Files,
     child: Child,
     group: Option<Pid>,
     stdin: ChildStdin,
@@ -61,7 +66,7 @@ fn yes() -> bool {
 /// Does a job by the child, which is begun where there is none.
 pub async fn work(
     many: &mut LoopChild,
-    settings: &Settings,
+    (settings, server): (&Settings, &Server),
     job: &Job,
     said: &Said,
     mut stop: Stop,
@@ -99,7 +104,7 @@ pub async fn work(
     match asked {
         Ok(answer) if answer.job == job.id => {
             many.pause = None;
-            match answer.error {
+            let outcome = match answer.error {
                 Some(error) => {
                     let error = match error {
                         Json::Object(_) => error,
@@ -109,7 +114,21 @@ pub async fn work(
                     let retry_after = answer.retry_after_seconds;
                     Outcome::Failed { error, retryable, retry_after, crashed }
                 }
-                None => Outcome::Done(answer.output),
+                None => {
+                    let stored = documents::store(server, running.files.folder(), answer.output);
+                    tokio::select! {
+                        outcome = stored => outcome,
+                        why = stopped(&mut stop) => Outcome::stopped(why, settings.timeout),
+                    }
+                }
+            };
+            // what it has left is another job's no more
+            match running.files.clear() {
+                Ok(()) => outcome,
+                Err(error) => {
+                    many.kill().await;
+                    Outcome::failed(format!("its files stay: {error}"), true)
+                }
             }
         }
         Ok(answer) => {
@@ -130,7 +149,9 @@ async fn stopped(stop: &mut Stop) -> Why {
 
 impl Running {
     fn begin(settings: &Settings) -> std::io::Result<Self> {
-        let mut child = group::command(settings, &settings.command).spawn()?;
+        let files = Files::new()?;
+        let mut command = group::command(settings, &settings.command);
+        let mut child = command.env("CASEWORKER_OUT", files.folder()).spawn()?;
         let group = group::of(&child);
         let missing = || std::io::Error::other("it has no pipes");
         let stdin = child.stdin.take().ok_or_else(missing)?;
@@ -138,7 +159,7 @@ impl Running {
         let stderr = BufReader::new(child.stderr.take().ok_or_else(missing)?);
         let (said, at) = tokio::sync::watch::channel(Said::default());
         let listening = tokio::spawn(listen(stderr, at));
-        Ok(Self { child, group, stdin, stdout, said, listening })
+        Ok(Self { files, child, group, stdin, stdout, said, listening })
     }
 
     fn has_ended(&mut self) -> bool {

@@ -3,6 +3,7 @@
 
 mod attend;
 mod child;
+mod documents;
 mod group;
 mod health;
 mod job;

@@ -80,9 +80,9 @@ pub async fn work(
     let told = text(&asked.stdin).into_bytes();
     let program = match kind {
         Allowed::Shell => shell(&asked),
-        Allowed::Script => script(&asked, &files.0),
+        Allowed::Script => script(&asked, files.folder()),
         Allowed::Container => match engine() {
-            Some(engine) => container(&asked, engine, settings, &files.0),
+            Some(engine) => container(&asked, engine, settings, files.folder()),
             None => return Outcome::failed("neither podman nor docker is here", true),
         },
         Allowed::Network => Err("the network is no queue".to_owned()),
@@ -93,10 +93,10 @@ pub async fn work(
     };
     let mut command = group::command(settings, &program.words);
     command.envs(program.environment);
-    about(&mut command, job).current_dir(&files.0);
+    about(&mut command, job).current_dir(files.folder());
     let ended = run(command, told, said, STDERR_MAX, stop).await;
     if kind == Allowed::Container {
-        clean_up(&asked, &files.0).await;
+        clean_up(&asked, files.folder()).await;
     }
     let ended = match ended {
         Ok(ended) => ended,
@@ -123,7 +123,7 @@ pub async fn work(
         return Outcome::crashed("it was killed by a signal");
     };
     let written = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Outcome::Done(json!({
+    Outcome::done(json!({
         "code": code,
         "stdout": written(&ended.stdout),
         "stderr": written(&ended.stderr),

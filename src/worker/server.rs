@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method};
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
@@ -15,6 +16,10 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// Tries to say what became of a job once the worker ends and its time is up.
 const LAST_TRIES: u32 = 5;
+
+/// How long a document may take, and how often it is tried.
+const STORE: Duration = Duration::from_secs(60);
+const STORE_TRIES: usize = 20;
 
 /// What every try that met no server begins with.
 const UNREACHED: &str = "the server cannot be reached";
@@ -48,6 +53,15 @@ pub enum Extended {
     Over,
     /// Nobody knows.
     Unknown,
+}
+
+/// What came of storing a document.
+pub enum Stored {
+    /// Under this id.
+    As(String),
+    /// The server does not take it.
+    Never(String),
+    NotNow(String),
 }
 
 impl Server {
@@ -143,10 +157,42 @@ impl Server {
         }
     }
 
+    /// Stores a document; tried again while the server is away.
+    pub async fn store(&self, kind: &str, bytes: Vec<u8>) -> Stored {
+        let bytes = bytes::Bytes::from(bytes);
+        let (mut pause, mut why) = (AGAIN, String::new());
+        for _ in 0..STORE_TRIES {
+            let request = self.client.request(Method::POST, format!("{}/v1/documents", self.base));
+            let request = match &self.key {
+                Some(key) => request.bearer_auth(key),
+                None => request,
+            };
+            let request = request.header(CONTENT_TYPE, kind).body(bytes.clone());
+            match request.timeout(STORE).send().await {
+                Ok(answer) => {
+                    let status = answer.status().as_u16();
+                    let answer: Json = answer.json().await.unwrap_or_default();
+                    let detail = answer["detail"].as_str().unwrap_or("no reason was given");
+                    match (status, answer["document"].as_str()) {
+                        (201, Some(id)) => return Stored::As(id.to_owned()),
+                        (408 | 429 | 500..=599, _) => why = format!("{status}: {detail}"),
+                        (status, _) => return Stored::Never(format!("{status}: {detail}")),
+                    }
+                }
+                Err(error) => why = format!("{UNREACHED}: {error}"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(AGAIN_MOST);
+        }
+        Stored::NotNow(why)
+    }
+
     /// Says what became of a job, again and again until it is taken or refused.
     pub async fn end(&self, job: &Job, outcome: &Outcome, phase: &watch::Sender<Phase>) {
         let (verb, body) = match outcome {
-            Outcome::Done(output) => ("complete", json!({"lease": job.lease, "output": output})),
+            Outcome::Done { output, documents } => {
+                ("complete", json!({"lease": job.lease, "output": output, "documents": documents}))
+            }
             Outcome::Failed { error, retryable, retry_after, crashed } => (
                 "fail",
                 json!({"lease": job.lease, "error": error, "retryable": retryable,
@@ -195,7 +241,7 @@ impl Server {
 fn refused(job: &Job, outcome: &Outcome, detail: &str) -> Json {
     let (retryable, crashed) = match outcome {
         Outcome::Failed { retryable, crashed, .. } => (*retryable, *crashed),
-        Outcome::Done(_) | Outcome::Released | Outcome::Dropped => (false, false),
+        Outcome::Done { .. } | Outcome::Released | Outcome::Dropped => (false, false),
     };
     let detail: String = detail.chars().take(1000).collect();
     let error = json!({"title": "The result cannot be taken", "detail": detail});

@@ -4,6 +4,7 @@ mod applications;
 mod bodies;
 mod calendars;
 mod cli;
+mod documents;
 mod door;
 mod durable;
 mod events;

@@ -66,6 +66,8 @@ impl Server {
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .env("CASEWORKER_LOG_FILTER", "warn,caseworker::app=error")
             .env("CASEWORKER_DATA_MIN_FREE", "1MiB")
+            // who renders documents is started where a test asks for it
+            .env("CASEWORKER_PDF_WORKERS", "0")
             .envs(self.env.iter().cloned())
             .kill_on_drop(true);
         command

@@ -14,7 +14,7 @@ use crate::domain::case::event::{Event, Wait};
 use crate::domain::case::notices;
 use crate::domain::case::state::{Stage, State};
 use crate::domain::data::Data;
-use crate::domain::ids::{CaseId, Entity};
+use crate::domain::ids::{CaseId, Entity, TemplateHash};
 use crate::domain::service::line::QueueEntry;
 use crate::domain::staff::business::Business;
 use crate::domain::staff::notice::Notices;
@@ -170,6 +170,10 @@ impl DecisionContext for CaseDecisionContext<'_> {
 
     fn queue(&mut self, name: &str) -> Option<Queue> {
         self.context.work.seen(name)
+    }
+
+    fn template(&mut self, name: &str) -> Option<TemplateHash> {
+        self.context.templates.content(name)
     }
 
     fn permit(&mut self, service: &Service, priority: u8) -> PermitAnswer {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::actors::cases::execute::{Uncommitted, commit};
 use crate::actors::cases::load::LoadError;
 use crate::actors::cases::make::make;
@@ -260,7 +262,7 @@ impl Context {
 
     /// Starts a child. None: the parent is told otherwise that it cannot be.
     pub async fn start_child(self: &Arc<Self>, child: Child) -> Outcome {
-        let Child { id, namespace, name, version, submission } = child;
+        let Child { id, joins, namespace, name, version, submission } = child;
         let refused = |standard, detail: String| Outcome::Failed {
             error: Problem::new(standard, detail),
             server: false,
@@ -277,8 +279,13 @@ impl Context {
             }
             Err(error) => Err(error),
         };
+        let joined = |begun: bool, same: bool| {
+            let told = json!({"case": id.to_string(), "begun": begun, "sameInput": same});
+            Outcome::Done(if joins { Data::from(told) } else { Data::null() })
+        };
         match begun {
-            Ok(_) | Err(SubmitError::Other) => Outcome::Done(Data::null()),
+            Ok(reply) => joined(!reply.replayed, true),
+            Err(SubmitError::Other) => joined(false, false),
             Err(SubmitError::Invalid(violations)) => {
                 refused(Standard::Validation, first_of(violations))
             }

@@ -22,13 +22,17 @@ use crate::domain::case::command::{Fetched, Health, Outcome};
 use crate::domain::case::effect::{HttpRequest, Preparation};
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
-use crate::domain::mail::Mail;
+use crate::domain::mail::{Attachment, Mail, Named};
 use crate::domain::service::permit::Reply;
 use crate::domain::staff::notice::letter::Sender;
 use crate::domain::workflow::expr::json::SIZE_MAX;
 use crate::effects::SendBy;
 use crate::effects::email::{Post, Posted};
 use crate::effects::http::{Http, Sent, Way};
+use crate::store::documents::Documents;
+
+/// Bytes of the documents of one mail.
+const ATTACHED_BYTES: usize = 20 << 20;
 
 /// Mails under way at the most.
 const MAILS: usize = 32;
@@ -46,6 +50,7 @@ pub struct Dispatcher {
     requests: Semaphore,
     mails: Semaphore,
     composer: Composer,
+    documents: Documents,
     own: Semaphore,
 }
 
@@ -58,11 +63,12 @@ impl Dispatcher {
         resources: Arc<CallResources>,
         (http, post): (Http, Option<Post>),
         requests: usize,
+        documents: Documents,
     ) -> Self {
         let pool = Semaphore::new;
         let (requests, mails, own) = (pool(requests), pool(MAILS), pool(OWN));
         let composer = Composer::default();
-        Self { clock, services, resources, http, post, requests, mails, composer, own }
+        Self { clock, services, resources, http, post, requests, mails, composer, documents, own }
     }
 
     /// The hand for HTTP.
@@ -115,7 +121,10 @@ impl Dispatcher {
         by: SendBy,
     ) -> Outcome {
         let _turn = self.mails.acquire().await;
-        let composed = self.composer.compose(arguments, by).await;
+        let composed = match self.composer.compose(arguments, by).await {
+            Ok(Some(mail)) => self.attach(mail).await.map(Some),
+            other => other,
+        };
         self.send_mail(composed, key, permit, by).await
     }
 
@@ -129,6 +138,31 @@ impl Dispatcher {
     ) -> Outcome {
         let _turn = self.mails.acquire().await;
         self.send_mail(mail.map(Some), key, permit, by).await
+    }
+
+    /// Reads the documents that come with a mail.
+    async fn attach(&self, mut mail: Mail) -> Result<Mail, String> {
+        let named = std::mem::take(&mut mail.documents);
+        let documents = self.documents.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = 0;
+            for Named { name, media_type, document } in named {
+                let found = documents.get(document).map_err(|error| error.to_string())?;
+                let Some((_, content)) = found else {
+                    return Err(format!("there is no document {document}"));
+                };
+                bytes += content.len();
+                if bytes > ATTACHED_BYTES {
+                    let most = ATTACHED_BYTES >> 20;
+                    return Err(format!(
+                        "the mail's documents are larger than {most} MiB together"
+                    ));
+                }
+                mail.attachments.push(Attachment { name, media_type, content });
+            }
+            Ok(mail)
+        });
+        read.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     async fn send_mail(

@@ -325,6 +325,7 @@ impl<'a> Rows<'a> {
         summary.children = Vec::new();
         summary.assignments = Vec::new();
         summary.jobs = Vec::new();
+        summary.documents = Vec::new();
         self.changes.push(FeedChange { at, what: Changed::Case(Box::new(summary)) });
     }
 }

@@ -65,8 +65,9 @@ impl Schedules {
         }
     }
 
-    /// A version was registered: answers once it rules, so that whatever comes later is its own.
-    pub async fn registered(&self, definition: &Definition) {
+    /// A version was registered: answers once it rules, so that whatever comes later is its own. Before the
+    /// actors run nobody waits for that, since nothing comes.
+    pub async fn registered(&self, definition: &Definition, waits: bool) {
         let DefinitionId { namespace, name, .. } = &definition.id;
         let schedule = match definition.schedule {
             Some(_) => self.of(namespace, name),
@@ -76,7 +77,7 @@ impl Schedules {
                 None => return,
             },
         };
-        if tokio::time::timeout(RULES_WITHIN, schedule.rule_anew()).await.is_err() {
+        if waits && tokio::time::timeout(RULES_WITHIN, schedule.rule_anew()).await.is_err() {
             // it is stored, and rules as soon as its schedule can be written
             tracing::error!(schedule = %schedule.id, "a version does not rule yet");
         }

@@ -13,7 +13,7 @@ use crate::domain::case::decision_context::Queue;
 use crate::domain::ids::{CaseId, Entity, EntityKind};
 use crate::domain::time::Timestamp;
 use crate::domain::work::job::JobId;
-use crate::domain::work::queue::{QUEUES_MAX, Said, Settings};
+use crate::domain::work::queue::{PDF, QUEUES_MAX, Said, Settings};
 use crate::domain::work::row::{JobAt, JobRow};
 use crate::domain::work::worker::Workers;
 use crate::store::journal::{Journal, ReadError};
@@ -218,6 +218,8 @@ impl Context {
                 }
             }
         }
+        // whoever renders documents waits there before a definition names it
+        self.work.served(PDF);
         let configured = self.work.configured.keys().cloned();
         for name in configured.chain(self.definitions.queues().await?) {
             self.work.served(&name);

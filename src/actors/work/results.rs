@@ -190,7 +190,7 @@ impl Handle {
         let digest = LeaseDigest::of(token);
         self.heard_of(job, digest);
         let otherwise = match &outcome {
-            JobOutcome::Done(_) => "done",
+            JobOutcome::Done { .. } => "done",
             JobOutcome::Failed { .. } | JobOutcome::Lost(_) => "failed",
             JobOutcome::Released => "queued",
         };

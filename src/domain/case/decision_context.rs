@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::event::{Event, Wait};
 use crate::domain::data::Data;
+use crate::domain::ids::TemplateHash;
 use crate::domain::staff::business::Business;
 use crate::domain::staff::notice::Notices;
 use crate::domain::time::Timestamp;
@@ -32,6 +33,9 @@ pub trait DecisionContext {
 
     /// What is known of a queue. None: there are too many to have another one.
     fn queue(&mut self, name: &str) -> Option<Queue>;
+
+    /// The content of a template of documents. None: there is none of this name.
+    fn template(&mut self, name: &str) -> Option<TemplateHash>;
 
     /// Asks for a permit to call: taken when granted, and given back when the call is over.
     fn permit(&mut self, service: &Service, priority: u8) -> PermitAnswer;

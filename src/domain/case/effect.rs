@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::event::Submission;
 use crate::domain::data::Data;
-use crate::domain::ids::CaseId;
+use crate::domain::ids::{CaseId, Fingerprint};
 use crate::domain::staff::notice::Notice;
 use crate::domain::workflow::model::{OutputFormat, TaskId};
 
@@ -42,6 +42,8 @@ pub enum Ask {
     Run(Box<Child>),
     /// A child case that is not wanted any more.
     CancelChild(CaseId),
+    /// A child that others may have joined goes on without this case.
+    LeaveChild(CaseId),
     /// Something to fetch and keep in memory, so that the call can be made.
     Prepare(Box<Preparation>),
 }
@@ -54,6 +56,8 @@ pub struct Child {
     pub name: Arc<str>,
     /// None: the latest.
     pub version: Option<Arc<str>>,
+    /// It is the one case of its workflow under a key: whoever names the key joins it.
+    pub joins: bool,
     /// The definition is not known until the version is chosen, so this has none yet.
     pub submission: ChildSubmission,
 }
@@ -64,6 +68,8 @@ pub struct ChildSubmission {
     pub input: Data,
     pub priority: u8,
     pub parent: super::event::Parent,
+    /// Of one under a key: what it was submitted with.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl ChildSubmission {
@@ -75,7 +81,7 @@ impl ChildSubmission {
             subject: None,
             tags: Arc::new([]),
             priority: Some(self.priority),
-            fingerprint: None,
+            fingerprint: self.fingerprint,
             parent: Some(self.parent),
         }
     }

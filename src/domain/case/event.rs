@@ -9,6 +9,7 @@ use super::job::Job;
 use super::notices::NoticeEvent;
 use super::problem::Problem;
 use crate::domain::data::Data;
+use crate::domain::document::DocumentId;
 use crate::domain::ids::{CaseId, EventCursor, Fingerprint};
 use crate::domain::staff::plan::event::PlanEvent;
 use crate::domain::time::Timestamp;
@@ -48,6 +49,10 @@ pub enum Event {
     /// The business status changed.
     Status {
         status: Arc<str>,
+    },
+    /// The case refers to these documents from here on.
+    Referred {
+        documents: Vec<DocumentId>,
     },
     /// A person was told: there is a dead letter of this cause.
     Alerted {

@@ -77,6 +77,7 @@ pub fn tell(definition: &Definition, before: Option<&State>, event: &Event) -> H
             plain("workflow.completed", json!({"output": output.clone().or_else(left)}))
         }
         Event::Status { status } => plain("case.status", json!({"status": status})),
+        Event::Referred { documents } => plain("case.documents", json!({"documents": documents})),
         Event::Alerted { cause } => plain("case.alerted", json!({"cause": cause})),
         Event::UnwindingStarted { reason, error } => {
             plain("unwinding.started", json!({"reason": reason, "error": error}))

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{Call, Stage, State};
 use crate::domain::data::Data;
-use crate::domain::ids::{Bits, CommandId, LeaseDigest};
+use crate::domain::document::DocumentId;
+use crate::domain::ids::{Bits, CommandId, LeaseDigest, TemplateHash};
 use crate::domain::time::Timestamp;
 use crate::domain::work::job::{JobId, JobKey};
 use crate::domain::work::lease::{Lease, Leasing};
@@ -53,12 +54,18 @@ pub struct GivenJob {
     pub queued_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub lease_millis: i64,
+    /// The template that its document is made by, and its content.
+    pub template: Option<(Arc<str>, TemplateHash)>,
 }
 
 /// What a worker has done, or has not.
 #[derive(Clone, PartialEq, Debug)]
 pub enum JobOutcome {
-    Done(Data),
+    Done {
+        output: Data,
+        /// What it made, each stored before.
+        documents: Vec<DocumentId>,
+    },
     Failed {
         error: super::problem::Problem,
         retryable: bool,

@@ -12,7 +12,7 @@ pub fn safe_by_definition(task: &Task) -> bool {
         Kind::Call(call) => match &**call {
             Call::Http(http) => http::repeatable(&http.method),
             Call::OpenApi(_) | Call::Process(_) => false,
-            Call::Email(_) | Call::Echo(_) | Call::Work(_) => true,
+            Call::Email(_) | Call::Echo(_) | Call::Work(_) | Call::Pdf(_) => true,
         },
         Kind::Emit(_) | Kind::Run(_) => true,
         Kind::Do(_)
@@ -42,7 +42,11 @@ pub fn called_anew(task: &Task) -> bool {
             Kind::Call(call) => match &**call {
                 Call::Http(http) => matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
                 Call::Echo(_) => true,
-                Call::OpenApi(_) | Call::Email(_) | Call::Work(_) | Call::Process(_) => false,
+                Call::OpenApi(_)
+                | Call::Email(_)
+                | Call::Work(_)
+                | Call::Pdf(_)
+                | Call::Process(_) => false,
             },
             _ => false,
         }
@@ -53,7 +57,9 @@ pub fn has_key(task: &Task) -> bool {
     match &task.kind {
         Kind::Call(call) => match &**call {
             Call::Http(http) => !matches!(&*http.method, "GET" | "HEAD" | "OPTIONS"),
-            Call::OpenApi(_) | Call::Email(_) | Call::Work(_) | Call::Process(_) => true,
+            Call::OpenApi(_) | Call::Email(_) | Call::Work(_) | Call::Pdf(_) | Call::Process(_) => {
+                true
+            }
             Call::Echo(_) => false,
         },
         _ => true,

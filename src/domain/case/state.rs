@@ -15,6 +15,7 @@ use super::notices::Desk;
 use super::phase::Phase;
 use super::problem::Problem;
 use crate::domain::data::Data;
+use crate::domain::document::DocumentId;
 use crate::domain::ids::{CaseId, CommandId, EventCursor, Fingerprint, PlanId};
 use crate::domain::staff::plan::Plan;
 use crate::domain::time::Timestamp;
@@ -86,6 +87,8 @@ pub struct State {
     pub error: Option<Problem>,
     /// Events taken, so that none is taken twice.
     pub taken: Taken,
+    /// Documents that it refers to, in the order in which they came.
+    pub documents: Vec<DocumentId>,
     pub commands: Vec<CommandId>,
 }
 

@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::staff;
 use super::state::{Activation, Body, FailedAttempt, Stage, State};
 use crate::domain::data::{Data, canonical};
+use crate::domain::document::DocumentId;
 use crate::domain::ids::{Bits, CaseId, DeadId};
 use crate::domain::staff::plan::Item;
 use crate::domain::time::Timestamp;
@@ -57,6 +58,8 @@ pub struct Summary {
     pub csrs: Vec<Arc<str>>,
     /// Its jobs that stand in a queue, or that a worker has.
     pub jobs: Vec<JobRow>,
+    /// Documents that it refers to.
+    pub documents: Vec<DocumentId>,
     /// Its human tasks; they have rows of their own.
     pub assignments: Vec<Assigned>,
 }
@@ -164,6 +167,7 @@ impl Summary {
             seeking: Vec::new(),
             csrs: Vec::new(),
             jobs: Vec::new(),
+            documents: Vec::new(),
             assignments: Vec::new(),
         }
     }
@@ -240,6 +244,7 @@ impl Summary {
             seeking: staff::waiting(state).map(|(_, item)| sought(item)).collect(),
             csrs: csrs(state),
             jobs: job::rows(state),
+            documents: state.documents.clone(),
             assignments: Assigned::of(definition, state),
         }
     }

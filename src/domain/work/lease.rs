@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{Bits, LeaseDigest};
+use crate::domain::ids::{Bits, LeaseDigest, TemplateHash};
 
 /// A lease may last so many seconds.
 pub const SECONDS: std::ops::RangeInclusive<i64> = 5..=3600;
@@ -17,6 +17,8 @@ pub struct Lease {
     /// How long it lasts from when it is given, and from each time that it is extended.
     pub millis: i64,
     pub digest: LeaseDigest,
+    /// The content of the template that its document is made by.
+    pub template: Option<TemplateHash>,
 }
 
 /// What a worker asks for.

@@ -10,6 +10,9 @@ use crate::domain::time::Timestamp;
 /// Queues at the most.
 pub const QUEUES_MAX: usize = 1000;
 
+/// The queue of documents.
+pub const PDF: &str = "pdf";
+
 /// Letters of a queue's name at the most.
 const NAME_MAX: usize = 40;
 

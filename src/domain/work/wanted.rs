@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::lease;
-use super::queue::check_name;
+use super::queue::{PDF, check_name};
 use crate::domain::data::Data;
 use crate::domain::time::Duration;
 
@@ -19,7 +19,7 @@ const ATTEMPTS_MAX: i64 = 100;
 pub const ARGUMENTS: [&str; 6] = ["queue", "input", "leaseSeconds", "ttl", "priority", "attempts"];
 
 /// Queues whose jobs are not `work`: who submits data must never command a worker that runs commands.
-const RESERVED: [&str; 4] = ["shell", "script", "container", "pdf"];
+const RESERVED: [&str; 4] = ["shell", "script", "container", PDF];
 
 /// What is asked of a worker.
 #[derive(Clone, PartialEq, Debug)]

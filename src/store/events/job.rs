@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::case::job::Job;
-use crate::domain::ids::LeaseDigest;
+use crate::domain::ids::{LeaseDigest, TemplateHash};
 use crate::domain::time::Timestamp;
 use crate::domain::work::job::JobKey;
 use crate::domain::work::lease::Lease;
@@ -35,6 +35,8 @@ pub struct WireLease {
     host: Option<Arc<str>>,
     millis: i64,
     digest: LeaseDigest,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    template: Option<TemplateHash>,
 }
 
 impl From<Job> for WireJob {
@@ -53,14 +55,14 @@ impl From<WireJob> for Job {
 
 impl From<Lease> for WireLease {
     fn from(lease: Lease) -> Self {
-        let Lease { worker, host, millis, digest } = lease;
-        Self { worker, host, millis, digest }
+        let Lease { worker, host, millis, digest, template } = lease;
+        Self { worker, host, millis, digest, template }
     }
 }
 
 impl From<WireLease> for Lease {
     fn from(lease: WireLease) -> Self {
-        let WireLease { worker, host, millis, digest } = lease;
-        Self { worker, host, millis, digest }
+        let WireLease { worker, host, millis, digest, template } = lease;
+        Self { worker, host, millis, digest, template }
     }
 }

@@ -12,7 +12,8 @@ use crate::domain::case::event::{
 use crate::domain::case::job::Job;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::data::Data;
-use crate::domain::ids::{Bits, CaseId, EventCursor, Fingerprint, LeaseDigest};
+use crate::domain::document::DocumentId;
+use crate::domain::ids::{Bits, CaseId, EventCursor, Fingerprint, LeaseDigest, TemplateHash};
 use crate::domain::time::Timestamp;
 use crate::domain::work::job::JobKey;
 use crate::domain::work::lease::Lease;
@@ -243,6 +244,7 @@ fn one_of_each_of_jobs() -> Vec<(&'static str, Event)> {
         host: Some("h1".into()),
         millis: 60_000,
         digest: LeaseDigest(Bits([5; 16])),
+        template: None,
     };
     let entry = Some(Box::new(Entry { input: Some(Data::null()), ..Entry::default() }));
     vec![
@@ -262,6 +264,29 @@ fn one_of_each_of_jobs() -> Vec<(&'static str, Event)> {
     ]
 }
 
+/// What documents have added.
+fn one_of_each_of_documents() -> Vec<(&'static str, Event)> {
+    let lease = Lease {
+        worker: "pdf".into(),
+        host: None,
+        millis: 60_000,
+        digest: LeaseDigest(Bits([5; 16])),
+        template: Some(TemplateHash(Bits([6; 16]))),
+    };
+    let started = Change::Started {
+        entry: None,
+        attempt: 1,
+        service: None,
+        generation: 0,
+        safe: false,
+        lease: Some(Box::new(lease)),
+    };
+    vec![
+        ("task-start-document", task(started)),
+        ("referred", Event::Referred { documents: vec![DocumentId([7; 32])] }),
+    ]
+}
+
 #[test]
 fn golden_files_are_read_and_written_as_they_are() {
     let turned = vec![("task-turn", task(Change::Turned { turn: 17 }))];
@@ -275,6 +300,7 @@ fn golden_files_are_read_and_written_as_they_are() {
         ("v4", back),
         ("v5", through),
         ("v8", one_of_each_of_jobs()),
+        ("v9", one_of_each_of_documents()),
     ] {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = folder.join("tests/golden").join(version);

@@ -8,6 +8,7 @@ use super::{TableError, Views, keys};
 use crate::domain::case::phase::Phase;
 use crate::domain::case::summary::{DeadLetter, Summary};
 use crate::domain::data::Data;
+use crate::domain::document::DocumentId;
 use crate::domain::ids::CaseId;
 use crate::domain::service::line::QueueEntry;
 use crate::domain::time::Timestamp;
@@ -88,6 +89,15 @@ impl Views {
     /// Cases that wait for a child's end.
     pub fn parents_of(&self, child: CaseId) -> Result<Vec<CaseId>, TableError> {
         self.cases_under(&keys::key(keys::PARENT, &[&child.0.0]), usize::MAX)
+    }
+
+    /// Cases that refer to a document, at most so many.
+    pub fn cases_of_document(
+        &self,
+        document: DocumentId,
+        most: usize,
+    ) -> Result<Vec<CaseId>, TableError> {
+        self.cases_under(&keys::key(keys::DOCUMENT, &[&document.0]), most)
     }
 
     /// Cases that owe something, from one on.

@@ -52,6 +52,8 @@ pub const JOB_LEASED: u8 = b'b';
 /// What became of the jobs of a queue, and what a worker did.
 pub const QUEUE_COUNTS: u8 = b'Q';
 pub const WORKER: u8 = b'X';
+/// Cases by the documents that they refer to.
+pub const DOCUMENT: u8 = b'F';
 /// Jobs in the line by age.
 pub const JOB_AGE: u8 = b'i';
 
@@ -254,6 +256,7 @@ pub fn of_summary(summary: &Summary) -> Vec<Vec<u8>> {
     }
     keys.extend(summary.jobs.iter().map(|row| job(summary.id, row)));
     keys.extend(summary.jobs.iter().filter_map(|row| job_age(summary.id, row)));
+    keys.extend(summary.documents.iter().map(|document| key(DOCUMENT, &[&document.0, case])));
     keys.extend(summary.csrs.iter().map(|csr| listed(at_csr(csr))));
     for sought in &summary.seeking {
         let mut place = seeking(&sought.skill);

@@ -11,7 +11,7 @@ use super::TableError;
 use crate::domain::time::Timestamp;
 
 /// Raised whenever the rows change their shape or meaning.
-pub const SCHEMA: u32 = 11;
+pub const SCHEMA: u32 = 12;
 
 const ENGINE: &str = "lmdb";
 

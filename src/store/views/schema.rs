@@ -22,7 +22,10 @@ use crate::domain::case::summary::{
 };
 use crate::domain::case::worked::{How, Worked};
 use crate::domain::data::Data;
-use crate::domain::ids::{Bits, BookingId, CaseId, DeadId, EventCursor, LeaseDigest, PlanId};
+use crate::domain::document::DocumentId;
+use crate::domain::ids::{
+    Bits, BookingId, CaseId, DeadId, EventCursor, LeaseDigest, PlanId, TemplateHash,
+};
 use crate::domain::staff::plan::{Attention, Phase as TaskPhase};
 use crate::domain::time::Timestamp;
 use crate::domain::work::job::JobKey;
@@ -99,6 +102,7 @@ fn summary() -> Summary {
         seeking: vec![Sought { skill: "id".into(), due: Some(AT.plus(6)), since: AT }],
         csrs: vec!["mia".into()],
         jobs: jobs(),
+        documents: vec![DocumentId([3; 32])],
         assignments: Vec::new(),
     }
 }
@@ -122,6 +126,7 @@ fn jobs() -> Vec<JobRow> {
         host: Some("h1".into()),
         millis: 60_000,
         digest: LeaseDigest(Bits([8; 16])),
+        template: Some(TemplateHash(Bits([2; 16]))),
     };
     vec![
         job(1, 0, JobAt::Queued { from: AT, repeats: false }),

@@ -33,6 +33,7 @@ fn summary() -> impl Strategy<Value = Summary> {
         let (since, due, owes, seen) = times;
         let created_at = Timestamp(i64::from(id) * 10);
         Summary {
+            documents: Vec::new(),
             id: CaseId(Bits([id; 16])),
             definition: DefinitionId {
                 namespace: "test".into(),

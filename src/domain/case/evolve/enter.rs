@@ -366,7 +366,9 @@ fn pinned_context(task: &Task) -> bool {
             endpoint(&http.endpoint) || uses(&http.headers) || uses(&http.query) || uses(&http.body)
         }
         model::Call::OpenApi(openapi) => uses(&openapi.parameters),
-        model::Call::Email(with) | model::Call::Work(with) => template(with),
+        model::Call::Email(with) | model::Call::Work(with) | model::Call::Pdf(with) => {
+            template(with)
+        }
         model::Call::Process(process) => template(&process.input),
         model::Call::Echo(with) => uses(with),
     };

@@ -98,6 +98,7 @@ pub fn blank(id: CaseId, submission: &Submission, at: Timestamp) -> State {
         output: None,
         error: None,
         taken: Taken::default(),
+        documents: Vec::new(),
         commands: Vec::new(),
     }
 }
@@ -155,6 +156,7 @@ pub fn evolve(
         }
         Event::Resumed { retried, .. } => resume(state, *retried, at),
         Event::Status { status } => state.status = Some(status.clone()),
+        Event::Referred { documents } => state.documents.extend_from_slice(documents),
         Event::Alerted { cause } => {
             let cause = cause.as_str().into();
             state.alert = Some(Alert { cause, version: state.version, at });

@@ -73,6 +73,7 @@ fn ends(definition: &Definition, state: &State, event: &Event, at: Timestamp) ->
         | Event::Faulted { .. }
         | Event::Completed { .. }
         | Event::Status { .. }
+        | Event::Referred { .. }
         | Event::Alerted { .. }
         | Event::UnwindingStarted { .. }
         | Event::UnwindingEnded

@@ -23,7 +23,9 @@ impl Interpreter<'_> {
             let waits = activation.call().is_some_and(|call| match call.stage {
                 Stage::Child { case, .. } => case == child,
                 Stage::InFlight { .. } => {
-                    matches!(outcome, ChildOutcome::Refused(_)) && self.child_id(key) == child
+                    matches!(outcome, ChildOutcome::Refused(_))
+                        && !self.is_joined(key)
+                        && self.child_id(key) == child
                 }
                 Stage::Ready
                 | Stage::Preparing { .. }
@@ -58,8 +60,12 @@ impl Interpreter<'_> {
         Ok(())
     }
 
-    /// Asks for the end of a child that is not wanted any more.
+    /// A child is not wanted any more: it is ended, unless others may have joined it.
     pub(super) fn cancel_child(&mut self, (task, iteration): Key, child: CaseId) {
+        let ask = match self.is_joined((task, iteration)) {
+            true => Ask::LeaveChild(child),
+            false => Ask::CancelChild(child),
+        };
         self.effects.push(Effect {
             case: self.state.id,
             task,
@@ -67,7 +73,12 @@ impl Interpreter<'_> {
             attempt: 0,
             key: child.to_string(),
             service: None,
-            ask: Ask::CancelChild(child),
+            ask,
         });
+    }
+
+    /// Whether the task's child is the one case under a key.
+    pub(super) fn is_joined(&self, key: Key) -> bool {
+        self.is_run(key) && self.task(key.0).metadata.key.is_some()
     }
 }

@@ -371,6 +371,7 @@ pub fn event_size(event: &Event) -> usize {
             }
             Event::Resumed { .. }
             | Event::Cancelled { .. }
+            | Event::Referred { .. }
             | Event::Alerted { .. }
             | Event::UnwindingEnded
             | Event::Trimmed { .. } => 0,

@@ -293,7 +293,9 @@ impl Interpreter<'_> {
     pub(super) fn cancel_child_of(&mut self, key: Key) -> Result<(), Halt> {
         let child = self.in_tree(key)?.call().and_then(|call| match call.stage {
             Stage::Child { case, .. } => Some(case),
-            Stage::InFlight { .. } if self.is_run(key) => Some(self.child_id(key)),
+            Stage::InFlight { .. } if self.is_run(key) && !self.is_joined(key) => {
+                Some(self.child_id(key))
+            }
             Stage::Ready
             | Stage::Preparing { .. }
             | Stage::InFlight { .. }

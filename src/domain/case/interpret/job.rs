@@ -1,6 +1,8 @@
 //! Jobs: queued for workers outside, leased to them, and what comes of that.
 
-use serde_json::Value as Json;
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
 
 use super::finish::bounded;
 use super::{Halt, Interpreter, Key, Trouble};
@@ -13,12 +15,13 @@ use crate::domain::case::job::{
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::state::Stage;
 use crate::domain::data::Data;
+use crate::domain::document::{DocumentId, OF_A_CASE};
 use crate::domain::ids::LeaseDigest;
 use crate::domain::retry::job_delay;
 use crate::domain::time::Timestamp;
 use crate::domain::work::job::{JobId, JobKey};
 use crate::domain::work::lease::{Lease, Leasing};
-use crate::domain::work::queue::{QUEUES_MAX, place};
+use crate::domain::work::queue::{PDF, QUEUES_MAX, place};
 use crate::domain::work::wanted::Work;
 use crate::domain::workflow::model::{Call, Kind, Process, Returns, Template};
 
@@ -27,11 +30,13 @@ use crate::domain::workflow::model::{Call, Kind, Process, Returns, Template};
 pub enum Asked<'a> {
     /// By the arguments of `call: work`.
     Work(&'a Template),
+    /// By the arguments of `call: pdf`.
+    Pdf(&'a Template),
     Process(&'a Process),
 }
 
-/// How often a process is tried whose worker could not begin with it.
-const PROCESS_ATTEMPTS: u32 = 5;
+/// How often a process, or a document, is tried whose worker could not begin with it.
+const ATTEMPTS_OF_OURS: u32 = 5;
 
 impl<'a> Interpreter<'a> {
     /// What a task asks of a worker outside; none: it is done here.
@@ -39,6 +44,7 @@ impl<'a> Interpreter<'a> {
         match &self.task(key.0).kind {
             Kind::Call(call) => match &**call {
                 Call::Work(with) => Some(Asked::Work(with)),
+                Call::Pdf(with) => Some(Asked::Pdf(with)),
                 Call::Process(process) => Some(Asked::Process(process)),
                 _ => None,
             },
@@ -90,18 +96,27 @@ impl<'a> Interpreter<'a> {
         let place = self.place(key)?;
         let input = place.input.clone().unwrap_or_default();
         let with = match asked {
-            Asked::Work(with) => with,
+            Asked::Work(with) | Asked::Pdf(with) => with,
             Asked::Process(process) => &process.input,
         };
         let with = self.render(with, &input, &place)?;
         bounded(&with, "what is handed to a worker")?;
-        if let Asked::Process(process) = asked {
+        let of_ours = |queue: &str, input| {
             let (lease, ttl, priority) = (None, None, None);
-            let (queue, attempts) = (process.kind.queue().into(), PROCESS_ATTEMPTS);
-            return Ok(Work { queue, input: with, lease, ttl, priority, attempts });
-        }
+            Work { queue: queue.into(), input, lease, ttl, priority, attempts: ATTEMPTS_OF_OURS }
+        };
         let wrong = |detail: String| Problem::new(Standard::Validation, detail);
-        Work::read(&with).map_err(|detail| wrong(detail).into())
+        match asked {
+            Asked::Process(process) => Ok(of_ours(process.kind.queue(), with)),
+            Asked::Pdf(_) => {
+                let text = |name: &str| with.get(name).is_some_and(Json::is_string);
+                match text("template") && text("name") {
+                    true => Ok(of_ours(PDF, with)),
+                    false => Err(wrong("`template` and `name` have to be texts".to_owned()).into()),
+                }
+            }
+            Asked::Work(_) => Work::read(&with).map_err(|detail| wrong(detail).into()),
+        }
     }
 
     /// A worker, or whoever keeps the clocks of leases, has something to say.
@@ -158,6 +173,17 @@ impl<'a> Interpreter<'a> {
             Err(Trouble::Halt(halt)) => return Err(halt),
             Err(Trouble::Problem(problem)) => return self.fault(key, problem),
         };
+        let template = match asked {
+            Asked::Pdf(_) => {
+                let name = input.get("template").and_then(Json::as_str).unwrap_or_default();
+                let Some(content) = self.ctx.template(name) else {
+                    let detail = format!("there is no template `{name}`");
+                    return self.fault(key, Problem::new(Standard::Configuration, detail));
+                };
+                Some((Arc::from(name), content))
+            }
+            Asked::Work(_) | Asked::Process(_) => None,
+        };
         let Some(call) = self.open(key)?.call().cloned() else { return Ok(()) };
         let Some(job) = call.job else { return Ok(()) };
         let (attempt, generation) = (call.attempt + 1, self.generation(key));
@@ -177,9 +203,11 @@ impl<'a> Interpreter<'a> {
             queued_at: job.queued_at,
             expires_at: job.expires_at,
             lease_millis: millis,
+            template: template.clone(),
         }));
         let Leasing { worker, host, digest, .. } = leasing.clone();
-        let lease = Some(Box::new(Lease { worker, host, millis, digest }));
+        let template = template.map(|(_, content)| content);
+        let lease = Some(Box::new(Lease { worker, host, millis, digest, template }));
         let (entry, service, safe) = (None, None, false);
         let change = Change::Started { entry, attempt, service, generation, safe, lease };
         self.emit_task(key, change)
@@ -187,7 +215,12 @@ impl<'a> Interpreter<'a> {
 
     fn job_ended(&mut self, key: Key, outcome: &JobOutcome) -> Result<(), Halt> {
         match outcome {
-            JobOutcome::Done(output) => self.job_done(key, output),
+            JobOutcome::Done { output, documents } => {
+                if let Err(problem) = self.refer(documents)? {
+                    return self.failed(key, &problem, true);
+                }
+                self.job_done(key, output)
+            }
             JobOutcome::Failed { error, retryable, retry_after } => {
                 self.job_failed(key, error, *retryable, *retry_after)
             }
@@ -198,8 +231,10 @@ impl<'a> Interpreter<'a> {
 
     /// A worker has done it. Of a process it says how it ended; what the definition asks for is the output.
     fn job_done(&mut self, key: Key, output: &Data) -> Result<(), Halt> {
-        let Some(Asked::Process(process)) = self.work(key) else {
-            return self.complete(key, Some(output.clone()), None);
+        let process = match self.work(key) {
+            Some(Asked::Process(process)) => process,
+            Some(Asked::Pdf(_)) => return self.complete(key, Some(document_of(output)), None),
+            Some(Asked::Work(_)) | None => return self.complete(key, Some(output.clone()), None),
         };
         let code = output.get("code").and_then(Json::as_i64).unwrap_or(-1);
         let part = |name: &str| Data::from(output.get(name).cloned().unwrap_or_default());
@@ -217,6 +252,22 @@ impl<'a> Interpreter<'a> {
             Returns::None => Data::null(),
         };
         self.complete(key, Some(output), None)
+    }
+
+    /// The case refers to documents from here on; or it refers to too many.
+    fn refer(&mut self, documents: &[DocumentId]) -> Result<Result<(), Problem>, Halt> {
+        let mut documents = documents.to_vec();
+        documents.sort_unstable();
+        documents.dedup();
+        documents.retain(|document| !self.state.documents.contains(document));
+        if self.state.documents.len() + documents.len() > OF_A_CASE {
+            let detail = format!("a case refers to {OF_A_CASE} documents at the most");
+            return Ok(Err(Problem::new(Standard::Runtime, detail)));
+        }
+        match documents.is_empty() {
+            true => Ok(Ok(())),
+            false => self.emit(Event::Referred { documents }).map(Ok),
+        }
     }
 
     /// The worker gives it back: as if it had never had it.
@@ -315,4 +366,15 @@ impl<'a> Interpreter<'a> {
             false => self.suspend_by_error(Some(key), &error),
         }
     }
+}
+
+/// What `call: pdf` gives, of what its worker says.
+fn document_of(output: &Data) -> Data {
+    let part = |name: &str| output.get(name).cloned().unwrap_or_default();
+    let file = output.get("documents").and_then(|all| all.get(0)).cloned().unwrap_or_default();
+    let of_file = |name: &str| file.get(name).cloned().unwrap_or_default();
+    Data::from(json!({
+        "document": of_file("document"), "name": part("name"), "pages": part("pages"),
+        "bytes": of_file("bytes"),
+    }))
 }

@@ -15,7 +15,8 @@ use crate::domain::case::effect::{Ask, Child, ChildSubmission, MAIL, Preparation
 use crate::domain::case::event::Parent;
 use crate::domain::case::problem::{Problem, Standard};
 use crate::domain::case::repeat::safe_by_definition;
-use crate::domain::data::Data;
+use crate::domain::data::{Data, canonical};
+use crate::domain::ids::{Bits, CaseId, Fingerprint};
 use crate::domain::workflow::expr::Arg;
 use crate::domain::workflow::model::{
     Call, Emit, Endpoint, HttpCall, Kind, OpenApiCall, Run, Template, Uri,
@@ -23,6 +24,9 @@ use crate::domain::workflow::model::{
 
 /// How deep cases may nest that start each other.
 const NESTED_MAX: u8 = 32;
+
+/// Bytes of the key of a child.
+const CHILD_KEY_MAX: usize = 256;
 
 /// What an attempt needs.
 pub enum Prepared {
@@ -90,7 +94,7 @@ impl Interpreter<'_> {
                 let service = Some(self.ctx.service(MAIL));
                 Ok(Prepared::Ask { service, ask: Ask::Email(arguments) })
             }
-            Call::Work(_) | Call::Process(_) => {
+            Call::Work(_) | Call::Pdf(_) | Call::Process(_) => {
                 Err(configuration("a job is queued, not called".to_owned()))
             }
         }
@@ -251,8 +255,28 @@ impl Interpreter<'_> {
             let detail = format!("cases nest {NESTED_MAX} deep at most");
             return Err(Problem::new(Standard::Runtime, detail).into());
         }
+        let (id, fingerprint) = match &self.task(key.0).metadata.key {
+            None => (self.child_id(key), None),
+            Some(template) => {
+                let child_key =
+                    self.render(template, place.input.as_ref().unwrap_or(&input), place)?;
+                let child_key = child_key.as_str().unwrap_or_default();
+                if !(1..=CHILD_KEY_MAX).contains(&child_key.len()) {
+                    let detail = format!("`key` has to be a text of 1 to {CHILD_KEY_MAX} bytes");
+                    return Err(Problem::new(Standard::Validation, detail).into());
+                }
+                let id = CaseId::of_key(&run.namespace, &run.name, child_key);
+                if id == self.state.id {
+                    let detail = "a case cannot join itself";
+                    return Err(Problem::new(Standard::Validation, detail).into());
+                }
+                let said = Bits::derived(&[canonical(&input).as_bytes()]);
+                (id, Some(Fingerprint(said)))
+            }
+        };
         let child = Child {
-            id: self.child_id(key),
+            id,
+            joins: fingerprint.is_some(),
             namespace: run.namespace.clone(),
             name: run.name.clone(),
             version: run.version.clone(),
@@ -263,9 +287,10 @@ impl Interpreter<'_> {
                     case: self.state.id,
                     task: key.0,
                     iteration: key.1,
-                    awaits: run.awaits,
+                    awaits: run.awaits && fingerprint.is_none(),
                     depth,
                 },
+                fingerprint,
             },
         };
         Ok(Prepared::Ask { service: None, ask: Ask::Run(Box::new(child)) })
@@ -370,7 +395,9 @@ impl Interpreter<'_> {
                 Ok(Prepared::Ask { ask: Ask::Http(request), .. }) => &*request.method == "DELETE",
                 Ok(_) | Err(_) => false,
             },
-            Call::Email(_) | Call::Echo(_) | Call::Work(_) | Call::Process(_) => false,
+            Call::Email(_) | Call::Echo(_) | Call::Work(_) | Call::Pdf(_) | Call::Process(_) => {
+                false
+            }
         }
     }
 

@@ -82,6 +82,11 @@ impl Interpreter<'_> {
     /// Whether an effect that cannot be asked for is repeated, dropped, or left to a person.
     fn repeat_unknown(&mut self, key: Key, doubt: Doubt) -> Result<bool, Halt> {
         let safe = self.repeatable(key)?;
+        if self.is_detached(key) && self.is_joined(key) {
+            // others may have joined it, and it goes on without us
+            self.emit_task(key, Change::dropped())?;
+            return Ok(true);
+        }
         if self.is_detached(key) && self.is_run(key) {
             // the child may have begun: it is cancelled, and waited for
             let child = self.child_id(key);

@@ -172,10 +172,13 @@ impl Interpreter<'_> {
     /// The raw output is there.
     fn done(&mut self, key: Key, output: &Data) -> Result<(), Halt> {
         if let Kind::Run(run) = &self.task(key.0).kind {
+            let joined = self.is_joined(key);
             if !run.awaits {
-                return self.complete(key, None, None);
+                // of one under a key it is told which one that is, and whether it was there
+                return self.complete(key, joined.then(|| output.clone()), None);
             }
-            let child = self.child_id(key);
+            let named = output.get("case").and_then(|case| case.as_str()?.parse().ok());
+            let child = named.filter(|_| joined).unwrap_or_else(|| self.child_id(key));
             let on = Some(child.to_string().into());
             let wait = Wait { kind: WaitKind::Case, on, until: None, detail: None };
             self.emit_task(key, Change::Waiting { entry: None, wait, outcome: None })?;

@@ -58,7 +58,7 @@ pub(super) fn lost() -> JobOutcome {
 }
 
 fn done() -> JobOutcome {
-    JobOutcome::Done(json!({"score": 80}).into())
+    JobOutcome::Done { output: json!({"score": 80}).into(), documents: Vec::new() }
 }
 
 fn refused(conflict: JobConflict) -> Result<(), Rejection> {

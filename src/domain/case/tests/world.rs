@@ -21,7 +21,7 @@ use crate::domain::case::state::State;
 use crate::domain::case::summary::{Listened, Summary};
 use crate::domain::case::{derive, invariants};
 use crate::domain::data::Data;
-use crate::domain::ids::{Bits, CaseId, EventCursor};
+use crate::domain::ids::{Bits, CaseId, EventCursor, TemplateHash};
 use crate::domain::staff::business::Business;
 use crate::domain::staff::notice::Notices;
 use crate::domain::staff::settings::Settings;
@@ -101,6 +101,10 @@ impl DecisionContext for TestDesk {
 
     fn queue(&mut self, _: &str) -> Option<Queue> {
         Some(Queue { aging: 600_000, purged: self.purged })
+    }
+
+    fn template(&mut self, name: &str) -> Option<TemplateHash> {
+        (name == "invoice").then_some(TemplateHash(Bits([5; 16])))
     }
 
     fn permit(&mut self, service: &Service, _: u8) -> PermitAnswer {

@@ -171,6 +171,7 @@ impl Templates {
             html: Some(render(&texts.html, true, &data)?),
             thread: Some(case.to_string()),
             attachments: calendar.into_iter().collect(),
+            documents: Vec::new(),
         })
     }
 }

@@ -16,6 +16,8 @@ pub enum Call {
     Echo(Option<Template>),
     /// Hands a job to a queue, for a worker outside; the arguments are checked when they are known.
     Work(Template),
+    /// A document, by the arguments template, data and name.
+    Pdf(Template),
     /// A shell, a script or a container, as a job of a worker that allows it: the server never runs one.
     Process(Process),
 }

@@ -198,6 +198,8 @@ pub struct TaskMetadata {
     pub patience: Option<Duration>,
     /// The task's timeout counts while its call is parked, too.
     pub wall_deadline: bool,
+    /// Of `run: workflow`: the key of the one case that it begins or joins.
+    pub key: Option<Template>,
 }
 
 /// Where the flow goes after a task.

@@ -3,6 +3,7 @@
 use super::value::{scope, strict};
 use super::{At, Reader, list_of};
 use crate::domain::staff::plan::wanted::{Booked, Performed};
+use crate::domain::work::queue::PDF;
 use crate::domain::work::wanted::{ARGUMENTS, check};
 use crate::domain::workflow::expr::nearest;
 use crate::domain::workflow::model::{
@@ -11,10 +12,10 @@ use crate::domain::workflow::model::{
 use crate::domain::workflow::source::Content;
 
 /// Functions of the DSL and of ours that are known by name but do not run yet.
-const NOT_YET: [&str; 5] = ["asyncapi", "grpc", "a2a", "mcp", "pdf"];
+const NOT_YET: [&str; 4] = ["asyncapi", "grpc", "a2a", "mcp"];
 
 /// Functions that run.
-const BUILT_IN: [&str; 7] = ["http", "openapi", "email", "echo", "book", "perform", "work"];
+const BUILT_IN: [&str; 8] = ["http", "openapi", "email", "echo", "book", "perform", "work", "pdf"];
 
 const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "options", "trace"];
 
@@ -78,6 +79,10 @@ impl<'a> Reader<'a> {
                 let with = self.required(task, "with", "queue and input")?;
                 self.work(&with).map(Call::Work)
             }
+            "pdf" => {
+                let with = self.required(task, "with", "template, data and name")?;
+                self.pdf(&with).map(Call::Pdf)
+            }
             "http" => {
                 let with = self.required(task, "with", "method and endpoint")?;
                 self.http(&with).map(Call::Http)
@@ -121,6 +126,24 @@ impl<'a> Reader<'a> {
             }
         }
         Some(template)
+    }
+
+    /// The arguments of a document. Its worker has no secrets.
+    fn pdf(&mut self, with: &At<'a>) -> Option<Template> {
+        if with.as_text().and_then(strict).is_none() {
+            if !self.object(with, &["template", "data", "name"]) {
+                return None;
+            }
+            self.required(with, "template", "the name of a template");
+            self.required(with, "name", "the name of the document");
+        }
+        for name in ["template", "name"] {
+            if let Some(at) = with.get(name) {
+                self.text(&at, "a text, or an expression in ${ }");
+            }
+        }
+        self.queues.insert(PDF.into());
+        Some(self.template(with, scope::BODY))
     }
 
     fn book(&mut self, task: &At<'a>) -> Option<Kind> {
@@ -293,9 +316,6 @@ impl<'a> Reader<'a> {
             self.required(at, "to", "an address");
             self.required(at, "subject", "a text");
             self.required(at, "text", "a text");
-            if let Some(attachments) = at.get("attachments") {
-                self.unsupported(&attachments, "`attachments` of a mail");
-            }
             for key in ["subject", "text", "html"] {
                 if let Some(text) = at.get(key)
                     && let Some(source) = text.as_text().filter(|t| strict(t).is_none())

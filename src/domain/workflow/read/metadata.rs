@@ -8,8 +8,16 @@ use crate::domain::workflow::model::{Reconcile, TaskId, TaskMetadata, Template};
 use crate::domain::workflow::source::Content;
 
 /// What we read of a task's metadata.
-const OURS: [&str; 7] =
-    ["status", "statusOnStart", "compensate", "reconcile", "idempotent", "patience", "deadline"];
+const OURS: [&str; 8] = [
+    "status",
+    "statusOnStart",
+    "compensate",
+    "reconcile",
+    "idempotent",
+    "patience",
+    "deadline",
+    "key",
+];
 
 impl<'a> Reader<'a> {
     pub(super) fn metadata(&mut self, at: Option<At<'a>>, reference: &str) -> Option<TaskMetadata> {
@@ -39,12 +47,19 @@ impl<'a> Reader<'a> {
             idempotent: self.boolean(at.get("idempotent"), false),
             patience: at.get("patience").and_then(|p| self.patience(&p)),
             wall_deadline,
+            key: at.get("key").and_then(|key| self.child_key(&key)),
         })
     }
 
     fn status(&mut self, at: &At<'a>) -> Option<Template> {
         self.text(at, "a status, or an expression in ${ }")?;
         Some(self.template(at, scope::STATUS))
+    }
+
+    /// The key of the one case that `run: workflow` begins or joins.
+    fn child_key(&mut self, at: &At<'a>) -> Option<Template> {
+        self.text(at, "a text, or an expression in ${ }")?;
+        Some(self.template(at, scope::BODY))
     }
 
     /// How long to wait through an outage; 0 is the DSL as written.

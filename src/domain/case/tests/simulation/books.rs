@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::domain::case::effect::{Effect, HttpBody, HttpRequest};
 use crate::domain::case::event::{Change, Event};
 use crate::domain::case::tests::world::World;
+use crate::domain::document::DocumentId;
 use crate::domain::workflow::model::{Call, Kind, TaskId};
 
 /// What a party did under a key.
@@ -23,6 +24,8 @@ pub(super) struct Books {
     pub(super) acts: Vec<Act>,
     /// Keys that a service answered with an error of its own after it may have acted.
     pub(super) erred: BTreeSet<String>,
+    /// What workers made whose result was taken.
+    pub(super) documents: BTreeSet<DocumentId>,
     /// The last key that a task asked for something under.
     pub(super) keys: HashMap<(TaskId, u32), String>,
     /// What was asked for under each key.

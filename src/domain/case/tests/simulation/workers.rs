@@ -1,10 +1,13 @@
 //! Workers of the simulation: they lease jobs, do them and say so, die over them, come late and twice.
 
+use std::collections::BTreeSet;
+
 use super::Run;
 use super::books::{is_process, output};
 use crate::domain::case::command::{Command, Rejection};
 use crate::domain::case::job::{self, GivenJob, JobAct, JobConflict, JobOutcome};
 use crate::domain::case::problem::{Problem, Standard};
+use crate::domain::document::DocumentId;
 use crate::domain::ids::{Bits, LeaseDigest};
 use crate::domain::work::lease::Leasing;
 use crate::domain::work::row::JobAt;
@@ -79,7 +82,10 @@ impl Run {
         let does = matches!(how, Worker::Does | Worker::SaysTwice | Worker::DoesAndIsLost);
         // whoever's lease is over has dropped the job, or is too late to be stopped
         let act = does.then(|| self.books.do_job(&self.world, &in_hand.job.key, in_hand.place));
-        let done = |act| JobOutcome::Done(output(act).into());
+        // what it made is the act's own
+        let made = |act: usize| DocumentId::of(&act.to_le_bytes());
+        let done =
+            |act| JobOutcome::Done { output: output(act).into(), documents: vec![made(act)] };
         let failed = |retryable| JobOutcome::Failed {
             error: Problem::new(Standard::Runtime, "no").with_status(418),
             retryable,
@@ -98,6 +104,11 @@ impl Run {
         };
         let said = self.end(&in_hand, outcome);
         assert!(said.is_ok() == live, "{said:?} of {}\n{}", in_hand.job.key, self.world.told());
+        if let (Worker::Does | Worker::SaysTwice, Some(act), Ok(())) = (how, act, said) {
+            self.books.documents.insert(made(act));
+        }
+        let referred: BTreeSet<DocumentId> = self.world.state().documents.iter().copied().collect();
+        assert_eq!(referred, self.books.documents, "named documents\n{}", self.world.told());
         match how {
             Worker::SaysTwice => {
                 let again = self.end(&in_hand, failed(false));
