@@ -36,7 +36,7 @@ use crate::domain::case::command::{Command, Rejection};
 use crate::domain::case::state::State;
 use crate::domain::case::story::Story;
 use crate::domain::cloud_event::CloudEvent;
-use crate::domain::ids::{CaseId, CommandId, Entity};
+use crate::domain::ids::{CaseId, CommandId, Entity, EventCursor};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, DefinitionId};
 use crate::domain::workflow::source::Format;
@@ -284,6 +284,8 @@ impl Handle {
         }
         let context = self.context.clone();
         let registering = async move {
+            let end = context.journal.end().await;
+            let end = end.map_err(|error| Refused::Failed(error.to_string()))?;
             let admit = |definition: &Definition| context.schedules.admit(definition);
             let registered = context.definitions.register(text, format, by, admit).await?;
             let definition = context.definitions.get(&registered.id).await.ok().flatten();
@@ -292,7 +294,7 @@ impl Handle {
             }
             if let Some(definition) = &definition {
                 let waits = context.started.load(Ordering::Acquire);
-                context.schedules.registered(definition, waits).await;
+                context.schedules.registered(definition, EventCursor(end.0), waits).await;
             }
             Ok(registered)
         };

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value as Json_, json};
@@ -13,7 +14,9 @@ use super::auth::Client;
 use super::body::{JsonBody, OptionalBody, Reason};
 use super::cases::idempotency_key;
 use super::problem::Problem;
+use super::query::Query;
 use crate::actors::handles::{ScheduleError, ScheduleHandle, ScheduleSeen, random};
+use crate::domain::schedule::event::Outcome;
 use crate::domain::schedule::state::Decided;
 use crate::domain::time::{Duration, Timestamp};
 use crate::store::views::{TableError, Views};
@@ -22,14 +25,25 @@ use crate::store::views::{TableError, Views};
 const NEXT: usize = 5;
 
 /// Lists the schedules, by id.
-pub async fn list(State(api): State<Api>) -> Result<Json<Json_>, Problem> {
-    let mut items = Vec::new();
-    for schedule in api.handle.schedules() {
-        if let Some(seen) = schedule.seen() {
-            items.push(show(&api, &schedule, seen).await?);
+pub async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Json_>, Problem> {
+    let query = Query::read(query.as_deref(), &["limit", "cursor"])?;
+    let (limit, after) = (query.limit()?, query.cursor()?.unwrap_or_default());
+    let (mut items, mut next) = (Vec::new(), None);
+    for schedule in
+        api.handle.schedules().iter().filter(|schedule| schedule.id.as_bytes() > &after[..])
+    {
+        let Some(seen) = schedule.seen() else { continue };
+        if items.len() == limit {
+            let last = items.last().and_then(|item: &Json_| item["id"].as_str());
+            next = super::query::cursor(last.map(str::as_bytes));
+            break;
         }
+        items.push(show(&api, schedule, seen).await?);
     }
-    Ok(Json(json!({"items": items, "next": null})))
+    Ok(Json(json!({"items": items, "next": next})))
 }
 
 /// Shows a schedule.
@@ -68,7 +82,8 @@ fn shown_of(
     let (kind, spec) = state.timing.split_once(' ').unwrap_or((&state.timing, ""));
     let is_ahead = state.through > now;
     let mut next = Vec::new();
-    let mut after = state.through.max(now);
+    // what starts a little later than it is due is still to come
+    let mut after = state.through.max(now.plus(-rules.map_or(0, |rules| rules.jitter)));
     while next.len() < NEXT
         && let Some(due) = rules.and_then(|rules| rules.next(state, after))
     {
@@ -88,8 +103,8 @@ fn shown_of(
         "missed": rules.map(|rules| rules.missed.name()),
         "overlap": rules.map(|rules| rules.overlap.name()),
         "jitter": rules.filter(|r| r.jitter > 0).map(|r| Duration::millis(r.jitter).to_string()),
-        "state": state.word(),
-        "reason": reason,
+        "state": if seen.unreadable.is_some() { "damaged" } else { state.word() },
+        "reason": seen.unreadable.as_deref().or(reason.as_deref()),
         "pausedBy": by,
         "next": next,
         "last": last?,
@@ -111,6 +126,10 @@ fn decided_of(decided: &Decided, views: &Views) -> Result<Json_, TableError> {
         }
         (None, None) => None,
     };
+    let detail = match &decided.outcome {
+        Some(Outcome::Refused(why)) => Some(why),
+        _ => None,
+    };
     let (why, count) = decided.skipped.unzip();
     Ok(json!({
         "due": decided.due.to_string(),
@@ -119,6 +138,7 @@ fn decided_of(decided: &Decided, views: &Views) -> Result<Json_, TableError> {
         "outcome": outcome,
         "skipped": why.map(|why| why.name()),
         "count": count,
+        "detail": detail,
     }))
 }
 
@@ -174,7 +194,7 @@ pub async fn trigger(
     Path(id): Path<String>,
     headers: HeaderMap,
     OptionalBody(body): OptionalBody<Reason>,
-) -> Result<(StatusCode, Json<Json_>), Problem> {
+) -> Result<Response, Problem> {
     let schedule = find(&api, &id)?;
     if body.reason.len() > 1000 {
         return Err(Problem::at("/reason", "at most 1000 bytes"));
@@ -184,13 +204,17 @@ pub async fn trigger(
     let by = client.by(&body.reason);
     let triggered = api.handle.trigger_schedule(&schedule, (&client.0, &key), by).await;
     let (case, triggered) = triggered.map_err(problem)?;
-    let status = if triggered.new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(json!({"case": case.to_string()}))))
+    let told = Json(json!({"case": case.to_string()}));
+    Ok(match triggered.new {
+        true => (StatusCode::CREATED, told).into_response(),
+        false => (StatusCode::OK, [("idempotency-replayed", "true")], told).into_response(),
+    })
 }
 
 fn problem(error: ScheduleError) -> Problem {
     match error {
         ScheduleError::Conflict(detail) => Problem::conflict(detail, &[]),
+        ScheduleError::Refused(detail) => Problem::at("", detail),
         ScheduleError::Unavailable(detail) => Problem::unavailable(detail),
     }
 }

@@ -41,7 +41,7 @@ pub fn table(head: &[&str], mut rows: Vec<Vec<String>>) {
         if bold { cell.add_attribute(Attribute::Bold) } else { cell }
     }));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|text| plain(text)));
     }
     for line in table.lines() {
         println!("{}", line.trim_end());
@@ -113,6 +113,15 @@ pub fn instant(text: &str) -> String {
         Some(millis) => Clock::engine().now().plus(-millis).to_string(),
         None => text.to_owned(),
     }
+}
+
+/// A text without what a terminal would act upon: whoever wrote it may be anybody.
+fn plain(text: &str) -> String {
+    let is_harmless = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if is_harmless(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// A value as a cell.

@@ -81,10 +81,7 @@ fn show(id: Option<String>, connection: Connection) -> Exit {
         let remote = connection.remote()?;
         let items = match &id {
             Some(id) => vec![remote.get(&format!("/v1/schedules/{id}")).await?],
-            None => {
-                let page = remote.get("/v1/schedules").await?;
-                page["items"].as_array().cloned().unwrap_or_default()
-            }
+            None => remote.all("/v1/schedules?").await?,
         };
         match remote.output.is_json() {
             true => items.iter().for_each(|item| println!("{item}")),
@@ -152,7 +149,10 @@ fn print_last(schedule: &Json) {
     let rows = schedule["last"].as_array().into_iter().flatten().map(|decided| {
         let became = match (&decided["skipped"], &decided["outcome"]) {
             (Json::String(why), _) => format!("{} skipped: {why}", output::cell(&decided["count"])),
-            (_, Json::String(outcome)) => outcome.clone(),
+            (_, Json::String(outcome)) => match &decided["detail"] {
+                Json::String(why) => format!("{outcome}: {why}"),
+                _ => outcome.clone(),
+            },
             _ => "under way".to_owned(),
         };
         vec![output::cell(&decided["due"]), output::cell(&decided["case"]), became]

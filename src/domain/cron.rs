@@ -16,6 +16,9 @@ use crate::domain::time::Timestamp;
 /// Settings of the clocks that are looked beyond for the next instant, or the one before: 200 years of two.
 const SHIFTS: usize = 400;
 
+/// Instants that are looked at for how close they come to each other.
+const CLOSEST: usize = 100;
+
 /// A cron expression.
 #[derive(Clone)]
 pub struct Cron {
@@ -49,8 +52,8 @@ impl Cron {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let hours = match fields[..] {
             [_, hours, _, _, _] | [_, _, hours, _, _, _] => hours,
-            // `@hourly`, which names none
-            ["@hourly"] => "*",
+            // which names none
+            [nickname] if nickname.eq_ignore_ascii_case("@hourly") => "*",
             _ => "0",
         };
         let is_fixed = !hours.contains(['*', '/', '?']);
@@ -83,6 +86,20 @@ impl Cron {
             }
         }
         None
+    }
+
+    /// Milliseconds between two instants that are close to each other, of the first hundred of some year.
+    pub fn closest(&self, zone: &Zone) -> i64 {
+        let mut last = Timestamp(1_798_761_600_000);
+        let mut closest = i64::MAX;
+        for n in 0..CLOSEST {
+            let Some(next) = self.next(zone, last) else { break };
+            if n > 0 {
+                closest = closest.min(next.since(last));
+            }
+            last = next;
+        }
+        closest
     }
 
     /// The last instant until this one.
@@ -180,6 +197,12 @@ mod tests {
             next("30 * * * *", "2026-03-29T00:00:00Z", 3),
             ["2026-03-29T00:30", "2026-03-29T01:30", "2026-03-29T02:30"]
         );
+        for hourly in ["@hourly", "@HOURLY"] {
+            assert_eq!(
+                next(hourly, "2026-10-24T23:45:00Z", 3),
+                ["2026-10-25T00:00", "2026-10-25T01:00", "2026-10-25T02:00"]
+            );
+        }
         assert_eq!(
             next("30 */1 * * *", "2026-10-24T23:45:00Z", 4),
             ["2026-10-25T00:30", "2026-10-25T01:30", "2026-10-25T02:30", "2026-10-25T03:30"]

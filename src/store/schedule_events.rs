@@ -86,6 +86,7 @@ mod tests {
         let set = Set {
             version: "1.0.0".into(),
             timing: "every PT5M".into(),
+            filters: Some(Fingerprint(Bits([4; 16]))),
             anchor: AT,
             through: AT.plus(1),
             events: EventCursor(12),
@@ -111,9 +112,16 @@ mod tests {
             ("schedule-refused", closed(Outcome::Refused("no customer".into()))),
             (
                 "schedule-paused",
-                ScheduleEvent::Paused { reason: "holidays".into(), by: "ops".into() },
+                ScheduleEvent::Paused {
+                    reason: "holidays".into(),
+                    by: "ops".into(),
+                    events: EventCursor(16),
+                },
             ),
-            ("schedule-resumed", ScheduleEvent::Resumed { from: Some(AT) }),
+            (
+                "schedule-resumed",
+                ScheduleEvent::Resumed { from: Some(AT), at: AT.plus(7), events: EventCursor(17) },
+            ),
         ]
     }
 
@@ -146,7 +154,10 @@ mod tests {
                 state.evolve(&event);
             }
         }
-        let events = vec![ScheduleEvent::Waits { due: AT }, ScheduleEvent::Resumed { from: None }];
+        let events = vec![
+            ScheduleEvent::Waits { due: AT },
+            ScheduleEvent::Resumed { from: None, at: AT, events: EventCursor(17) },
+        ];
         of("schedule-state", &Batch { schedule, base: 501, state: Some(state), events });
     }
 }

@@ -222,6 +222,10 @@ do: [ { a: { set: { b: 1 } } } ]
     })
     .await;
     assert_eq!(shown["openCases"], 0, "{shown}");
+    assert!(shown["last"][0]["detail"].as_str().unwrap().contains("customer"), "{shown}");
+    let (status, refused) = say(&server, "test.strict", "trigger", json!({})).await;
+    assert_eq!(status, 422, "{refused}");
+    assert!(refused["errors"][0]["detail"].as_str().unwrap().contains("customer"), "{refused}");
     assert_eq!(say(&server, "test.strict", "pause", json!({})).await.0, 422);
     assert_eq!(say(&server, "test.strict", "resume", json!({"from": "soon"})).await.0, 422);
     let ahead = json!({"from": "2199-01-01T00:00:00Z"});
@@ -279,4 +283,75 @@ async fn schedules_are_shown_paused_resumed_and_triggered() {
         server.get("/metrics").await.text.lines().any(|line| line == late).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_is_decided_again_keeps_its_cases_and_goes_on() {
+    let server = started(&scheduled("back", "1.0.0", "every: PT1S", "overlap: skip")).await;
+    let runs = async || {
+        let cases = server.list("/v1/cases?workflow=test/back").await;
+        cases.iter().filter(|case| case["phase"] == "completed").count()
+    };
+    until("it has run", async || (runs().await >= 3).then_some(())).await;
+    let shown = schedule(&server, "test.back").await;
+    let from = shown["last"].as_array().unwrap().last().unwrap()["due"].clone();
+    let (status, resumed) = say(&server, "test.back", "resume", json!({"from": from})).await;
+    assert_eq!(status, 200, "{resumed}");
+    let before = runs().await;
+    until("it goes on", async || (runs().await >= before + 3).then_some(())).await;
+    assert_eq!(say(&server, "test.back", "pause", json!({"reason": "enough"})).await.0, 200);
+    until("none is under way", async || {
+        (schedule(&server, "test.back").await["openCases"] == 0).then_some(())
+    })
+    .await;
+    let inputs = inputs(&server, "test/back", before + 3).await;
+    let due: BTreeSet<i64> = inputs.iter().map(|input| seconds(&input["due"])).collect();
+    assert_eq!(due.len(), inputs.len(), "an instant has two cases");
+}
+
+#[tokio::test]
+async fn schedules_are_there_as_soon_as_anybody_may_ask() {
+    let mut server = started(&scheduled("seen0", "1.0.0", "cron: 0 6 * * *", "")).await;
+    for n in 1..5 {
+        let text = scheduled(&format!("seen{n}"), "1.0.0", "cron: 0 6 * * *", "");
+        assert_eq!(server.define(&text).await.status, 201);
+    }
+    for _ in 0..3 {
+        server.kill().await;
+        server.start_unready().await;
+        let items = server.get("/v1/schedules").await.json["items"].clone();
+        assert_eq!(items.as_array().unwrap().len(), 5, "{items}");
+        assert!(items[0]["next"].as_array().unwrap().len() == 5, "{items}");
+        until("it is ready", || async {
+            (server.get("/readyz").await.status == 200).then_some(())
+        })
+        .await;
+    }
+    let first = server.get("/v1/schedules?limit=2").await.json;
+    assert_eq!(first["items"].as_array().unwrap().len(), 2);
+    let next = first["next"].as_str().unwrap();
+    let second = server.get(&format!("/v1/schedules?limit=3&cursor={next}")).await.json;
+    assert_eq!((&second["items"][0]["id"], &second["next"]), (&json!("test.seen2"), &json!(null)));
+    for wrong in ["limit=0", "cursor=x", "foo=1"] {
+        assert_eq!(server.get(&format!("/v1/schedules?{wrong}")).await.status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn events_of_before_a_pause_begin_cases_and_those_behind_it_none() {
+    let on = "on: { one: { with: { type: paid } } }";
+    let server = started(&scheduled("paused", "1.0.0", on, "")).await;
+    for n in 0..20 {
+        send(&server, "paid", &n.to_string(), json!({"n": n})).await;
+    }
+    assert_eq!(say(&server, "test.paused", "pause", json!({"reason": "lunch"})).await.0, 200);
+    for n in 20..25 {
+        send(&server, "paid", &n.to_string(), json!({"n": n})).await;
+    }
+    assert_eq!(say(&server, "test.paused", "resume", json!({})).await.0, 200);
+    send(&server, "paid", "25", json!({"n": 25})).await;
+    let seen = inputs(&server, "test/paused", 21).await;
+    let mut numbers: Vec<i64> = seen.iter().filter_map(|i| i[0]["data"]["n"].as_i64()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..20).chain([25]).collect::<Vec<_>>());
 }

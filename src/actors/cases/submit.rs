@@ -62,7 +62,10 @@ pub struct RunOfSchedule {
 
 /// What became of a run that is owed.
 pub enum Begun {
-    There,
+    There {
+        /// It had ended before.
+        ended: bool,
+    },
     /// It never will be: the workflow does not take its input.
     Refused(String),
     /// It is owed still.
@@ -119,6 +122,9 @@ impl Context {
     /// Begins a run of a schedule, however often that has to be tried.
     pub async fn begin_run(self: &Arc<Self>, run: RunOfSchedule, schedule: &str) -> Begun {
         let RunOfSchedule { case, definition: id, input } = run;
+        if self.cases.quarantined(case).is_some() {
+            return Begun::There { ended: false };
+        }
         let begun = async {
             self.let_in()?;
             let definition = self.definition(&id).await?;
@@ -138,8 +144,9 @@ impl Context {
             self.begin(case, Box::new(submission), definition, meta).await
         };
         match begun.await {
-            // one that is there already by another version is the same run
-            Ok(_) | Err(SubmitError::Other) => Begun::There,
+            Ok(told) => Begun::There { ended: told.phase.ended() },
+            // by another version it is the same run
+            Err(SubmitError::Other) => Begun::There { ended: true },
             Err(SubmitError::Invalid(violations)) => Begun::Refused(first_of(violations)),
             Err(SubmitError::TooLarge(detail)) => Begun::Refused(detail),
             Err(error) => Begun::NotNow(error.to_string()),

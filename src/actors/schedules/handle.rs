@@ -8,6 +8,7 @@ use ractor::ActorRef;
 use tokio::sync::oneshot;
 
 use super::message::ScheduleMsg;
+use crate::domain::ids::EventCursor;
 use crate::domain::schedule::state::State;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::Definition;
@@ -34,6 +35,18 @@ pub struct Seen {
     pub ruling: Option<Arc<Definition>>,
     /// Since when it owes what it should have begun; none: nothing.
     pub late_since: Option<Timestamp>,
+    /// The journal ended here when a version was registered that does not rule yet.
+    pub registered_at: Option<EventCursor>,
+    /// Why it cannot be read.
+    pub unreadable: Option<String>,
+}
+
+impl Seen {
+    /// It stands still: what it owes begins late.
+    pub(super) fn cannot_be_read(&mut self, why: String, now: Timestamp) {
+        self.unreadable = Some(why);
+        self.late_since.get_or_insert(now);
+    }
 }
 
 impl ScheduleHandle {
@@ -56,7 +69,7 @@ impl ScheduleHandle {
     /// How it stands; none: it never had a schedule.
     pub fn seen(&self) -> Option<Seen> {
         let seen = self.lock();
-        (seen.state.revision > 0).then(|| seen.clone())
+        (seen.state.revision > 0 || seen.unreadable.is_some()).then(|| seen.clone())
     }
 
     /// Looks at how it stands, or changes it.

@@ -47,6 +47,9 @@ pub enum ScheduleError {
     /// Not as it stands.
     #[error("{0}")]
     Conflict(String),
+    /// The workflow does not take what it would begin with.
+    #[error("{0}")]
+    Refused(String),
     /// Not now.
     #[error("{0}")]
     Unavailable(String),

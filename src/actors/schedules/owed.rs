@@ -23,10 +23,16 @@ impl Live {
             owed.filter(|run| !self.begun.contains(&run.case)).cloned().collect()
         });
         let begun = join_all(runs.iter().map(|run| self.begin(run))).await;
-        let (mut closed, mut all) = (Vec::new(), true);
+        let (mut closed, mut all, mut held_up) = (Vec::new(), true, None);
         for (run, begun) in runs.into_iter().zip(begun) {
             match begun {
-                Begun::There => drop(self.begun.insert(run.case)),
+                Begun::There { ended } => {
+                    if ended && self.schedule.with(|seen| seen.state.open.contains_key(&run.case)) {
+                        // nobody tells of an end that was before
+                        self.ended.push(run.case);
+                    }
+                    self.begun.insert(run.case);
+                }
                 Begun::Refused(why) => {
                     tracing::error!(
                         schedule = %self.schedule.id, case.id = %run.case, why,
@@ -34,15 +40,17 @@ impl Live {
                     );
                     closed.push((run.case, Outcome::Refused(why.into())));
                 }
-                Begun::NotNow(why) => {
-                    tracing::warn!(
-                        schedule = %self.schedule.id, case.id = %run.case, why,
-                        "a run that is owed cannot begin now"
-                    );
-                    all = false;
-                }
+                Begun::NotNow(why) => held_up = Some(why),
             }
         }
+        if held_up != self.held_up {
+            // once, however many and however often
+            if let Some(why) = &held_up {
+                tracing::warn!(schedule = %self.schedule.id, why, "runs that are owed cannot begin now");
+            }
+            self.held_up.clone_from(&held_up);
+        }
+        all &= held_up.is_none();
         for (case, outcome) in closed {
             all &= self.close(case, outcome).await;
         }
@@ -50,24 +58,24 @@ impl Live {
     }
 
     async fn begin(&self, run: &Run) -> Begun {
-        let input = match input_of(&self.context, &self.schedule.id, run, self.zone()).await {
-            Ok(input) => input,
-            Err(error) => return Begun::NotNow(error),
-        };
         let definition = DefinitionId {
             namespace: self.schedule.namespace.clone(),
             name: self.schedule.name.clone(),
             version: run.version.clone(),
         };
+        let known = self.context.definitions.get(&definition).await;
+        let zone = match &known {
+            Ok(Some(known)) => known.schedule.as_ref().map(|schedule| schedule.zone.to_string()),
+            Ok(None) => return Begun::Refused(format!("{definition} cannot be used")),
+            Err(error) => return Begun::NotNow(error.to_string()),
+        };
+        let zone = zone.unwrap_or_else(|| "UTC".to_owned());
+        let input = match input_of(&self.context, &self.schedule.id, run, zone).await {
+            Ok(input) => input,
+            Err(error) => return Begun::NotNow(error),
+        };
         let run = RunOfSchedule { case: run.case, definition, input };
         self.context.begin_run(run, &self.schedule.id).await
-    }
-
-    fn zone(&self) -> String {
-        self.schedule.with(|seen| {
-            let schedule = seen.ruling.as_ref().and_then(|ruling| ruling.schedule.as_ref());
-            schedule.map_or_else(|| "UTC".to_owned(), |schedule| schedule.zone.to_string())
-        })
     }
 
     /// Asks after the runs under way that may have ended. False: it has to be asked again.
@@ -106,6 +114,7 @@ impl Live {
         let closed = closed.await.is_ok();
         if closed {
             self.begun.remove(&case);
+            self.context.schedules.forget(case);
         }
         closed
     }

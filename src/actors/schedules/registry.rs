@@ -10,7 +10,7 @@ use super::handle::{ScheduleHandle, id_of};
 use super::message::ScheduleMsg;
 use crate::actors::context::Context;
 use crate::clock::Clock;
-use crate::domain::ids::{CaseId, EntityKind};
+use crate::domain::ids::{CaseId, EntityKind, EventCursor};
 use crate::domain::schedule::wall::Wall;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::{Definition, DefinitionId};
@@ -59,15 +59,23 @@ impl Schedules {
         let DefinitionId { namespace, name, .. } = &definition.id;
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
         let is_known = all.contains_key(&*id_of(namespace, name));
-        match definition.schedule.is_none() || is_known || all.len() < SCHEDULES_MAX {
-            true => Ok(()),
-            false => Err(format!("there are {SCHEDULES_MAX} schedules, and there may be no more")),
+        let has_room = all.len() < SCHEDULES_MAX;
+        drop(all);
+        if definition.schedule.is_some() {
+            if !is_known && !has_room {
+                return Err(format!(
+                    "there are {SCHEDULES_MAX} schedules, and there may be no more"
+                ));
+            }
+            // one registration at a time comes here: its place is taken
+            self.of(namespace, name);
         }
+        Ok(())
     }
 
     /// A version was registered: answers once it rules, so that whatever comes later is its own. Before the
     /// actors run nobody waits for that, since nothing comes.
-    pub async fn registered(&self, definition: &Definition, waits: bool) {
+    pub async fn registered(&self, definition: &Definition, end: EventCursor, waits: bool) {
         let DefinitionId { namespace, name, .. } = &definition.id;
         let schedule = match definition.schedule {
             Some(_) => self.of(namespace, name),
@@ -77,9 +85,12 @@ impl Schedules {
                 None => return,
             },
         };
+        schedule.with(|seen| seen.registered_at = Some(end));
         if waits && tokio::time::timeout(RULES_WITHIN, schedule.rule_anew()).await.is_err() {
             // it is stored, and rules as soon as its schedule can be written
             tracing::error!(schedule = %schedule.id, "a version does not rule yet");
+        } else if waits {
+            schedule.with(|seen| seen.registered_at = None);
         }
     }
 
@@ -124,6 +135,11 @@ impl Schedules {
         self.open().insert(case, schedule);
     }
 
+    /// A run is not under way any more.
+    pub(super) fn forget(&self, case: CaseId) {
+        self.open().remove(&case);
+    }
+
     /// A case has ended.
     pub fn case_ended(&self, case: CaseId) {
         let schedule = self.open().remove(&case);
@@ -141,22 +157,49 @@ impl Context {
     /// When the journal cannot be read.
     pub async fn load_schedules(&self) -> Result<(), ReadError> {
         for entity in self.journal.entities(EntityKind::Schedule).await? {
-            match self.journal.last(entity).await {
-                Ok(Some(last)) => match schedule_events::decode(&last.record) {
-                    Ok((_, batch)) => {
-                        if let Some((namespace, name)) = batch.schedule.split_once('.') {
-                            self.schedules.of(namespace, name);
-                        }
-                    }
-                    Err(why) => tracing::error!(why, "a schedule cannot be read"),
-                },
-                Ok(None) => {}
+            let last = match self.journal.last(entity).await {
+                Ok(Some(last)) => last,
+                Ok(None) => continue,
                 Err(error) if !error.damaged => return Err(error),
-                Err(error) => tracing::error!(%error, "a schedule is damaged"),
+                Err(error) => {
+                    tracing::error!(%error, "a schedule is damaged");
+                    continue;
+                }
+            };
+            match schedule_events::decode(&last.record) {
+                Ok((_, batch)) => self.show_schedule(&batch.schedule).await?,
+                Err(why) => tracing::error!(why, "a schedule cannot be read"),
             }
         }
         for (namespace, name) in self.definitions.scheduled().await? {
             self.schedules.of(&namespace, &name);
+        }
+        Ok(())
+    }
+
+    /// Whoever asks for it before its actor runs sees how it stands.
+    async fn show_schedule(&self, id: &Arc<str>) -> Result<(), ReadError> {
+        let Some((namespace, name)) = id.split_once('.') else { return Ok(()) };
+        let handle = self.schedules.of(namespace, name);
+        match self.load_schedule(id).await {
+            Ok((state, _)) => {
+                let version = state.version.clone();
+                let ruling = version.map(|version| DefinitionId {
+                    namespace: namespace.into(),
+                    name: name.into(),
+                    version,
+                });
+                let ruling = match ruling {
+                    Some(ruling) => self.definitions.get(&ruling).await?,
+                    None => None,
+                };
+                handle.with(|seen| (seen.state, seen.ruling) = (state, ruling));
+            }
+            Err(error) if !error.damaged => return Err(error),
+            Err(error) => {
+                let now = self.clock.now();
+                handle.with(|seen| seen.cannot_be_read(error.to_string(), now));
+            }
         }
         Ok(())
     }

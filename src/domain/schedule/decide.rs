@@ -1,5 +1,6 @@
 //! What is due: runs, skips, waits.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::event::{Cause, Run, ScheduleEvent, Set, Skip};
@@ -20,6 +21,9 @@ const MISSED_MAX: usize = 100;
 /// What is decided in one go; the rest follows.
 const EVENTS_MAX: usize = 200;
 
+/// What is decided again is looked at so far in one go.
+const AGAIN_MAX: usize = 1000;
+
 /// Runs that were skipped, as far as they are counted.
 const COUNTED_MAX: u64 = 10_000;
 
@@ -32,9 +36,14 @@ pub struct Rule<'a> {
 }
 
 impl Rule<'_> {
-    /// What has to be decided now.
-    pub fn decide(&self, state: &State, now: Timestamp) -> Vec<ScheduleEvent> {
-        let mut decision = Decision { rule: self, state: state.clone(), events: Vec::new(), now };
+    /// What has to be decided now. `ran` are cases that are there, of what is decided again.
+    pub fn decide(
+        &self,
+        state: &State,
+        now: Timestamp,
+        ran: &BTreeSet<CaseId>,
+    ) -> Vec<ScheduleEvent> {
+        let mut decision = self.decision(state, now, ran);
         if state.paused.is_none() {
             decision.waiting();
             decision.due(Start::InTime);
@@ -51,16 +60,55 @@ impl Rule<'_> {
             Timing::After(_) => self.schedule.next(state, Timestamp(i64::MIN)),
             _ => self.schedule.next(state, state.through),
         }?;
-        Some(self.schedule.start(self.id, due).max(now))
+        let start = self.schedule.start(self.id, due);
+        // one that finds no room waits for it as long as it is not missed
+        let waits = state.open.len() >= OPEN_MAX && start <= now;
+        let at = if waits { due.plus(MISSED_AFTER + self.schedule.jitter + 2) } else { start };
+        Some(at.max(now))
     }
 
-    /// Another version takes over: what was due before it is decided by this one, at once.
-    pub fn hand_over(&self, state: &State, at: Timestamp) -> Vec<ScheduleEvent> {
-        let mut decision =
-            Decision { rule: self, state: state.clone(), events: Vec::new(), now: at };
+    /// The due instants that are to be decided again, as far as that goes in one go: whoever decides has to
+    /// know which of them have their cases.
+    pub fn decided_again(&self, state: &State, now: Timestamp) -> Vec<CaseId> {
+        let (mut found, mut due) = (Vec::new(), state.through);
+        let until = state.decided_before.min(now);
+        while found.len() < AGAIN_MAX
+            && let Some(next) = self.schedule.next(state, due)
+            && next <= until
+        {
+            found.push(CaseId::of_schedule(self.id, next));
+            due = next;
+        }
+        found
+    }
+
+    fn decision<'a>(
+        &'a self,
+        state: &State,
+        now: Timestamp,
+        ran: &'a BTreeSet<CaseId>,
+    ) -> Decision<'a> {
+        Decision { rule: self, state: state.clone(), events: Vec::new(), now, ran }
+    }
+
+    /// Another version takes over: what was due before it is decided by this one, at once. To be asked again
+    /// until there is nothing left.
+    pub fn hand_over(
+        &self,
+        state: &State,
+        at: Timestamp,
+        next: Option<&Schedule>,
+    ) -> Vec<ScheduleEvent> {
+        let ran = BTreeSet::new();
+        let mut decision = self.decision(state, at, &ran);
         match state.paused {
             None => decision.due(Start::AtOnce),
             Some(_) => decision.skip_all(at, Skip::Paused),
+        }
+        let is_timed = next.is_some_and(|next| !matches!(next.timing, Timing::On(..)));
+        if let Some(due) = decision.state.waiting.filter(|_| !is_timed) {
+            // whoever comes does not know how to run it
+            decision.emit(ScheduleEvent::Skipped { due, why: Skip::Overlap, count: 1 });
         }
         decision.events
     }
@@ -74,6 +122,10 @@ impl Rule<'_> {
             version: self.version.clone(),
             anchor: if same { state.anchor } else { registered },
             timing,
+            filters: match &self.schedule.timing {
+                Timing::On(_, said) => Some(*said),
+                _ => None,
+            },
             through: registered,
             events,
         })
@@ -90,7 +142,7 @@ impl Rule<'_> {
         now: Timestamp,
     ) -> Result<ScheduleEvent, String> {
         match (&self.schedule.timing, self.schedule.overlap) {
-            (Timing::On(_), _) => return Err("its cases begin with events: send one".to_owned()),
+            (Timing::On(..), _) => return Err("its cases begin with events: send one".to_owned()),
             (_, Overlap::Skip | Overlap::Wait) if !state.open.is_empty() => {
                 return Err("a run is under way, and its runs do not overlap".to_owned());
             }
@@ -122,6 +174,8 @@ struct Decision<'a> {
     state: State,
     events: Vec<ScheduleEvent>,
     now: Timestamp,
+    /// Cases that are there, of what is decided again.
+    ran: &'a BTreeSet<CaseId>,
 }
 
 impl Decision<'_> {
@@ -150,31 +204,36 @@ impl Decision<'_> {
             && let Some(due) = schedule.next(&self.state, self.state.through)
             && due <= self.now
             && (start == Start::AtOnce || schedule.start(self.rule.id, due) <= self.now)
+            && (start == Start::AtOnce || self.has_room())
         {
             self.run(due);
         }
     }
 
+    /// Whether another run finds room. One that is not missed yet waits for it: those that have just begun
+    /// may end in a moment.
+    fn has_room(&self) -> bool {
+        self.state.open.len() < OPEN_MAX
+    }
+
     /// The one run after another's end.
     fn after(&mut self, start: Start) {
         let schedule = self.rule.schedule;
-        while let Some(due) = schedule.next(&self.state, Timestamp(i64::MIN))
-            && due <= self.now
-            && (start == Start::AtOnce || schedule.start(self.rule.id, due) <= self.now)
-        {
-            let late = due < self.now.plus(-MISSED_AFTER - schedule.jitter);
-            match schedule.missed {
-                // the next is due a period after this one would have begun: the last that is over, at once
-                Missed::Skip if late => {
-                    self.emit(ScheduleEvent::Skipped {
-                        due: self.now,
-                        why: Skip::Missed,
-                        count: 1,
-                    });
-                }
-                _ => self.run(due),
-            }
+        let Some(due) = schedule.next(&self.state, Timestamp(i64::MIN)) else { return };
+        let is_due = start == Start::AtOnce || schedule.start(self.rule.id, due) <= self.now;
+        if due > self.now || !is_due {
+            return;
         }
+        let late = due < self.now.plus(-MISSED_AFTER - schedule.jitter);
+        let overlaps = schedule.overlap == Overlap::Skip && !self.state.open.is_empty();
+        let why = match schedule.missed {
+            Missed::Skip if late => Skip::Missed,
+            _ if overlaps => Skip::Overlap,
+            _ if !self.has_room() => Skip::Bound,
+            _ => return self.run(due),
+        };
+        // the next one is due a period from now on
+        self.emit(ScheduleEvent::Skipped { due: self.now, why, count: 1 });
     }
 
     /// What was due until an instant, and has not run.
@@ -219,6 +278,9 @@ impl Decision<'_> {
 
     /// A run is due: it begins, unless others are under way.
     fn run(&mut self, due: Timestamp) {
+        if self.ran.contains(&CaseId::of_schedule(self.rule.id, due)) {
+            return self.emit(ScheduleEvent::Skipped { due, why: Skip::Ran, count: 1 });
+        }
         let under_way = !self.state.open.is_empty();
         match self.rule.schedule.overlap {
             Overlap::Skip if under_way => {

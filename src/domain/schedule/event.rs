@@ -15,43 +15,23 @@ pub enum ScheduleEvent {
     /// A version of the workflow rules from now on.
     Set(Set),
     /// The version that rules has no schedule.
-    Ended {
-        version: Arc<str>,
-    },
+    Ended { version: Arc<str> },
     /// A case begins; it is owed until it is there.
     Fired(Run),
     /// Runs that were due, or events that came, begin none.
-    Skipped {
-        due: Timestamp,
-        why: Skip,
-        count: u64,
-    },
+    Skipped { due: Timestamp, why: Skip, count: u64 },
     /// A run is due, and waits until no other is under way.
-    Waits {
-        due: Timestamp,
-    },
+    Waits { due: Timestamp },
     /// An event is one of several that begin a case together.
-    Kept {
-        event: KeptEvent,
-    },
+    Kept { event: KeptEvent },
     /// All events up to a place were looked at, and the cases that they began are there.
-    Heard {
-        through: EventCursor,
-    },
+    Heard { through: EventCursor },
     /// A case that it began has ended, or could not be begun.
-    Closed {
-        case: CaseId,
-        at: Timestamp,
-        outcome: Outcome,
-    },
-    Paused {
-        reason: Arc<str>,
-        by: Arc<str>,
-    },
+    Closed { case: CaseId, at: Timestamp, outcome: Outcome },
+    /// Nothing begins from now on; events behind this place pass by.
+    Paused { reason: Arc<str>, by: Arc<str>, events: EventCursor },
     /// It goes on; with `from`, what is due after that instant is decided, even where it was before.
-    Resumed {
-        from: Option<Timestamp>,
-    },
+    Resumed { from: Option<Timestamp>, at: Timestamp, events: EventCursor },
 }
 
 /// How a version rules.
@@ -61,6 +41,9 @@ pub struct Set {
     pub version: Arc<str>,
     /// The kind and what it says, such as `every PT5M`.
     pub timing: Arc<str>,
+    /// Which events begin cases; none: none do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Fingerprint>,
     /// What periods are counted from.
     pub anchor: Timestamp,
     /// What is due until then is not this version's.
@@ -121,8 +104,10 @@ pub enum Skip {
     Overlap,
     /// It was paused.
     Paused,
-    /// Too many runs were under way.
+    /// Too many runs were under way, or too many events waited for others.
     Bound,
+    /// It has its case, from before it was decided again.
+    Ran,
 }
 
 impl Skip {
@@ -133,6 +118,7 @@ impl Skip {
             Self::Overlap => "overlap",
             Self::Paused => "paused",
             Self::Bound => "bound",
+            Self::Ran => "ran",
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::decide::Rule;
 use super::event::{Cause, KeptEvent, Run, ScheduleEvent, Skip};
-use super::state::State;
+use super::state::{KEPT_MAX, State};
 use crate::domain::data::{Data, canonical};
 use crate::domain::ids::{Bits, CaseId, EventCursor, EventId, Fingerprint};
 use crate::domain::time::Timestamp;
@@ -26,6 +26,16 @@ pub struct Incoming {
 }
 
 impl Rule<'_> {
+    /// The types of events that it looks at (none: any); none where no events begin cases.
+    pub fn hears(&self) -> Option<Vec<Option<Arc<str>>>> {
+        match &self.schedule.timing {
+            Timing::On(listen, _) => {
+                Some(listen.filters.iter().map(|filter| filter.event_type.clone()).collect())
+            }
+            _ => None,
+        }
+    }
+
     /// What these events begin, which are all up to a place that may begin something. Whoever commits it
     /// has begun what was committed before.
     pub fn hear(
@@ -35,16 +45,16 @@ impl Rule<'_> {
         through: EventCursor,
         now: Timestamp,
     ) -> Vec<ScheduleEvent> {
-        let Timing::On(listen) = &self.schedule.timing else { return Vec::new() };
+        let Timing::On(listen, _) = &self.schedule.timing else { return Vec::new() };
         let mut hearing = Hearing { rule: self, state: state.clone(), now, events: Vec::new() };
         hearing.emit(ScheduleEvent::Heard { through: state.heard });
         let (mut skipped, mut last) = (0, Timestamp(0));
         for event in events {
             let found = fitting(listen, &event.event);
-            match state.paused {
+            match state.passes_by(event.place) {
                 _ if found.is_empty() => {}
-                Some(_) => (skipped, last) = (skipped + 1, last.max(event.at)),
-                None => hearing.take(listen, event, &found),
+                true => (skipped, last) = (skipped + 1, last.max(event.at)),
+                false => hearing.take(listen, event, &found),
             }
         }
         if skipped > 0 {
@@ -140,6 +150,11 @@ impl Hearing<'_> {
                     id: event.id,
                     values: values.clone(),
                 };
+                if self.state.kept.len() >= KEPT_MAX {
+                    // the oldest makes room
+                    let (due, why) = (event.at, Skip::Bound);
+                    self.emit(ScheduleEvent::Skipped { due, why, count: 1 });
+                }
                 return self.emit(ScheduleEvent::Kept { event: kept });
             };
             chosen.push((place, id));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Cause, KeptEvent, Outcome, Run, ScheduleEvent, Skip};
-use crate::domain::ids::{CaseId, EventCursor};
+use crate::domain::ids::{CaseId, EventCursor, Fingerprint};
 use crate::domain::time::Timestamp;
 
 /// Runs that are shown.
@@ -25,18 +25,24 @@ pub struct State {
     pub version: Option<Arc<str>>,
     /// The kind and what it says, of that version or the last one.
     pub timing: Arc<str>,
+    /// Which events begin cases, of that version.
+    pub filters: Option<Fingerprint>,
     /// The version that ended it.
     pub ended: Option<Arc<str>>,
     /// What periods are counted from.
     pub anchor: Timestamp,
     /// What is due until then was decided.
     pub through: Timestamp,
+    /// What is due until then was decided before an operator had it decided again.
+    pub decided_before: Timestamp,
     /// What the next run's delay is counted from.
     pub after: Timestamp,
     /// When the last run was due.
     pub previous: Option<Timestamp>,
     /// Why nothing runs, and who said so.
     pub paused: Option<(Arc<str>, Arc<str>)>,
+    /// Events behind the first place, up to the second where there is one, pass by.
+    pub pauses: Vec<(EventCursor, Option<EventCursor>)>,
     /// Runs under way that were due or triggered.
     pub open: BTreeMap<CaseId, Run>,
     /// A run that waits until none is.
@@ -78,7 +84,7 @@ impl State {
         match event {
             ScheduleEvent::Set(set) => {
                 let goes_on = self.version.is_some();
-                if !goes_on || self.timing != set.timing {
+                if !goes_on || self.timing != set.timing || self.filters != set.filters {
                     self.after = self.after.max(set.through);
                     // events that waited by another version's filters wait no more
                     self.kept.clear();
@@ -88,6 +94,7 @@ impl State {
                 }
                 self.version = Some(set.version.clone());
                 self.timing = set.timing.clone();
+                self.filters = set.filters;
                 self.ended = None;
                 self.anchor = set.anchor;
                 self.through = self.through.max(set.through);
@@ -101,6 +108,7 @@ impl State {
             ScheduleEvent::Skipped { due, why, count } => {
                 self.through = self.through.max(*due);
                 self.after = self.after.max(*due);
+                self.waiting = self.waiting.filter(|waiting| waiting != due);
                 self.show(Decided {
                     due: *due,
                     at: None,
@@ -123,18 +131,40 @@ impl State {
             ScheduleEvent::Heard { through } => {
                 self.heard = self.heard.max(*through);
                 self.owed.clear();
+                self.pauses.retain(|(_, end)| end.is_none_or(|end| end > self.heard));
             }
             ScheduleEvent::Closed { case, at, outcome } => self.closed(*case, *at, outcome),
-            ScheduleEvent::Paused { reason, by } => {
-                self.paused = Some((reason.clone(), by.clone()))
+            ScheduleEvent::Paused { reason, by, events } => {
+                if self.paused.is_none() {
+                    self.pauses.push((*events, None));
+                }
+                self.paused = Some((reason.clone(), by.clone()));
             }
-            ScheduleEvent::Resumed { from } => {
+            ScheduleEvent::Resumed { from, at, events } => {
                 self.paused = None;
+                if let Some(pause) = self.pauses.last_mut() {
+                    pause.1.get_or_insert(*events);
+                }
                 if let Some(from) = from {
+                    self.decided_before = self.decided_before.max(self.through);
                     self.through = *from;
+                    // what periods were counted from may lie ahead, as the clock did
+                    for counted in [&mut self.anchor, &mut self.after] {
+                        if *counted > *at {
+                            *counted = *from;
+                        }
+                    }
                 }
             }
         }
+    }
+
+    /// Whether an event at this place passes by.
+    pub fn passes_by(&self, place: EventCursor) -> bool {
+        let within = |(from, end): &(EventCursor, Option<EventCursor>)| {
+            place > *from && end.is_none_or(|end| place <= end)
+        };
+        self.pauses.iter().any(within)
     }
 
     fn fired(&mut self, run: &Run) {

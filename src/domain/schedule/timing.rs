@@ -24,7 +24,7 @@ impl Schedule {
                 let due = period.after(state.after);
                 (!waits && due > after && due < Timestamp::MAX).then_some(due)
             }
-            Timing::On(_) => None,
+            Timing::On(..) => None,
         }
     }
 
@@ -40,7 +40,7 @@ impl Schedule {
                 Some(times(*period, n, state.anchor)).filter(|at| *at <= until)
             }
             Timing::After(_) => self.next(state, Timestamp(i64::MIN)).filter(|due| *due <= until),
-            Timing::On(_) => None,
+            Timing::On(..) => None,
         }
     }
 

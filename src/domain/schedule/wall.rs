@@ -9,31 +9,37 @@ const NEAR: i64 = 3_600_000;
 /// Milliseconds after which one that is further off is believed.
 const BELIEVED_AFTER: i64 = 600_000;
 
+/// Milliseconds by which a distance that is believed may change: clocks drift.
+const DRIFT: i64 = 60_000;
+
 /// How far the wall was off, and since when.
 #[derive(Debug, Default)]
 pub struct Wall {
-    /// The last distance that was believed.
-    believed: i64,
+    /// The last distance that was believed; none: the wall was not looked at yet.
+    believed: Option<i64>,
     /// A distance that is not yet, and since when it is there.
     doubted: Option<(i64, Timestamp)>,
 }
 
 impl Wall {
-    /// What the wall shows, as far as it is believed; `ahead` is how far it is ahead of engine time `now`.
+    /// What the wall shows, as far as it is believed; `ahead` is how far it is ahead of engine time `now`. At
+    /// first it is believed in any case: engine time is the wall's of the start, or of older records.
     pub fn believed(&mut self, now: Timestamp, ahead: i64) -> Timestamp {
-        if (ahead - self.believed).abs() <= NEAR {
-            (self.believed, self.doubted) = (ahead, None);
-        } else {
-            let since = match self.doubted {
-                Some((doubted, since)) if (ahead - doubted).abs() <= NEAR => since,
-                _ => now,
-            };
-            self.doubted = Some((ahead, since));
-            if now.since(since) >= BELIEVED_AFTER {
-                (self.believed, self.doubted) = (ahead, None);
-            }
+        let known = *self.believed.get_or_insert(ahead);
+        if ahead.abs() <= NEAR || (ahead - known).abs() <= DRIFT {
+            (self.believed, self.doubted) = (Some(ahead), None);
+            return now.plus(ahead);
         }
-        now.plus(self.believed)
+        let since = match self.doubted {
+            Some((doubted, since)) if (ahead - doubted).abs() <= DRIFT => since,
+            _ => now,
+        };
+        self.doubted = Some((ahead, since));
+        if now.since(since) < BELIEVED_AFTER {
+            return now.plus(known);
+        }
+        (self.believed, self.doubted) = (Some(ahead), None);
+        now.plus(ahead)
     }
 }
 
@@ -59,5 +65,22 @@ mod tests {
         assert_eq!(at(122, -1000), 722);
         assert_eq!(at(131, -1000), 731);
         assert_eq!(at(132, -1000), -868);
+        assert_eq!(at(133, 0), 133, "engine time is believed at once");
+    }
+
+    #[test]
+    fn at_the_start_it_is_believed_however_far_it_is_off() {
+        let day = 24 * 60 * MINUTE;
+        let mut wall = Wall::default();
+        assert_eq!(wall.believed(Timestamp(10 * day), -3 * day), Timestamp(7 * day));
+        assert_eq!(wall.believed(Timestamp(10 * day), -3 * day + 100), Timestamp(7 * day + 100));
+    }
+
+    #[test]
+    fn two_small_steps_are_a_large_one() {
+        let mut wall = Wall::default();
+        assert_eq!(wall.believed(Timestamp(0), 0), Timestamp(0));
+        assert_eq!(wall.believed(Timestamp(0), 50 * MINUTE), Timestamp(50 * MINUTE));
+        assert_eq!(wall.believed(Timestamp(0), 100 * MINUTE), Timestamp(50 * MINUTE));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Listen;
 use crate::domain::cron::Cron;
+use crate::domain::ids::Fingerprint;
 use crate::domain::staff::civil::Zone;
 use crate::domain::time::Duration;
 
@@ -24,8 +25,8 @@ pub enum Timing {
     Every(Duration),
     /// So long after the last run's end.
     After(Duration),
-    /// When events have come.
-    On(Listen),
+    /// When events have come. The fingerprint is of all that is said of them.
+    On(Listen, Fingerprint),
 }
 
 /// What becomes of runs that were due while nothing could run.
@@ -55,7 +56,7 @@ impl Timing {
             Self::Cron(_) => "cron",
             Self::Every(_) => "every",
             Self::After(_) => "after",
-            Self::On(_) => "on",
+            Self::On(..) => "on",
         }
     }
 
@@ -64,7 +65,7 @@ impl Timing {
         match self {
             Self::Cron(cron) => cron.to_string(),
             Self::Every(period) | Self::After(period) => period.to_string(),
-            Self::On(listen) => {
+            Self::On(listen, _) => {
                 let types = listen.filters.iter().map(|f| f.event_type.as_deref().unwrap_or("*"));
                 types.collect::<Vec<_>>().join(" ")
             }

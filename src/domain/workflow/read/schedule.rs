@@ -2,6 +2,8 @@
 
 use super::{At, Reader};
 use crate::domain::cron::Cron;
+use crate::domain::data::canonical;
+use crate::domain::ids::{Bits, Fingerprint};
 use crate::domain::staff::civil::Zone;
 use crate::domain::time::Duration;
 use crate::domain::workflow::model::{
@@ -37,7 +39,7 @@ impl<'a> Reader<'a> {
         } else if let Some(after) = at.get("after") {
             self.period(&after).map(Timing::After)
         } else {
-            at.get("on").and_then(|on| self.events_awaited(&on)).map(Timing::On)
+            at.get("on").and_then(|on| self.events_awaited(&on))
         };
         let said = |key| metadata.and_then(|metadata: &At<'a>| metadata.get(key));
         let zone = said("timeZone").and_then(|zone| self.zone(&zone));
@@ -46,7 +48,17 @@ impl<'a> Reader<'a> {
         let jitter = said("jitter").and_then(|jitter| self.jitter(&jitter)).unwrap_or(0);
         let zone = zone.unwrap_or_else(Zone::utc);
         let timing = timing?;
-        if let Timing::On(_) = timing {
+        let closest = match &timing {
+            Timing::Cron(cron) => cron.closest(&zone),
+            Timing::Every(period) | Timing::After(period) => period.nominal_millis(),
+            Timing::On(..) => i64::MAX,
+        };
+        if jitter > closest {
+            let at = said("jitter").unwrap_or_else(|| at.clone());
+            let detail = "this jitter is longer than the time between two runs";
+            self.fault(&at, detail, format!("{} at the most", Duration::millis(closest)));
+        }
+        if let Timing::On(..) = timing {
             for key in METADATA {
                 if let Some(unused) = said(key) {
                     let detail = format!("`{key}` says nothing where events begin cases");
@@ -104,7 +116,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The events of `on`: each run's input has them whole.
-    fn events_awaited(&mut self, at: &At<'a>) -> Option<Listen> {
+    fn events_awaited(&mut self, at: &At<'a>) -> Option<Timing> {
         if let Some(until) = at.get("until") {
             self.fault(&until, "a schedule has no end", "leave `until` out");
             return None;
@@ -122,6 +134,7 @@ impl<'a> Reader<'a> {
             self.fault(at, "what is expected before there is a case is fixed", "write the value");
             return None;
         }
-        Some(Listen { strategy, filters, read: ReadAs::Envelope })
+        let said = Fingerprint(Bits::derived(&[canonical(&at.node.to_json()).as_bytes()]));
+        Some(Timing::On(Listen { strategy, filters, read: ReadAs::Envelope }, said))
     }
 }
