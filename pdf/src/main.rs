@@ -39,7 +39,14 @@ struct Input {
     name: String,
 }
 
+/// Bytes of a document's name without its ending.
+const NAME_MAX: usize = 200;
+
+/// Characters of what is said of a failure.
+const DETAIL_MAX: usize = 2000;
+
 fn main() -> ExitCode {
+    end_with_parent();
     let mut args = std::env::args_os().skip(1);
     let (Some(templates), None) = (args.next(), args.next()) else {
         eprintln!("usage: caseworker-pdf TEMPLATES");
@@ -61,6 +68,17 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Whoever has started us may be killed in the middle of a document, which nobody wants then.
+fn end_with_parent() {
+    let parent = std::os::unix::process::parent_id();
+    std::thread::spawn(move || {
+        while std::os::unix::process::parent_id() == parent {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+        std::process::exit(1);
+    });
+}
+
 fn answer(line: &str, templates: &Path, out: &Path) -> Json {
     let job: Job = match serde_json::from_str(line) {
         Ok(job) => job,
@@ -73,7 +91,8 @@ fn answer(line: &str, templates: &Path, out: &Path) -> Json {
 }
 
 fn failed(job: &Json, failure: &Failure) -> Json {
-    let error = json!({"title": "The document cannot be made", "detail": failure.detail});
+    let detail: String = failure.detail.chars().take(DETAIL_MAX).collect();
+    let error = json!({"title": "The document cannot be made", "detail": detail});
     json!({"job": job, "error": error, "retryable": failure.retryable})
 }
 
@@ -91,7 +110,10 @@ fn document(job: &Job, templates: &Path, out: &Path) -> Result<Json, Failure> {
 /// A name that any system takes, with its ending.
 fn file_name(name: &str) -> String {
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ');
-    let name: String = name.chars().map(|c| if fits(c) { c } else { '_' }).take(100).collect();
+    let mut name: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+    while name.len() > NAME_MAX {
+        name.pop();
+    }
     let name = name.trim_start_matches('.').trim();
     let stem = name.strip_suffix(".pdf").unwrap_or(name);
     format!("{}.pdf", if stem.is_empty() { "document" } else { stem })
@@ -166,6 +188,7 @@ mod tests {
         assert_eq!(file_name("../../etc/passwd"), "_.._etc_passwd.pdf");
         assert_eq!(file_name("Rechnung 7.pdf"), "Rechnung 7.pdf");
         assert_eq!(file_name(""), "document.pdf");
+        assert!(file_name(&"漢".repeat(100)).len() < 210);
     }
 
     /// A folder that goes with its test.

@@ -10,7 +10,10 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Body};
+use bytes::Bytes;
+use futures_util::Stream;
 use serde_json::{Value as Json_, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Api;
 use super::body::{media_type, whole};
@@ -19,6 +22,12 @@ use super::query::Query;
 use crate::actors::handles::{DocumentError, Kept};
 use crate::domain::document::{DocumentId, is_media_type};
 use crate::domain::ids::CaseId;
+
+/// Bytes of a document that is taken beside the others.
+const SMALL: usize = 256 * 1024;
+
+/// Bytes that a reader is given at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// Cases that are named of a document.
 const CASES: usize = 20;
@@ -33,9 +42,11 @@ pub async fn put(
         let detail = "Content-Type says what the document is, such as application/pdf";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    // so many are held in memory at a time
-    let _turn =
-        api.uploads.acquire().await.map_err(|error| Problem::unavailable(error.to_string()))?;
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let is_small = length.and_then(|length| length.parse().ok()).is_some_and(|n: usize| n <= SMALL);
+    // so many are held in memory at a time; small ones do not wait for large ones
+    let turn = async { if is_small { None } else { api.uploads.acquire().await.ok() } };
+    let _turn = turn.await;
     let bytes = whole(request, api.max_document).await?;
     let length = bytes.len();
     let id = api.handle.put_document(kind, bytes).await.map_err(Problem::unavailable)?;
@@ -88,6 +99,15 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     let id: DocumentId = id.parse().map_err(|_| Problem::not_found("document"))?;
     let tag = format!("\"{id}\"");
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    if text(IF_NONE_MATCH).is_some_and(|known| known == "*" || known.contains(&tag))
+        && let Ok(Some(_)) = api.handle.kept_document(id).await
+    {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
+    }
+    // it is held in memory until its reader has it
+    let turn = api.downloads.clone().acquire_owned().await;
+    let turn = turn.map_err(|error| Problem::unavailable(error.to_string()))?;
     let found = api.handle.document(id).await.map_err(|error| match error {
         DocumentError::Damaged(_) => {
             let detail = "the document's file does not hold what it was named by";
@@ -96,17 +116,14 @@ pub async fn get(
         DocumentError::Disk(error) => Problem::unavailable(error.to_string()),
     })?;
     let Some((kept, bytes)) = found else { return Err(Problem::not_found("document")) };
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    if text(IF_NONE_MATCH).is_some_and(|known| known == "*" || known.contains(&tag)) {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
-    }
+    let bytes = Bytes::from(bytes);
     let is_same = text(IF_RANGE).is_none_or(|known| known == tag);
     let wanted = text(RANGE).filter(|_| is_same).and_then(|range| range_of(range, bytes.len()));
     let length = bytes.len();
     let (status, part) = match &wanted {
         None => (StatusCode::OK, bytes),
-        Some(Some(range)) => (StatusCode::PARTIAL_CONTENT, bytes[range.clone()].to_vec()),
-        Some(None) => (StatusCode::RANGE_NOT_SATISFIABLE, Vec::new()),
+        Some(Some(range)) => (StatusCode::PARTIAL_CONTENT, bytes.slice(range.clone())),
+        Some(None) => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new()),
     };
     let range = match &wanted {
         Some(Some(Range { start, end })) => Some(format!("bytes {start}-{}/{length}", end - 1)),
@@ -124,13 +141,27 @@ pub async fn get(
             (ACCEPT_RANGES, "bytes".to_owned()),
             (ETAG, tag),
         ],
-        Body::from(part),
+        Body::from_stream(in_parts(part, turn)),
     )
         .into_response();
     if let Some(range) = range.and_then(|range| HeaderValue::from_str(&range).ok()) {
         response.headers_mut().insert(CONTENT_RANGE, range);
     }
     Ok(response)
+}
+
+/// A document in parts, and the turn of its reader, which ends with the last of them.
+fn in_parts(
+    bytes: Bytes,
+    turn: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
+    futures_util::stream::unfold((bytes, turn), |(mut rest, turn)| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        let part = rest.split_to(rest.len().min(CHUNK));
+        Some((Ok(part), (rest, turn)))
+    })
 }
 
 /// The one range that a header asks for. None: it is none that is understood, and all is given. Inner none:

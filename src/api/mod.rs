@@ -64,6 +64,8 @@ pub struct Shared {
     max_document: usize,
     /// Documents that come in at the same time.
     uploads: tokio::sync::Semaphore,
+    /// Documents that are read at the same time.
+    downloads: Arc<tokio::sync::Semaphore>,
     /// Whether what renders documents is there; none: nobody asked for it.
     renders: Option<Result<(), String>>,
     /// Names under which this server may be asked.
@@ -73,6 +75,9 @@ pub struct Shared {
 
 /// Documents that come in at the same time: each is in memory as a whole.
 const UPLOADS: usize = 8;
+
+/// Documents that are read at the same time.
+const DOWNLOADS: usize = 16;
 
 /// A client's key.
 pub struct Key {
@@ -125,6 +130,7 @@ impl Api {
         let limits = Limits::new(max_requests, rate);
         let hosts = hosts.iter().map(|host| origin::name_of(host)).collect();
         let uploads = tokio::sync::Semaphore::new(UPLOADS);
+        let downloads = Arc::new(tokio::sync::Semaphore::new(DOWNLOADS));
         Self(Arc::new(Shared {
             handle,
             keys,
@@ -132,6 +138,7 @@ impl Api {
             max_body,
             max_document,
             uploads,
+            downloads,
             renders,
             hosts,
             metrics,

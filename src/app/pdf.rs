@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::config::Pdf;
@@ -28,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// The worker's process, kept running.
 pub struct Renderer {
-    running: Option<JoinHandle<()>>,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 /// Where it works.
@@ -50,10 +51,13 @@ pub fn program(settings: &Pdf) -> Result<PathBuf, String> {
             ours.with_file_name(PROGRAM)
         }
     };
-    match program.is_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let about = std::fs::metadata(&program);
+    let runs = about.is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0);
+    match runs {
         true => Ok(program),
         false => Err(format!(
-            "there is no program {}: documents wait in the queue `{PDF}` (`[pdf] program`, or `workers = 0`)",
+            "there is no program {} that can be run: documents wait in the queue `{PDF}` (`[pdf] program`, or `workers = 0`)",
             program.display()
         )),
     }
@@ -63,6 +67,7 @@ impl Renderer {
     /// Starts it.
     pub fn start(settings: &Pdf, program: PathBuf, place: Place) -> Self {
         let settings = settings.clone();
+        let (stop, mut stopping) = oneshot::channel();
         let running = tokio::spawn(async move {
             let mut pause = AGAIN;
             loop {
@@ -71,7 +76,15 @@ impl Renderer {
                     Ok(mut child) => {
                         // it is held here: when this is dropped, its stdin ends
                         let stdin = child.stdin.take();
-                        let ended = child.wait().await;
+                        let ended = tokio::select! {
+                            ended = child.wait() => ended,
+                            _ = &mut stopping => {
+                                // it gives back what it has while there is somebody who takes it
+                                drop(stdin);
+                                let _ = tokio::time::timeout(GRACE, child.wait()).await;
+                                return;
+                            }
+                        };
                         drop(stdin);
                         let ended =
                             ended.map_or_else(|e| e.to_string(), |status| status.to_string());
@@ -82,10 +95,13 @@ impl Renderer {
                     }
                 }
                 pause = if begun.elapsed() > STEADY { AGAIN } else { (pause * 2).min(AGAIN_MOST) };
-                tokio::time::sleep(pause).await;
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    _ = &mut stopping => return,
+                }
             }
         });
-        Self { running: Some(running) }
+        Self { running: Some((stop, running)) }
     }
 
     /// It is not started.
@@ -95,9 +111,10 @@ impl Renderer {
 
     /// Ends it: what it has at hand is given back.
     pub async fn stop(self) {
-        if let Some(running) = self.running {
-            running.abort();
-            let _ = tokio::time::timeout(GRACE, running).await;
+        if let Some((stop, running)) = self.running {
+            // an error means that it has ended
+            let _ = stop.send(());
+            let _ = running.await;
         }
     }
 }

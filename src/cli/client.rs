@@ -82,13 +82,22 @@ impl Remote {
         if (200..300).contains(&status) {
             return Ok(json);
         }
-        let exit = match status {
-            401 | 403 => Exit::NotAllowed,
-            404 => Exit::NotFound,
-            409 | 412 => Exit::Conflict,
-            _ => Exit::Failed,
-        };
-        Err(Failure::new(exit, explain(status, &json)))
+        Err(refused(status, &json))
+    }
+
+    /// Reads the bytes at a path.
+    ///
+    /// # Errors
+    /// As [`Remote::send`].
+    pub async fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let answer = self.request(Method::GET, path).send().await;
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status().as_u16();
+        let bytes = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if (200..300).contains(&status) {
+            return Ok(bytes.to_vec());
+        }
+        Err(refused(status, &serde_json::from_slice(&bytes).unwrap_or_default()))
     }
 
     /// Reads a path.
@@ -141,6 +150,17 @@ impl Remote {
         }
         Failure::new(Exit::Unreachable, format!("{}: {cause}", self.base))
     }
+}
+
+/// What the exit code of an answer is.
+fn refused(status: u16, problem: &Json) -> Failure {
+    let exit = match status {
+        401 | 403 => Exit::NotAllowed,
+        404 => Exit::NotFound,
+        409 | 412 => Exit::Conflict,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, explain(status, problem))
 }
 
 /// A problem's detail with its errors.

@@ -21,6 +21,7 @@ use crate::sim::bobs_post::BobsPost;
 use crate::sim::cards::Cards;
 use crate::sim::cloud::Cloud;
 use crate::sim::mailbox::Mailbox;
+use crate::sim::ninox::Ninox;
 use crate::sim::{FaultsChange, Party, board, crm, verifier};
 use crate::telemetry;
 
@@ -38,7 +39,12 @@ const SERVICES: &str = include_str!("../../config/services.toml");
 
 const STAFF: &str = include_str!("../../config/staff.toml");
 
-const DEFINITIONS: [&str; 4] = [
+const DEFINITIONS: [&str; 9] = [
+    include_str!("../../config/workflows/invoice.yaml"),
+    include_str!("../../config/workflows/invoice-daily.yaml"),
+    include_str!("../../config/workflows/invoice-mail.yaml"),
+    include_str!("../../config/workflows/invoice-page.yaml"),
+    include_str!("../../config/workflows/invoice-weekly.yaml"),
     include_str!("../../config/workflows/job-application.yaml"),
     include_str!("../../config/workflows/onboarding.yaml"),
     include_str!("../../config/workflows/order.yaml"),
@@ -118,6 +124,8 @@ async fn parties(
     let taken = |port: u16| move |error: std::io::Error| format!("port {port}: {error}");
     let (cards, cloud) = (Arc::new(Cards::default()), Arc::new(Cloud::default()));
     let applications = Arc::new(Applications::default());
+    let ninox = Arc::new(Ninox::kept(books.with_file_name("demo-ninox.json")));
+    ninox.deliver_samples();
     let faults = |party: Party| {
         let file = books.with_file_name(format!("demo-faults-{}.json", party.name()));
         party.kept_in(file)
@@ -133,6 +141,7 @@ async fn parties(
         cards.open(7714).await.map_err(taken(7714))?,
         cloud.open(7715).await.map_err(taken(7715))?,
         applications.open(7716).await.map_err(taken(7716))?,
+        ninox.open(7717).await.map_err(taken(7717))?,
         mailbox.open(MAILBOX).await.map_err(taken(MAILBOX))?,
     ];
     Ok(all.into_iter().map(faults).collect())
@@ -196,6 +205,12 @@ Onboard a customer, see who does what and why, call a CSR in sick, complete the 
   caseworker assignments
   curl -s '127.0.0.1:{BOARD}/mails?to=ada@example.com'
   curl -s {base}/v1/assignments/<assignment>/complete -H 'content-type: application/json' -d '{{\"outcome\":{{\"verified\":true}}}}'
+
+Make the invoices of what was delivered, and open one:
+
+  caseworker schedules trigger billing.invoice-daily
+  caseworker cases --workflow billing/invoice
+  caseworker documents get <document> --file invoice.pdf
 
 Ctrl-C ends it.
 "

@@ -10,6 +10,7 @@ use super::client::{Connection, Remote, run};
 use crate::actors::disk::free_bytes;
 use crate::config::services::Services;
 use crate::config::{Config, Flags};
+use crate::store::documents::Documents;
 
 /// Look at configuration, disk and server.
 #[derive(Args)]
@@ -50,6 +51,7 @@ impl Doctor {
                         findings.push(good("mail", detail));
                     }
                     findings.push(disk(&config));
+                    findings.extend(documents(&config));
                 }
                 Err(error) => findings.push(bad("configuration", error.to_string())),
             }
@@ -85,6 +87,22 @@ fn good(what: &'static str, detail: impl Into<String>) -> Finding {
 
 fn bad(what: &'static str, detail: impl Into<String>) -> Finding {
     Finding { what, good: false, detail: detail.into() }
+}
+
+/// Documents whose files are not whole; nothing where there are none.
+fn documents(config: &Config) -> Option<Finding> {
+    let folder = config.data.dir.join("documents");
+    if !folder.is_dir() {
+        return None;
+    }
+    Some(match Documents::look_at(&folder).damaged() {
+        Ok(damaged) if damaged.is_empty() => good("documents", "all of them are whole"),
+        Ok(damaged) => {
+            let named: Vec<String> = damaged.iter().take(SHOWN).map(ToString::to_string).collect();
+            bad("documents", format!("{} are damaged: {}", damaged.len(), named.join(", ")))
+        }
+        Err(error) => bad("documents", format!("{}: {error}", folder.display())),
+    })
 }
 
 fn disk(config: &Config) -> Finding {

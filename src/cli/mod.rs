@@ -10,6 +10,7 @@ mod completions;
 mod dead_letters;
 mod demo;
 mod doctor;
+mod documents;
 mod exit;
 mod output;
 mod queues;
@@ -83,6 +84,8 @@ enum Verb {
     Man(completions::Man),
     /// Show queues, and pause, resume or purge one
     Queues(queues::Queues),
+    /// Show the documents of a case, or get one
+    Documents(documents::Documents),
     /// Show schedules, and pause, resume or trigger one
     Schedules(schedules::Schedules),
     /// Show who does the jobs of queues
@@ -125,6 +128,7 @@ impl Cli {
             Verb::Completions(verb) => verb.run(),
             Verb::Man(verb) => verb.run(),
             Verb::Queues(verb) => verb.run(),
+            Verb::Documents(verb) => verb.run(),
             Verb::Schedules(verb) => verb.run(),
             Verb::Workers(verb) => verb.run(),
             Verb::Worker(verb) => verb.run(),

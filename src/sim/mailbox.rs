@@ -27,6 +27,8 @@ pub struct Mail {
     pub html: String,
     /// The calendar file that came with it.
     pub calendar: String,
+    /// The other files that came with it, by name, and their bytes.
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 /// The mailbox.
@@ -158,7 +160,13 @@ fn mail_of(data: &str, to: Vec<String>) -> Mail {
     let calendar = message
         .attachments()
         .find(|part| part.content_type().is_some_and(|kind| kind.subtype() == Some("calendar")));
+    let files = message.attachments().filter_map(|part| {
+        let name = part.attachment_name()?;
+        Some((name.to_owned(), part.contents().to_vec()))
+    });
+    let files = files.collect();
     Mail {
+        files,
         message_id: header("Message-ID"),
         to,
         subject: message.subject().unwrap_or_default().to_owned(),

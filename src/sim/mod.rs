@@ -10,6 +10,7 @@ pub mod crm;
 pub mod echo;
 mod faults;
 pub mod mailbox;
+pub mod ninox;
 mod party;
 pub mod verifier;
 

@@ -66,6 +66,7 @@ impl Documents {
             fs::remove_dir_all(&new)?;
         }
         fs::create_dir_all(&new)?;
+        sync(folder)?;
         let (next, naming) = (AtomicU64::new(0), Mutex::default());
         Ok(Self(Arc::new(Inner { folder: folder.to_owned(), next, naming })))
     }
@@ -79,23 +80,42 @@ impl Documents {
             return Err(io::Error::other(format!("`{media_type}` is no media type")));
         }
         let id = DocumentId::of(bytes);
+        // whoever was first has said what it is
+        if matches!(self.get(id), Ok(Some(_))) && self.name(id)? {
+            return Ok(id);
+        }
         let path = self.path(id);
         let folder = path.parent().unwrap_or(&self.0.folder);
-        if !folder.exists() {
-            fs::create_dir_all(folder)?;
-            sync(&self.0.folder)?;
-        }
+        fs::create_dir_all(folder)?;
+        sync(&self.0.folder)?;
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let new = self.0.folder.join(NEW).join(format!("{number}"));
-        let mut file = File::create(&new)?;
-        file.write_all(format!("{HEAD}{media_type}\n").as_bytes())?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        drop(file);
-        let _naming = self.0.naming.lock().unwrap_or_else(PoisonError::into_inner);
-        fs::rename(&new, &path)?;
-        sync(folder)?;
-        Ok(id)
+        let written = write_new(&new, media_type, bytes).and_then(|()| {
+            let _naming = self.0.naming.lock().unwrap_or_else(PoisonError::into_inner);
+            fs::rename(&new, &path)?;
+            sync(folder)
+        });
+        if written.is_err() {
+            // the disk may be full of just that
+            let _ = fs::remove_file(&new);
+        }
+        written.map(|()| id)
+    }
+
+    /// Documents whose bytes are not those that they were named by.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn damaged(&self) -> io::Result<Vec<DocumentId>> {
+        let mut damaged = self.all()?;
+        damaged.retain(|id| matches!(self.get(*id), Err(DocumentError::Damaged(_))));
+        Ok(damaged)
+    }
+
+    /// The documents of a folder that somebody else may have open, to be looked at.
+    pub fn look_at(folder: &Path) -> Self {
+        let (next, naming) = (AtomicU64::new(0), Mutex::default());
+        Self(Arc::new(Inner { folder: folder.to_owned(), next, naming }))
     }
 
     /// A document's media type and bytes.
@@ -202,6 +222,13 @@ impl Documents {
     }
 }
 
+fn write_new(path: &Path, media_type: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(format!("{HEAD}{media_type}\n").as_bytes())?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
 fn instant(at: SystemTime) -> Timestamp {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
@@ -227,6 +254,9 @@ mod tests {
             (kept.media_type.as_str(), kept.bytes, &bytes[..]),
             ("application/pdf", 4, &b"%PDF"[..])
         );
+        // whoever was first has said what it is
+        assert_eq!(id, documents.put("text/html", b"%PDF").unwrap());
+        assert_eq!(documents.kept(id).unwrap().unwrap().media_type, "application/pdf");
         assert_eq!(documents.all().unwrap(), [id]);
         assert!(documents.get(DocumentId::of(b"other")).unwrap().is_none());
         assert!(documents.put("text/html; charset=x", b"").is_err());
@@ -244,6 +274,7 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             assert!(matches!(documents.get(id), Err(DocumentError::Damaged(_))));
         }
+        assert_eq!(documents.damaged().unwrap(), [id]);
         // stored again it is whole
         documents.put("text/plain", b"a long text").unwrap();
         assert!(documents.get(id).unwrap().is_some());

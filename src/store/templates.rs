@@ -2,7 +2,8 @@
 //! folder named by its content, where whoever renders finds it, also one that was leased before a change.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -106,24 +107,33 @@ fn read(folder: &Path, path: &str, files: &mut Files, bytes: &mut usize) -> io::
     Ok(())
 }
 
-/// Lays a template down under its content's name, whole or not at all.
+/// Lays a template down under its content's name, whole or not at all. One that is there is believed when it
+/// holds what it should.
 fn lay_down(into: &Path, hash: TemplateHash, files: &Files) -> io::Result<()> {
     let folder = into.join(hash.to_string());
     if folder.is_dir() {
-        return Ok(());
+        let mut known = Files::new();
+        if read(&folder, "", &mut known, &mut 0).is_ok() && known == *files {
+            return Ok(());
+        }
+        std::fs::remove_dir_all(&folder)?;
     }
     let new = into.join("new");
     if new.exists() {
         std::fs::remove_dir_all(&new)?;
     }
+    std::fs::create_dir_all(&new)?;
     for (path, bytes) in files {
         let path = new.join(path);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(path, bytes)?;
+        let parent = path.parent().unwrap_or(&new);
+        std::fs::create_dir_all(parent)?;
+        let mut file = File::create(&path)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        File::open(parent)?.sync_all()?;
     }
-    std::fs::rename(new, folder)
+    std::fs::rename(new, folder)?;
+    File::open(into)?.sync_all()
 }
 
 #[cfg(test)]
@@ -146,5 +156,10 @@ mod tests {
         let file = into.join(ours.to_string()).join("fonts/a.txt");
         assert_eq!(std::fs::read_to_string(file).unwrap(), "a");
         assert!(built_in.content("nothing").is_none());
+        // what a power cut has left empty is laid down again
+        let main = into.join(known.to_string()).join("main.typ");
+        std::fs::write(&main, "").unwrap();
+        Templates::open(None, &into).unwrap();
+        assert!(std::fs::metadata(main).unwrap().len() > 0);
     }
 }

@@ -1,13 +1,13 @@
 //! A child for one job: the job on its stdin, the output on its stdout, its log on stderr.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::oneshot;
@@ -60,9 +60,13 @@ pub async fn work(
     };
     let mut command = group::command(settings, &settings.command);
     about(&mut command, job).env("CASEWORKER_OUT", files.folder());
+    let mut after = stop.clone();
     match run(command, job.told.to_string().into_bytes(), said, 0, stop).await {
         Ok(ended) => match judged(settings, ended) {
-            Outcome::Done { output, .. } => documents::store(server, files.folder(), output).await,
+            Outcome::Done { output, .. } => tokio::select! {
+                outcome = documents::store(server, files.folder(), output) => outcome,
+                why = stopped(&mut after) => Outcome::stopped(why, settings.timeout),
+            },
             other => other,
         },
         Err(error) => {
@@ -220,34 +224,28 @@ fn judged(settings: &Settings, ended: Ended) -> Outcome {
     Outcome::Failed { error, retryable, retry_after, crashed: false }
 }
 
-/// A folder for the files of one job; it goes with it.
-pub struct Files(PathBuf);
+/// A folder for the files of one job, which nobody else can know or open; it goes with it.
+pub struct Files(TempDir);
 
 impl Files {
     pub fn new() -> std::io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("caseworker-job-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self(folder))
+        tempfile::Builder::new().prefix("caseworker-job-").tempdir().map(Self)
     }
 
     /// Where they are.
     pub fn folder(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
-    /// Another job begins.
+    /// Another job begins: nothing is left of the one before.
     pub fn clear(&self) -> std::io::Result<()> {
-        std::fs::remove_dir_all(&self.0)?;
-        std::fs::create_dir_all(&self.0)
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        // an error means that it is gone
-        let _ = std::fs::remove_dir_all(&self.0);
+        for entry in std::fs::read_dir(self.folder())? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => std::fs::remove_dir_all(entry.path())?,
+                false => std::fs::remove_file(entry.path())?,
+            }
+        }
+        Ok(())
     }
 }

@@ -7,6 +7,9 @@ use serde_json::{Value as Json, json};
 use super::job::Outcome;
 use super::server::{Server, Stored};
 
+/// Bytes of one file, which is in memory as a whole; the server may take less.
+const FILE_MAX: u64 = 64 << 20;
+
 /// Files of one job.
 const FILES_MAX: usize = 20;
 
@@ -39,6 +42,10 @@ pub async fn store(server: &Server, folder: &Path, output: Json) -> Outcome {
     let (mut ids, mut shown) = (Vec::new(), Vec::new());
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let large = tokio::fs::metadata(&file).await.is_ok_and(|about| about.len() > FILE_MAX);
+        if large {
+            return Outcome::failed(format!("{name} is larger than {} MiB", FILE_MAX >> 20), false);
+        }
         let bytes = match tokio::fs::read(&file).await {
             Ok(bytes) => bytes,
             Err(error) => return Outcome::failed(format!("{name}: {error}"), true),

@@ -151,6 +151,13 @@ impl Doer {
         }
     }
 
+    /// Waits until it may take a job.
+    pub async fn rest(&mut self) {
+        if let Self::Many(many) = self {
+            many.rest().await;
+        }
+    }
+
     /// No more jobs come.
     pub async fn end(self, grace: Duration) {
         if let Self::Many(many) = self {

@@ -22,7 +22,7 @@ const LINE_MAX: u64 = 1024 * 1024;
 
 /// Before a child that died is begun anew, at first and at the most.
 const AGAIN: Duration = Duration::from_millis(100);
-const AGAIN_MOST: Duration = Duration::from_secs(30);
+const AGAIN_MOST: Duration = Duration::from_secs(5);
 
 /// The child of one hand.
 #[derive(Default)]
@@ -76,12 +76,6 @@ pub async fn work(
         many.forget();
     }
     if many.running.is_none() {
-        if let Some(pause) = many.pause {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                _ = stop.wait_for(Option::is_some) => {}
-            }
-        }
         match Running::begin(settings) {
             Ok(running) => many.running = Some(running),
             Err(error) => {
@@ -97,7 +91,8 @@ pub async fn work(
     let asked = tokio::select! {
         asked = running.ask(job) => asked,
         why = stopped(&mut stop) => {
-            many.kill().await;
+            // the job is to blame, and the next one does not wait for it
+            many.end_running().await;
             return Outcome::stopped(why, settings.timeout);
         }
     };
@@ -211,8 +206,21 @@ impl LoopChild {
         self.pause = Some(next);
     }
 
+    /// Waits before a child that died is begun anew: before a job is taken, which it would cost its time.
+    pub async fn rest(&mut self) {
+        if self.running.is_none()
+            && let Some(pause) = self.pause
+        {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
     async fn kill(&mut self) {
         self.slow_down();
+        self.end_running().await;
+    }
+
+    async fn end_running(&mut self) {
         if let Some(mut running) = self.running.take() {
             group::end(&mut running.child, running.group).await;
             running.listening.abort();

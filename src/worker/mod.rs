@@ -205,6 +205,10 @@ async fn hand(shared: Arc<Shared>, number: usize) -> Result<(), String> {
             _ if empty < queues => 0,
             _ => WAIT_IN_TURN,
         };
+        tokio::select! {
+            () = doer.rest() => {}
+            _ = phase.wait_for(|phase| *phase != Phase::Working) => break,
+        }
         let asked = tokio::select! {
             asked = shared.server.lease(settings, queue, wait) => asked,
             // an answer that nobody takes is given back by the server

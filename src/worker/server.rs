@@ -17,6 +17,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Tries to say what became of a job once the worker ends and its time is up.
 const LAST_TRIES: u32 = 5;
 
+/// How long a connection is kept that nobody uses: less than the server keeps it.
+const IDLE: Duration = Duration::from_secs(15);
+
 /// How long a document may take, and how often it is tried.
 const STORE: Duration = Duration::from_secs(60);
 const STORE_TRIES: usize = 20;
@@ -72,7 +75,11 @@ impl Server {
     pub fn new(base: &str, key: Option<String>) -> Result<Self, String> {
         let base = base.trim_end_matches('/').to_owned();
         url::Url::parse(&base).map_err(|_| format!("--server: `{base}` is no address"))?;
-        let client = Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
+        let client = Client::builder()
+            .no_proxy()
+            .pool_idle_timeout(IDLE)
+            .build()
+            .map_err(|error| error.to_string())?;
         Ok(Self { client, base, key })
     }
 

@@ -184,7 +184,7 @@ async fn files_that_a_program_leaves_are_documents() {
 }
 
 /// The program that renders; `make tests` builds it.
-fn program() -> String {
+pub fn program() -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_caseworker")).with_file_name("caseworker-pdf");
     assert!(program.exists(), "cargo build -p caseworker-pdf has not been run");
     program.to_string_lossy().into_owned()
@@ -220,6 +220,45 @@ async fn a_template_and_its_data_become_a_pdf() {
     assert!(failed.as_str().unwrap().contains("note/main.typ:1"), "{failed}");
     let missing = render("nothing", json!({})).await["failed"].clone();
     assert!(missing.as_str().unwrap().contains("no template `nothing`"), "{missing}");
+}
+
+#[tokio::test]
+async fn bad_templates_take_no_time_from_good_ones() {
+    let mut server = Server::new("")
+        .env("CASEWORKER_PDF_WORKERS", "1")
+        .env("CASEWORKER_PDF_PROGRAM", &program())
+        .env("CASEWORKER_PDF_TIMEOUT", "1s")
+        .env("CASEWORKER_PDF_MEMORY", "1GiB");
+    let own = server.path().join("templates");
+    for (name, text) in [
+        ("note", "= Hello"),
+        ("endless", "#while true { }"),
+        ("deep", "#let f(x) = f(x + 1); #f(0)"),
+    ] {
+        std::fs::create_dir_all(own.join(name)).unwrap();
+        std::fs::write(own.join(name).join("main.typ"), text).unwrap();
+    }
+    server = server.env("CASEWORKER_DOCUMENTS_TEMPLATES", own.to_str().unwrap());
+    server.start().await;
+    assert_eq!(server.define(LETTER).await.status, 201);
+    let submit = async |template: &str| {
+        let input = json!({"template": template, "name": "x", "data": {}});
+        server.submit("test/letter", &input).await
+    };
+    for _ in 0..3 {
+        submit("endless").await;
+        submit("deep").await;
+    }
+    until("some were tried", || async {
+        let cases = server.list("/v1/cases?workflow=test/letter&wait=job").await;
+        (!cases.is_empty()).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        let good = submit("note").await;
+        let ended = server.ended(&good).await;
+        assert_eq!(ended["output"]["pages"], 1, "{ended}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The program from outside: the real binary, real sockets, real processes that are killed.
 
 mod applications;
+mod billing;
 mod bodies;
 mod calendars;
 mod cli;

@@ -249,7 +249,8 @@ async fn what_is_no_schedule_is_refused_with_its_place() {
         assert_eq!(answer.status, 422, "{schedule}: {}", answer.text);
         assert_eq!(answer.json["errors"][0]["pointer"], pointer, "{}", answer.text);
     }
-    assert_eq!(server.get("/v1/schedules").await.json["items"], json!([]));
+    let listed = server.get("/v1/schedules").await.text;
+    assert!(!listed.contains("test.wrong"), "{listed}");
 }
 
 #[tokio::test]
@@ -324,16 +325,18 @@ async fn schedules_are_there_as_soon_as_anybody_may_ask() {
             (listed.status != 503).then_some(listed)
         })
         .await;
-        let items = listed.json["items"].clone();
-        assert_eq!(items.as_array().map(Vec::len), Some(5), "{} {}", listed.status, listed.text);
-        assert!(items[0]["next"].as_array().unwrap().len() == 5, "{items}");
+        let mut items = listed.json["items"].as_array().unwrap().clone();
+        items.retain(|item| item["id"].as_str().unwrap().starts_with("test."));
+        assert_eq!(items.len(), 5, "{}", listed.text);
+        assert!(items[0]["next"].as_array().unwrap().len() == 5, "{}", listed.text);
         until("it is ready", || async {
             (server.get("/readyz").await.status == 200).then_some(())
         })
         .await;
     }
-    let first = server.get("/v1/schedules?limit=2").await.json;
-    assert_eq!(first["items"].as_array().unwrap().len(), 2);
+    // two are shipped
+    let first = server.get("/v1/schedules?limit=4").await.json;
+    assert_eq!(first["items"].as_array().unwrap().len(), 4);
     let next = first["next"].as_str().unwrap();
     let second = server.get(&format!("/v1/schedules?limit=3&cursor={next}")).await.json;
     assert_eq!((&second["items"][0]["id"], &second["next"]), (&json!("test.seen2"), &json!(null)));

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 
 use super::case_ref::CaseRef;
-use super::message::CommandMeta;
 use crate::actors::context::Context;
 use crate::actors::services::handle::CallPermit;
-use crate::domain::case::command::{ChildOutcome, Command, Fetched, Health, Outcome};
+use crate::domain::case::command::{Fetched, Health, Outcome};
 use crate::domain::case::effect::{Ask, Effect};
 use crate::domain::case::interpret::SEND_WITHIN;
 use crate::domain::case::problem::{Problem, Standard};
@@ -42,12 +41,8 @@ pub fn dispatch(context: &Arc<Context>, dispatch: Dispatch) {
         tokio::spawn(context.cancel_child(effect.case, child));
         return;
     }
-    if let Ask::LeaveChild(child) = effect.ask {
-        tokio::spawn(async move {
-            // it goes on, and is nothing to this case any more
-            let ended = Command::ChildEnded { child, outcome: ChildOutcome::Cancelled };
-            let _ = context.tell_at(effect.case, ended, CommandMeta::engine(), None).await;
-        });
+    if let Ask::LeaveChild = effect.ask {
+        tokio::spawn(async move { context.leave_child(&effect).await });
         return;
     }
     tokio::spawn(async move {
@@ -96,6 +91,6 @@ async fn carry(
             Box::pin(context.start_child(*child)).await
         }
         // nobody waits for what comes of it
-        Ask::CancelChild(_) | Ask::LeaveChild(_) => return None,
+        Ask::CancelChild(_) | Ask::LeaveChild => return None,
     })
 }

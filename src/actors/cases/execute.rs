@@ -392,8 +392,7 @@ pub async fn commit(
 
 /// The attempt that an effect is, if it is one.
 fn attempt_of(effect: &Effect) -> Option<AttemptKey> {
-    let is_attempt =
-        !matches!(effect.ask, Ask::CancelChild(_) | Ask::LeaveChild(_) | Ask::Prepare(_));
+    let is_attempt = !matches!(effect.ask, Ask::CancelChild(_) | Ask::LeaveChild | Ask::Prepare(_));
     is_attempt.then_some((effect.case, effect.task, effect.iteration, effect.attempt))
 }
 

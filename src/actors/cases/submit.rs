@@ -13,7 +13,7 @@ use crate::actors::cases::message::{CaseReply, CommandError, CommandMeta};
 use crate::actors::context::Context;
 use crate::actors::disk::free_bytes;
 use crate::domain::case::command::{ChildOutcome, Command, Outcome, Rejection};
-use crate::domain::case::effect::Child;
+use crate::domain::case::effect::{Child, Effect};
 use crate::domain::case::event::Submission;
 use crate::domain::case::interpret::Halt;
 use crate::domain::case::problem::{Problem, Standard};
@@ -326,6 +326,20 @@ impl Context {
             let ended = Command::ChildEnded { child, outcome };
             let telling = self.tell_at(parent, ended, CommandMeta::engine(), None);
             let _ = Box::pin(telling).await;
+        }
+    }
+
+    /// A task lets go of a child that others may have joined, however often that has to be tried.
+    pub async fn leave_child(self: Arc<Self>, effect: &Effect) {
+        let mut wait = CANCEL_AGAIN;
+        while !self.stopping.load(Ordering::Acquire) {
+            let left = Command::ChildLeft { task: effect.task, iteration: effect.iteration };
+            match self.tell_at(effect.case, left, CommandMeta::engine(), None).await {
+                Ok(_) | Err(CommandError::NotFound | CommandError::Rejected(_)) => return,
+                // it is owed, and told again by the case itself after a start
+                Err(_) => tokio::time::sleep(wait).await,
+            }
+            wait = (wait * 2).min(CANCEL_AGAIN_MOST);
         }
     }
 

@@ -29,7 +29,7 @@ use crate::domain::workflow::expr::json::SIZE_MAX;
 use crate::effects::SendBy;
 use crate::effects::email::{Post, Posted};
 use crate::effects::http::{Http, Sent, Way};
-use crate::store::documents::Documents;
+use crate::store::documents::{DocumentError, Documents};
 
 /// Bytes of the documents of one mail.
 const ATTACHED_BYTES: usize = 20 << 20;
@@ -52,6 +52,12 @@ pub struct Dispatcher {
     composer: Composer,
     documents: Documents,
     own: Semaphore,
+}
+
+/// Why documents do not come with a mail.
+enum Unattached {
+    Never(String),
+    NotNow(String),
 }
 
 impl Dispatcher {
@@ -122,7 +128,14 @@ impl Dispatcher {
     ) -> Outcome {
         let _turn = self.mails.acquire().await;
         let composed = match self.composer.compose(arguments, by).await {
-            Ok(Some(mail)) => self.attach(mail).await.map(Some),
+            Ok(Some(mail)) => match self.attach(mail).await {
+                Ok(mail) => Ok(Some(mail)),
+                Err(Unattached::Never(detail)) => Err(detail),
+                Err(Unattached::NotNow(detail)) => {
+                    tracing::warn!(detail, "a mail's documents cannot be read now");
+                    Ok(None)
+                }
+            },
             other => other,
         };
         self.send_mail(composed, key, permit, by).await
@@ -141,28 +154,30 @@ impl Dispatcher {
     }
 
     /// Reads the documents that come with a mail.
-    async fn attach(&self, mut mail: Mail) -> Result<Mail, String> {
+    async fn attach(&self, mut mail: Mail) -> Result<Mail, Unattached> {
         let named = std::mem::take(&mut mail.documents);
         let documents = self.documents.clone();
         let read = tokio::task::spawn_blocking(move || {
             let mut bytes = 0;
             for Named { name, media_type, document } in named {
-                let found = documents.get(document).map_err(|error| error.to_string())?;
+                let found = documents.get(document).map_err(|error| match error {
+                    DocumentError::Damaged(_) => Unattached::Never(error.to_string()),
+                    DocumentError::Disk(_) => Unattached::NotNow(error.to_string()),
+                })?;
                 let Some((_, content)) = found else {
-                    return Err(format!("there is no document {document}"));
+                    return Err(Unattached::Never(format!("there is no document {document}")));
                 };
                 bytes += content.len();
                 if bytes > ATTACHED_BYTES {
                     let most = ATTACHED_BYTES >> 20;
-                    return Err(format!(
-                        "the mail's documents are larger than {most} MiB together"
-                    ));
+                    let detail = format!("its documents are larger than {most} MiB together");
+                    return Err(Unattached::Never(detail));
                 }
                 mail.attachments.push(Attachment { name, media_type, content });
             }
             Ok(mail)
         });
-        read.await.unwrap_or_else(|error| Err(error.to_string()))
+        read.await.unwrap_or_else(|error| Err(Unattached::NotNow(error.to_string())))
     }
 
     async fn send_mail(

@@ -5,6 +5,7 @@ mod load;
 mod people;
 mod report;
 mod runs;
+mod schedules;
 mod work;
 mod world;
 
@@ -74,10 +75,14 @@ pub enum Figure {
     People,
     /// Jobs of workers outside
     Work,
+    /// Schedules that are due in the same second
+    Schedules,
+    /// An invoice that is rendered
+    Documents,
 }
 
 impl Figure {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Order5,
         Self::Echo5,
         Self::Single,
@@ -88,6 +93,8 @@ impl Figure {
         Self::Batches,
         Self::People,
         Self::Work,
+        Self::Schedules,
+        Self::Documents,
     ];
 }
 
@@ -127,6 +134,10 @@ impl Bench {
                 Figure::Kill => runs::kill(&self, &mut world, &mut report).await?,
                 Figure::Batches => runs::batches(&self, &mut world, &mut report).await?,
                 Figure::Work => work::work(&self, &mut world, &mut report).await?,
+                Figure::Schedules => {
+                    schedules::schedules(&self, &mut world, &mut report).await?;
+                }
+                Figure::Documents => schedules::documents(&mut world, &mut report).await?,
                 Figure::People => people::people(&self, &mut world, &mut report).await?,
             }
             world.close().await;

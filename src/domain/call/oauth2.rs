@@ -1,4 +1,4 @@
-//! OAuth2 client credentials: the token request, and the token in its answer.
+//! OAuth2 and OpenID Connect: the token request, and the token in its answer.
 
 use std::sync::Arc;
 
@@ -15,6 +15,14 @@ const MARGIN: i64 = 5;
 /// Seconds that a token is used for when the authority does not say.
 const DEFAULT_LIFE: i64 = 60;
 
+/// What a token is given for, where nothing else is said.
+const CLIENT_CREDENTIALS: &str = "client_credentials";
+
+/// The grant that gives a token for another.
+pub const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+const BY_JWT: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// Everything that a token depends on, all expressions evaluated.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
@@ -22,6 +30,12 @@ pub struct Credentials {
     pub token_endpoint: String,
     pub client_id: String,
     pub client_secret: Option<String>,
+    /// The client's credentials as a signed JWT.
+    pub assertion: Option<String>,
+    /// What the token is given for: the fields of the request that say so; none: the client's own credentials.
+    pub grant: Vec<(String, String)>,
+    /// The authority itself says where its token endpoint is.
+    pub discovers: bool,
     pub authentication: ClientAuthentication,
     pub encoding: TokenEncoding,
     pub scopes: Vec<String>,
@@ -48,8 +62,21 @@ impl Credentials {
         let authentication = match text("/client/authentication").as_deref() {
             None | Some("client_secret_post") => ClientAuthentication::Post,
             Some("client_secret_basic") => ClientAuthentication::Basic,
+            Some("client_secret_jwt" | "private_key_jwt") => ClientAuthentication::Assertion,
             Some("none") => ClientAuthentication::None,
             Some(_) => return Err("the secret's client authentication is not supported".into()),
+        };
+        let grant = match text("/grant").as_deref() {
+            None | Some(CLIENT_CREDENTIALS) => Vec::new(),
+            Some("password") => by_password(needed("/username")?, needed("/password")?),
+            Some(EXCHANGE) => {
+                let other = |of: &str| -> Result<(String, String), String> {
+                    Ok((needed(&format!("/{of}/token"))?, needed(&format!("/{of}/type"))?))
+                };
+                let actor = secret.get("actor").map(|_| other("actor")).transpose()?;
+                by_exchange(other("subject")?, actor)
+            }
+            Some(_) => return Err("the secret's grant is not supported".into()),
         };
         let encoding = match text("/request/encoding").as_deref() {
             Some("application/json") => TokenEncoding::Json,
@@ -60,6 +87,9 @@ impl Credentials {
             token_endpoint: text("/endpoints/token").unwrap_or_else(|| "/oauth2/token".into()),
             client_id: needed("/client/id")?,
             client_secret: text("/client/secret"),
+            assertion: text("/client/assertion"),
+            grant,
+            discovers: false,
             authentication,
             encoding,
             scopes: texts("/scopes"),
@@ -75,7 +105,10 @@ impl Credentials {
             &self.token_endpoint,
             &self.client_id,
             self.client_secret.as_deref().unwrap_or_default(),
+            self.assertion.as_deref().unwrap_or_default(),
         ];
+        parts.extend(self.grant.iter().flat_map(|(name, value)| [name.as_str(), value]));
+        parts.push("|");
         parts.extend(self.scopes.iter().map(String::as_str));
         parts.push("|");
         parts.extend(self.audiences.iter().map(String::as_str));
@@ -83,6 +116,11 @@ impl Credentials {
         parts.extend(self.issuers.iter().map(String::as_str));
         let parts: Vec<&[u8]> = parts.iter().map(|p| p.as_bytes()).collect();
         crate::domain::ids::Bits::derived(&parts).0
+    }
+
+    /// Where an authority of OpenID Connect says what it has.
+    pub fn configuration(&self) -> String {
+        format!("{}/.well-known/openid-configuration", self.authority.trim_end_matches('/'))
     }
 
     /// The address of the token endpoint.
@@ -96,7 +134,10 @@ impl Credentials {
 
     /// The request that asks for a token.
     pub fn request(&self) -> HttpRequest {
-        let mut fields = vec![("grant_type".to_owned(), "client_credentials".to_owned())];
+        let mut fields = match self.grant.is_empty() {
+            true => vec![("grant_type".to_owned(), CLIENT_CREDENTIALS.to_owned())],
+            false => self.grant.clone(),
+        };
         let mut headers = vec![("accept".to_owned(), "application/json".to_owned())];
         match (self.authentication, &self.client_secret) {
             (ClientAuthentication::Basic, secret) => {
@@ -106,6 +147,12 @@ impl Credentials {
             (ClientAuthentication::Post, Some(secret)) => {
                 fields.push(("client_id".to_owned(), self.client_id.clone()));
                 fields.push(("client_secret".to_owned(), secret.clone()));
+            }
+            (ClientAuthentication::Assertion, _) => {
+                fields.push(("client_id".to_owned(), self.client_id.clone()));
+                fields.push(("client_assertion_type".to_owned(), BY_JWT.to_owned()));
+                let assertion = self.assertion.clone().unwrap_or_default();
+                fields.push(("client_assertion".to_owned(), assertion));
             }
             (ClientAuthentication::Post | ClientAuthentication::None, _) => {
                 fields.push(("client_id".to_owned(), self.client_id.clone()));
@@ -139,6 +186,32 @@ impl Credentials {
             shown: Json::Null,
         }
     }
+}
+
+/// A token for a person's name and password.
+pub fn by_password(username: String, password: String) -> Vec<(String, String)> {
+    let field = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        field("grant_type", "password".to_owned()),
+        field("username", username),
+        field("password", password),
+    ]
+}
+
+/// A token for another: each with its type, of whoever it is asked for and perhaps of whoever asks.
+pub fn by_exchange(
+    subject: (String, String),
+    actor: Option<(String, String)>,
+) -> Vec<(String, String)> {
+    let mut fields = vec![("grant_type".to_owned(), EXCHANGE.to_owned())];
+    for (of, (token, kind)) in [("subject", Some(subject)), ("actor", actor)]
+        .into_iter()
+        .filter_map(|(of, token)| Some((of, token?)))
+    {
+        fields.push((format!("{of}_token"), token));
+        fields.push((format!("{of}_token_type"), kind));
+    }
+    fields
 }
 
 /// Seconds that a token is kept at the most.
@@ -205,6 +278,27 @@ mod tests {
         let Some(HttpBody::Form(fields)) = request.body else { panic!() };
         assert_eq!(fields.len(), 2);
         assert!(request.headers.iter().any(|(n, v)| n == "authorization" && v == "Basic bWU6cw=="));
+    }
+
+    #[test]
+    fn a_token_is_asked_for_with_a_password_another_token_or_an_assertion() {
+        let fields = |credentials: Credentials| {
+            let Some(HttpBody::Form(fields)) = credentials.request().body else { panic!() };
+            fields
+        };
+        let has = |fields: &[(String, String)], name: &str, value: &str| {
+            fields.iter().any(|(known, said)| known == name && said == value)
+        };
+        let grant = by_password("ada".into(), "pw".into());
+        let asked = fields(Credentials { grant, ..credentials() });
+        assert!(has(&asked, "grant_type", "password") && has(&asked, "username", "ada"));
+        let grant = by_exchange(("t1".into(), "jwt".into()), Some(("t2".into(), "jwt".into())));
+        let asked = fields(Credentials { grant: grant.clone(), ..credentials() });
+        assert!(has(&asked, "grant_type", EXCHANGE) && has(&asked, "actor_token", "t2"));
+        assert_ne!(Credentials { grant, ..credentials() }.key(), credentials().key());
+        let (authentication, assertion) = (ClientAuthentication::Assertion, Some("e30".into()));
+        let asked = fields(Credentials { authentication, assertion, ..credentials() });
+        assert!(has(&asked, "client_assertion", "e30") && !has(&asked, "client_secret", "s"));
     }
 
     #[test]

@@ -47,6 +47,11 @@ pub enum Command {
         child: CaseId,
         outcome: ChildOutcome,
     },
+    /// A task that has left the flow lets go of a child that others may have joined.
+    ChildLeft {
+        task: TaskId,
+        iteration: u32,
+    },
     /// Somebody has looked for people and times.
     Propose {
         plan: PlanId,
@@ -113,6 +118,7 @@ impl Command {
             Self::Timer => "timer",
             Self::Deliver(_) => "deliver",
             Self::ChildEnded { .. } => "childEnded",
+            Self::ChildLeft { .. } => "childLeft",
             Self::Propose { .. } => "propose",
             Self::Answered { .. } => "answered",
             Self::Displaced { .. } => "displaced",

@@ -42,8 +42,8 @@ pub enum Ask {
     Run(Box<Child>),
     /// A child case that is not wanted any more.
     CancelChild(CaseId),
-    /// A child that others may have joined goes on without this case.
-    LeaveChild(CaseId),
+    /// A child that others may have joined goes on without this task.
+    LeaveChild,
     /// Something to fetch and keep in memory, so that the call can be made.
     Prepare(Box<Preparation>),
 }

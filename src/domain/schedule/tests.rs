@@ -1,17 +1,15 @@
 //! What schedules decide: by example, and against books that count every due instant for themselves.
 
+mod books;
+mod events;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use proptest::prelude::*;
-use serde_json::json;
-
-use super::decide::{MISSED_AFTER, OPEN_MAX, Rule};
-use super::event::{Cause, Outcome, Run, ScheduleEvent, Skip};
-use super::hear::Incoming;
-use super::state::{KEPT_MAX, State};
-use crate::domain::data::Data;
-use crate::domain::ids::{Bits, CaseId, EventCursor, EventId};
+use super::decide::{OPEN_MAX, Rule};
+use super::event::{Outcome, Run, ScheduleEvent, Skip};
+use super::state::State;
+use crate::domain::ids::{Bits, CaseId, EventCursor};
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::Schedule;
 use crate::domain::workflow::read::{Surroundings, compile};
@@ -196,6 +194,42 @@ fn a_hundred_runs_are_under_way_at_the_most() {
     assert_eq!(world.told().last().unwrap(), "01:44");
 }
 
+/// The days and times in Berlin at which a shipped workflow runs in a month.
+fn in_berlin(text: &str, month: &str) -> Vec<String> {
+    let compiled = compile(text, Format::Yaml, &Surroundings::unknown()).expect("it is shipped");
+    let schedule = compiled.definition.schedule.as_ref().expect("it has one");
+    let (state, mut due) = (State::default(), Vec::new());
+    let mut at: Timestamp = format!("{month}-01T00:00:00Z").parse().unwrap();
+    let mut latest = None;
+    loop {
+        at = schedule.next(&state, at).unwrap();
+        // backwards it is the same
+        assert_eq!(schedule.latest(&state, at), Some(at));
+        assert!(latest.is_none() || schedule.latest(&state, at.plus(-1)) == latest);
+        latest = Some(at);
+        let local = schedule.zone.local(at).to_string();
+        if !local.starts_with(month) {
+            return due;
+        }
+        due.push(local[8..16].to_owned());
+    }
+}
+
+#[test]
+fn invoices_run_each_morning_whatever_the_clocks_do() {
+    let daily = include_str!("../../../config/workflows/invoice-daily.yaml");
+    let weekly = include_str!("../../../config/workflows/invoice-weekly.yaml");
+    for (month, mondays) in [
+        ("2026-03", ["02", "09", "16", "23", "30"].as_slice()),
+        ("2026-10", ["05", "12", "19", "26"].as_slice()),
+    ] {
+        let each: Vec<String> = (1..=31).map(|day| format!("{day:02}T06:00")).collect();
+        assert_eq!(in_berlin(daily, month), each);
+        let each: Vec<String> = mondays.iter().map(|day| format!("{day}T08:00")).collect();
+        assert_eq!(in_berlin(weekly, month), each);
+    }
+}
+
 #[test]
 fn a_pause_is_no_run() {
     let mut world = World::new("every: PT10M", "");
@@ -355,225 +389,4 @@ fn a_takeover_decides_all_that_was_due() {
         world.end_all();
     }
     assert_eq!(world.state.through, at);
-}
-
-/// An event with this type and this order, in its place.
-fn event(place: u64, kind: &str, order: &str) -> Incoming {
-    let id = EventId::of("/test", &place.to_string());
-    let event = json!({"type": kind, "source": "/test", "data": {"order": order}});
-    Incoming { place: EventCursor(place), at: Timestamp(1000), id, event: Data::from(event) }
-}
-
-impl World {
-    fn hear(&mut self, events: &[Incoming]) -> Vec<Vec<u64>> {
-        let through = events.last().map_or(EventCursor(0), |event| event.place);
-        let heard = self.rule().hear(&self.state, events, through, self.now);
-        self.commit(heard.clone());
-        let places = |event: &ScheduleEvent| match event {
-            ScheduleEvent::Fired(Run { cause: Cause::Events { places }, .. }) => {
-                Some(places.iter().map(|place| place.0).collect())
-            }
-            _ => None,
-        };
-        heard.iter().filter_map(places).collect()
-    }
-}
-
-#[test]
-fn each_event_begins_a_case() {
-    let mut world = World::new("on: {any: [{with: {type: paid}}, {with: {type: sent}}]}", "");
-    let events = [event(11, "paid", "1"), event(12, "other", "1"), event(13, "sent", "1")];
-    assert_eq!(world.hear(&events), [[11], [13]]);
-    assert_eq!(world.state.heard, EventCursor(13));
-    assert_eq!(world.state.owed.len(), 2);
-    let first = world.state.owed[0].case;
-    assert_eq!(first, CaseId::of_events(ID, &[events[0].id]), "whatever else comes");
-    // read once more, it is the same case
-    assert_eq!(world.hear(&events[..1]), [[11]]);
-    assert_eq!(world.state.owed.len(), 1);
-    assert_eq!(world.state.owed[0].case, first);
-}
-
-#[test]
-fn events_that_belong_together_begin_a_case_together() {
-    let correlate = "correlate: {order: {from: .data.order}}";
-    let all = format!(
-        "on: {{all: [{{with: {{type: paid}}, {correlate}}}, {{with: {{type: sent}}, {correlate}}}]}}"
-    );
-    let mut world = World::new(&all, "");
-    assert!(world.hear(&[event(11, "paid", "1"), event(12, "paid", "2")]).is_empty());
-    assert_eq!(world.hear(&[event(13, "sent", "2"), event(14, "paid", "2")]), [[12, 13]]);
-    assert_eq!(world.hear(&[event(15, "sent", "1"), event(16, "sent", "2")]), [[11, 15], [14, 16]]);
-    assert!(world.state.kept.is_empty());
-}
-
-#[test]
-fn events_of_another_versions_filters_wait_no_more() {
-    let all = |source: &str| {
-        format!(
-            "on: {{all: [{{with: {{type: paid, source: {source}}}}}, {{with: {{type: sent}}}}]}}"
-        )
-    };
-    let mut world = World::new(&all("/test"), "");
-    assert!(world.hear(&[event(11, "paid", "1")]).is_empty());
-    assert_eq!(world.state.kept.len(), 1);
-    world.schedule = schedule(&all("/other"), "");
-    world.version = "1.1.0".into();
-    let set = world.rule().set(&world.state, world.now, EventCursor(11));
-    world.commit(vec![set]);
-    assert!(world.hear(&[event(12, "sent", "1")]).is_empty());
-}
-
-#[test]
-fn so_many_events_wait_for_others() {
-    let mut world = World::new("on: {all: [{with: {type: paid}}, {with: {type: sent}}]}", "");
-    let many: Vec<Incoming> = (0..=KEPT_MAX as u64).map(|n| event(11 + n, "paid", "1")).collect();
-    assert!(world.hear(&many).is_empty());
-    assert_eq!(world.state.kept.len(), KEPT_MAX);
-    let last = world.state.last.front().and_then(|last| last.skipped);
-    assert_eq!(last, Some((Skip::Bound, 1)));
-    assert_eq!(world.hear(&[event(9999, "sent", "1")]), [[12, 9999]], "the oldest that is left");
-}
-
-#[test]
-fn events_pass_by_while_it_is_paused() {
-    let mut world = World::new("on: {one: {with: {type: paid}}}", "");
-    world.commit(vec![paused()]);
-    world.told.clear();
-    assert!(world.hear(&[event(11, "paid", "1"), event(12, "x", "1")]).is_empty());
-    assert!(
-        world.told.iter().any(|event| matches!(
-            event,
-            ScheduleEvent::Skipped { why: Skip::Paused, count: 1, .. }
-        ))
-    );
-    assert_eq!(world.state.heard, EventCursor(12));
-    let resumed = world.resumed(None);
-    world.commit(vec![resumed]);
-    assert_eq!(world.hear(&[event(13, "paid", "1")]), [[13]]);
-}
-
-/// What happens around a schedule.
-#[derive(Debug, Clone)]
-enum Happening {
-    /// Minutes go by, and it decides.
-    Passes(i64),
-    /// The wall is set, forward or back.
-    Jumps(i64),
-    /// What it decides is lost with the process.
-    Crashes,
-    /// A run ends.
-    Ends,
-    Pauses,
-    Resumes,
-    /// Another version is registered, of the other period or the same.
-    Registers(bool),
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    prop_oneof![
-        8 => (1..2000i64).prop_map(Happening::Passes),
-        1 => (-9000..9000i64).prop_map(Happening::Jumps),
-        1 => prop::sample::select(vec![-525_600i64, 525_600]).prop_map(Happening::Jumps),
-        2 => Just(Happening::Crashes),
-        6 => Just(Happening::Ends),
-        1 => Just(Happening::Pauses),
-        2 => Just(Happening::Resumes),
-        1 => any::<bool>().prop_map(Happening::Registers),
-    ]
-}
-
-/// Who counts for itself: what was due, while which version ruled.
-struct Books {
-    /// From when on, with which period, counted from when.
-    ruled: Vec<(Timestamp, i64, Timestamp)>,
-}
-
-impl Books {
-    /// What was due until an instant, by counting.
-    fn due(&self, until: Timestamp) -> BTreeSet<Timestamp> {
-        let mut all = BTreeSet::new();
-        for (n, (from, period, anchor)) in self.ruled.iter().enumerate() {
-            let end = self.ruled.get(n + 1).map_or(until, |(next, ..)| *next).min(until);
-            let mut due = *anchor;
-            // far jumps make this long, so that the first steps are skipped
-            due = due.plus((from.since(*anchor).max(0) / period) * period);
-            while due <= end {
-                if due > *from {
-                    all.insert(due);
-                }
-                due = due.plus(*period);
-            }
-        }
-        all
-    }
-}
-
-proptest! {
-    #[test]
-    fn no_due_instant_is_without_its_run_or_its_reason(
-        happenings in prop::collection::vec(happening(), 1..60),
-        missed in prop::sample::select(vec!["once", "all", "skip"]),
-        overlap in prop::sample::select(vec!["allow", "skip", "wait"]),
-    ) {
-        let metadata = format!("missed: {missed}, overlap: {overlap}");
-        let says = |other: bool| if other { "every: PT611M" } else { "every: PT481M" };
-        let mut world = World::new(says(false), &metadata);
-        let begun = world.now;
-        let mut books = Books { ruled: vec![(begun, 481 * MINUTE, begun)] };
-        for happening in happenings {
-            match happening {
-                Happening::Passes(minutes) => world.miss(minutes),
-                Happening::Jumps(minutes) => world.now = world.now.plus(minutes * MINUTE),
-                Happening::Crashes => drop(world.rule().decide(&world.state, world.now, &world.ran)),
-                Happening::Ends => {
-                    if let Some(case) = world.state.open.keys().next().copied() {
-                        world.end(case);
-                    }
-                    world.decide();
-                }
-                Happening::Pauses => {
-                    world.commit(vec![paused()]);
-                }
-                Happening::Resumes => {
-                    let resumed = world.resumed(None);
-    world.commit(vec![resumed]);
-                    world.decide();
-                }
-                Happening::Registers(other) => {
-                    let at = world.now;
-                    let events = world.rule().hand_over(&world.state, at, Some(&schedule(says(other), &metadata)));
-                    world.commit(events);
-                    world.schedule = schedule(says(other), &metadata);
-                    let set = world.rule().set(&world.state, at, EventCursor(10));
-                    world.commit(vec![set]);
-                    let period = if other { 611 } else { 481 } * MINUTE;
-                    books.ruled.push((world.state.through, period, world.state.anchor));
-                }
-            }
-            prop_assert!(world.state.open.len() <= OPEN_MAX);
-            prop_assert!(overlap == "allow" || world.state.open.len() <= 1);
-        }
-        let due = books.due(world.state.through);
-        let (mut ran, mut skipped) = (Vec::new(), 0);
-        for event in &world.told {
-            match event {
-                ScheduleEvent::Fired(run) => ran.push(run.due),
-                ScheduleEvent::Skipped { count, .. } => skipped += count,
-                _ => {}
-            }
-        }
-        let waits = u64::from(world.state.waiting.is_some());
-        prop_assert_eq!(ran.len() as u64 + skipped + waits, due.len() as u64);
-        let once: BTreeSet<Timestamp> = ran.iter().copied().collect();
-        prop_assert_eq!(once.len(), ran.len(), "a run came twice");
-        prop_assert!(once.is_subset(&due));
-        if world.state.paused.is_none() {
-            world.decide();
-            let next = world.rule().next_look(&world.state, world.now).expect("it goes on");
-            prop_assert!(next > world.now);
-            let late = world.now.plus(-MISSED_AFTER);
-            prop_assert!(world.state.through >= late || next > late);
-        }
-    }
 }

@@ -381,7 +381,7 @@ fn pinned_context(task: &Task) -> bool {
     match &task.kind {
         Kind::Call(call) => call_uses(call),
         Kind::Emit(emit) => emit.attributes.iter().any(|(_, value)| template(value)),
-        Kind::Run(run) => uses(&run.input),
+        Kind::Run(run) => uses(&run.input) || uses(&task.metadata.key),
         _ => false,
     }
 }

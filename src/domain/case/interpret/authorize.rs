@@ -7,12 +7,12 @@ use serde_json::Value as Json;
 use super::evaluate::Place;
 use super::prepare::{Or, Prepared, configuration, lacks};
 use super::{Interpreter, Trouble};
-use crate::domain::call::http;
-use crate::domain::call::oauth2::Credentials;
+use crate::domain::call::http::{self, Parts};
+use crate::domain::call::oauth2::{Credentials, by_exchange, by_password};
 use crate::domain::case::effect::Preparation;
 use crate::domain::data::Data;
 use crate::domain::workflow::expr::Arg;
-use crate::domain::workflow::model::{Auth, Call, Kind, Task};
+use crate::domain::workflow::model::{Auth, Call, Grant, Kind, OtherToken, Task};
 
 impl Interpreter<'_> {
     /// `$authorization` of a call that was answered, where its output is made of it. A token that
@@ -76,7 +76,28 @@ impl Interpreter<'_> {
                     Some(secret) => Some(self.render_text(secret, input, place)?),
                     None => None,
                 };
+                let assertion = match &oauth2.assertion {
+                    Some(assertion) => Some(self.render_text(assertion, input, place)?),
+                    None => None,
+                };
+                let grant = match &oauth2.grant {
+                    Grant::ClientCredentials => Vec::new(),
+                    Grant::Password { username, password } => by_password(
+                        self.render_text(username, input, place)?,
+                        self.render_text(password, input, place)?,
+                    ),
+                    Grant::Exchange { subject, actor } => {
+                        let actor = match actor {
+                            Some(actor) => Some(self.other_token(actor, input, place)?),
+                            None => None,
+                        };
+                        by_exchange(self.other_token(subject, input, place)?, actor)
+                    }
+                };
                 let credentials = Credentials {
+                    assertion,
+                    grant,
+                    discovers: oauth2.discovers,
                     authority: self.address(&oauth2.authority, input, place)?,
                     token_endpoint: oauth2.token_endpoint.clone(),
                     client_id: self.render_text(&oauth2.client_id, input, place)?,
@@ -87,15 +108,16 @@ impl Interpreter<'_> {
                     audiences: oauth2.audiences.clone(),
                     issuers: oauth2.issuers.clone(),
                 };
-                match self.token(&credentials)? {
+                match self.token(credentials)? {
                     Or::Have(token) => format!("Bearer {token}"),
                     Or::Need(first) => return Ok(Or::Need(first)),
                 }
             }
-            Auth::OAuth2Secret(name) => {
+            Auth::OAuth2Secret { name, discovers } => {
                 let secret = self.secret(name)?;
                 let credentials = Credentials::from_secret(&secret).map_err(configuration)?;
-                match self.token(&credentials)? {
+                let credentials = Credentials { discovers: *discovers, ..credentials };
+                match self.token(credentials)? {
                     Or::Have(token) => format!("Bearer {token}"),
                     Or::Need(first) => return Ok(Or::Need(first)),
                 }
@@ -107,7 +129,32 @@ impl Interpreter<'_> {
         Ok(Or::Have(Some(value)))
     }
 
-    fn token(&mut self, credentials: &Credentials) -> Result<Or<Arc<str>>, Trouble> {
+    fn other_token(
+        &mut self,
+        other: &OtherToken,
+        input: &Data,
+        place: &Place,
+    ) -> Result<(String, String), Trouble> {
+        let token = self.render_text(&other.token, input, place)?;
+        Ok((token, self.render_text(&other.kind, input, place)?))
+    }
+
+    fn token(&mut self, mut credentials: Credentials) -> Result<Or<Arc<str>>, Trouble> {
+        if credentials.discovers {
+            // an authority of OpenID Connect says itself where it gives tokens
+            let url = credentials.configuration();
+            let Some(configuration) = self.ctx.document(&url) else {
+                let service = self.service_at(&url)?;
+                let (method, redirect) = ("GET".into(), true);
+                let parts = Parts { method, url, redirect, ..Parts::default() };
+                let preparation = Box::new(Preparation::Document(http::request(parts, "")));
+                return Ok(Or::Need(Prepared::Fetch { service, preparation }));
+            };
+            let endpoint = configuration.get("token_endpoint").and_then(Json::as_str);
+            let missing = || format!("{url} names no token_endpoint");
+            let endpoint = endpoint.ok_or_else(missing).map_err(self::configuration)?;
+            endpoint.clone_into(&mut credentials.token_endpoint);
+        }
         let key = credentials.key();
         if let Some(token) = self.ctx.token(&key) {
             return Ok(Or::Have(token));

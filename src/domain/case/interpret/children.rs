@@ -60,10 +60,18 @@ impl Interpreter<'_> {
         Ok(())
     }
 
+    /// A child goes on without a task that has left the flow.
+    pub(super) fn child_left(&mut self, key: Key) -> Result<(), Halt> {
+        match self.is_detached(key) && self.is_joined(key) {
+            true => self.emit_task(key, Change::dropped()),
+            false => Ok(()),
+        }
+    }
+
     /// A child is not wanted any more: it is ended, unless others may have joined it.
     pub(super) fn cancel_child(&mut self, (task, iteration): Key, child: CaseId) {
         let ask = match self.is_joined((task, iteration)) {
-            true => Ask::LeaveChild(child),
+            true => Ask::LeaveChild,
             false => Ask::CancelChild(child),
         };
         self.effects.push(Effect {

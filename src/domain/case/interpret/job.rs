@@ -219,7 +219,7 @@ impl<'a> Interpreter<'a> {
                 if let Err(problem) = self.refer(documents)? {
                     return self.failed(key, &problem, true);
                 }
-                self.job_done(key, output)
+                self.job_done(key, output, documents)
             }
             JobOutcome::Failed { error, retryable, retry_after } => {
                 self.job_failed(key, error, *retryable, *retry_after)
@@ -230,10 +230,18 @@ impl<'a> Interpreter<'a> {
     }
 
     /// A worker has done it. Of a process it says how it ended; what the definition asks for is the output.
-    fn job_done(&mut self, key: Key, output: &Data) -> Result<(), Halt> {
+    fn job_done(&mut self, key: Key, output: &Data, documents: &[DocumentId]) -> Result<(), Halt> {
         let process = match self.work(key) {
             Some(Asked::Process(process)) => process,
-            Some(Asked::Pdf(_)) => return self.complete(key, Some(document_of(output)), None),
+            Some(Asked::Pdf(_)) => {
+                return match document_of(output, documents) {
+                    Some(output) => self.complete(key, Some(output), None),
+                    None => {
+                        let detail = "its worker did not name the document that it made";
+                        self.failed(key, &Problem::new(Standard::Runtime, detail), true)
+                    }
+                };
+            }
             Some(Asked::Work(_)) | None => return self.complete(key, Some(output.clone()), None),
         };
         let code = output.get("code").and_then(Json::as_i64).unwrap_or(-1);
@@ -368,13 +376,17 @@ impl<'a> Interpreter<'a> {
     }
 }
 
-/// What `call: pdf` gives, of what its worker says.
-fn document_of(output: &Data) -> Data {
-    let part = |name: &str| output.get(name).cloned().unwrap_or_default();
-    let file = output.get("documents").and_then(|all| all.get(0)).cloned().unwrap_or_default();
-    let of_file = |name: &str| file.get(name).cloned().unwrap_or_default();
-    Data::from(json!({
-        "document": of_file("document"), "name": part("name"), "pages": part("pages"),
-        "bytes": of_file("bytes"),
-    }))
+/// What `call: pdf` gives: the document of the name that its worker says, among those that came with it.
+fn document_of(output: &Data, documents: &[DocumentId]) -> Option<Data> {
+    let name = output.get("name")?;
+    let files = output.get("documents")?.as_array()?;
+    let file = files.iter().find(|file| file.get("name") == Some(name))?;
+    let document: DocumentId = file.get("document")?.as_str()?.parse().ok()?;
+    let part = |of: &Json, name: &str| of.get(name).cloned().unwrap_or_default();
+    documents.contains(&document).then(|| {
+        Data::from(json!({
+            "document": document.to_string(), "name": name, "pages": part(output, "pages"),
+            "bytes": part(file, "bytes"),
+        }))
+    })
 }

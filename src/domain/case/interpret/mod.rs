@@ -220,6 +220,7 @@ impl<'a> Interpreter<'a> {
             },
             Command::Admit { service } => self.admit(service),
             Command::Deliver(incoming) => self.deliver(incoming),
+            Command::ChildLeft { task, iteration } => self.child_left((*task, *iteration)),
             Command::ChildEnded { child, outcome } => self.child_ended(*child, outcome),
             Command::Job { key, act } => self.job(*key, act),
             Command::Recover => self.recover(),

@@ -13,6 +13,7 @@ mod events;
 mod fetches;
 mod generated;
 mod jobs;
+mod joined;
 mod ledger;
 mod notices;
 mod office;

@@ -133,13 +133,22 @@ pub enum Auth {
     /// All properties come from the secret of this name.
     BasicSecret(Arc<str>),
     BearerSecret(Arc<str>),
-    OAuth2Secret(Arc<str>),
+    OAuth2Secret {
+        name: Arc<str>,
+        /// OpenID Connect: the authority itself says where its token endpoint is.
+        discovers: bool,
+    },
 }
 
-/// OAuth2 client credentials.
+/// OAuth2, or OpenID Connect: what a token is asked for with.
 #[derive(Debug)]
 pub struct OAuth2 {
     pub authority: Uri,
+    /// OpenID Connect: the authority itself says where its token endpoint is.
+    pub discovers: bool,
+    pub grant: Grant,
+    /// The client's credentials as a signed JWT.
+    pub assertion: Option<Template>,
     /// Path of the token endpoint, relative to the authority, or a whole address.
     pub token_endpoint: String,
     pub client_id: Template,
@@ -152,12 +161,36 @@ pub struct OAuth2 {
     pub issuers: Vec<String>,
 }
 
+/// What a token is given for.
+#[derive(Debug)]
+pub enum Grant {
+    ClientCredentials,
+    Password {
+        username: Template,
+        password: Template,
+    },
+    /// Another token, of whoever it is asked for, and perhaps of whoever asks.
+    Exchange {
+        subject: OtherToken,
+        actor: Option<OtherToken>,
+    },
+}
+
+/// A token that is exchanged, and its type.
+#[derive(Debug)]
+pub struct OtherToken {
+    pub token: Template,
+    pub kind: Template,
+}
+
 /// How the client authenticates at the token endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ClientAuthentication {
     Basic,
     #[default]
     Post,
+    /// By a signed JWT that it has.
+    Assertion,
     None,
 }
 

@@ -18,8 +18,8 @@ use super::schema::Schema;
 use crate::domain::time::Duration;
 
 pub use call::{
-    Auth, Call, ClientAuthentication, Endpoint, HttpCall, OAuth2, OpenApiCall, OutputFormat,
-    Process, ProcessKind, Returns, Run, TokenEncoding, Uri, UriPart,
+    Auth, Call, ClientAuthentication, Endpoint, Grant, HttpCall, OAuth2, OpenApiCall, OtherToken,
+    OutputFormat, Process, ProcessKind, Returns, Run, TokenEncoding, Uri, UriPart,
 };
 pub use event::{Correlation, Emit, EventFilter, Listen, Matcher, ReadAs, Strategy};
 pub use fault_tolerance::{Backoff, Catch, ErrorFilter, RaisedError, Reconcile, RetryPolicy};

@@ -2,7 +2,10 @@
 
 use super::value::scope;
 use super::{At, Reader};
-use crate::domain::workflow::model::{Auth, ClientAuthentication, OAuth2, Template, TokenEncoding};
+use crate::domain::call::oauth2::EXCHANGE;
+use crate::domain::workflow::model::{
+    Auth, ClientAuthentication, Grant, OAuth2, OtherToken, Template, TokenEncoding,
+};
 
 impl<'a> Reader<'a> {
     /// A policy, or `use: name` of one in `use.authentications`.
@@ -45,11 +48,13 @@ impl<'a> Reader<'a> {
                 self.object(&policy, &["token", "use"]);
                 self.credential(&policy, "token").map(|token| Auth::Bearer { token })
             }
-            "oauth2" => {
+            "oauth2" | "oidc" => {
+                let discovers = kind == "oidc";
                 if let Some(name) = self.secret_name(&policy) {
-                    return Some(Auth::OAuth2Secret(name));
+                    return Some(Auth::OAuth2Secret { name, discovers });
                 }
-                self.oauth2(&policy).map(|oauth2| Auth::OAuth2(Box::new(oauth2)))
+                let oauth2 = self.oauth2(&policy)?;
+                Some(Auth::OAuth2(Box::new(OAuth2 { discovers, ..oauth2 })))
             }
             other => {
                 self.unsupported(&policy, &format!("the authentication `{other}`"));
@@ -95,12 +100,7 @@ impl<'a> Reader<'a> {
         if !self.object(at, &KNOWN) {
             return None;
         }
-        if let Some(grant) = at.get("grant")
-            && grant.as_text() != Some("client_credentials")
-        {
-            self.unsupported(&grant, "an OAuth2 grant other than client_credentials");
-            return None;
-        }
+        let grant = self.grant(at)?;
         let authority = self.required(at, "authority", "the address of the authority");
         let authority = authority.and_then(|a| self.uri(&a, scope::AUTHENTICATION));
         let client = self.required(at, "client", "id and secret")?;
@@ -109,14 +109,15 @@ impl<'a> Reader<'a> {
             ("client_secret_post", Some(ClientAuthentication::Post)),
             ("client_secret_basic", Some(ClientAuthentication::Basic)),
             ("none", Some(ClientAuthentication::None)),
-            ("client_secret_jwt", None),
-            ("private_key_jwt", None),
+            ("client_secret_jwt", Some(ClientAuthentication::Assertion)),
+            ("private_key_jwt", Some(ClientAuthentication::Assertion)),
         ];
         let method = client.get("authentication");
-        let authentication = self.word(method.clone(), &methods, Some(ClientAuthentication::Post));
-        if let (None, Some(method)) = (authentication, method) {
-            self.unsupported(&method, "client authentication by JWT");
+        let authentication = self.word(method, &methods, Some(ClientAuthentication::Post));
+        if authentication == Some(ClientAuthentication::Assertion) {
+            self.required(&client, "assertion", "the signed JWT, such as one of a secret");
         }
+        let assertion = client.get("assertion").map(|a| self.template(&a, scope::AUTHENTICATION));
         let encodings = [
             ("application/x-www-form-urlencoded", TokenEncoding::Form),
             ("application/json", TokenEncoding::Json),
@@ -130,6 +131,9 @@ impl<'a> Reader<'a> {
         let secret = client.get("secret").map(|s| self.template(&s, scope::AUTHENTICATION));
         Some(OAuth2 {
             authority: authority?,
+            discovers: false,
+            grant,
+            assertion,
             token_endpoint: token.unwrap_or_else(|| "/oauth2/token".to_owned()),
             client_id: id?,
             client_secret: secret,
@@ -139,6 +143,40 @@ impl<'a> Reader<'a> {
             audiences: self.texts(at.get("audiences")),
             issuers: self.texts(at.get("issuers")),
         })
+    }
+
+    /// What a token is given for.
+    fn grant(&mut self, at: &At<'a>) -> Option<Grant> {
+        let Some(said) = at.get("grant") else { return Some(Grant::ClientCredentials) };
+        match self.text(&said, "client_credentials")? {
+            "client_credentials" => Some(Grant::ClientCredentials),
+            "password" => {
+                let username = self.credential(at, "username");
+                let password = self.credential(at, "password");
+                Some(Grant::Password { username: username?, password: password? })
+            }
+            EXCHANGE => {
+                let subject = self.required(at, "subject", "token and type")?;
+                let subject = self.other_token(&subject);
+                let actor = at.get("actor").map(|actor| self.other_token(&actor));
+                let actor = match actor {
+                    Some(actor) => Some(actor?),
+                    None => None,
+                };
+                Some(Grant::Exchange { subject: subject?, actor })
+            }
+            other => {
+                let detail = format!("nobody is there to be asked for the grant `{other}`");
+                self.fault(&said, detail, "client_credentials, password or token-exchange");
+                None
+            }
+        }
+    }
+
+    fn other_token(&mut self, at: &At<'a>) -> Option<OtherToken> {
+        self.object(at, &["token", "type"]);
+        let (token, kind) = (self.credential(at, "token"), self.credential(at, "type"));
+        Some(OtherToken { token: token?, kind: kind? })
     }
 
     fn texts(&mut self, at: Option<At<'a>>) -> Vec<String> {

@@ -7,6 +7,13 @@ use crate::domain::workflow::model::{Call, Kind, ReadAs, TaskMetadata};
 impl<'a> Reader<'a> {
     /// Slips of one task as a whole.
     pub(super) fn warn_of_slips(&mut self, at: &At<'a>, kind: &Kind, metadata: &TaskMetadata) {
+        if metadata.key.is_some()
+            && !matches!(kind, Kind::Run(_))
+            && let Some(key) = at.get("metadata").and_then(|metadata| metadata.get("key"))
+        {
+            let detail = "`key` says nothing here: it is of `run: workflow`";
+            self.warn(&key, detail, "leave it out");
+        }
         match kind {
             Kind::Call(call) => self.warn_of_unsafe(at, call, metadata),
             Kind::Listen(listen) if listen.read == ReadAs::Data => self.warn_of_data(at),
