@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -86,10 +86,22 @@ fn client(api: &Api, headers: &HeaderMap) -> Option<(Client, Option<Arc<[String]
     if api.keys.is_empty() {
         return Some((Client("local".to_owned()), None));
     }
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let key = value.strip_prefix("Bearer ")?.trim();
+    let key = key_of(headers)?;
     // the digests are compared, which tells nobody anything about the key
     let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
     let known = api.keys.iter().find(|known| known.sha256 == digest);
     known.map(|known| (Client(known.name.clone()), known.queues.clone()))
+}
+
+/// The key that a client shows: in `Authorization`, or, where a browser opens a WebSocket and cannot, among the
+/// protocols that it offers, as `bearer.` and base64url.
+fn key_of(headers: &HeaderMap) -> Option<String> {
+    use base64::Engine as _;
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        return value.to_str().ok()?.strip_prefix("Bearer ").map(|key| key.trim().to_owned());
+    }
+    let offered = headers.get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let key = offered.split(',').find_map(|one| one.trim().strip_prefix("bearer."))?;
+    let key = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(key).ok()?;
+    String::from_utf8(key).ok()
 }

@@ -29,8 +29,10 @@ mod services;
 mod show;
 mod stream;
 mod tasks;
+mod told;
 mod workers;
 mod workflows;
+mod ws;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -211,6 +213,7 @@ impl Api {
             .route("/v1/dead-letters/{id}", get(dead_letters::get))
             .route("/v1/dead-letters/{id}/redrive", post(dead_letters::redrive))
             .route("/v1/stream", get(stream::follow))
+            .route("/v1/ws", get(ws::open))
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))

@@ -40,7 +40,8 @@ fn check(api: &Api, request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-fn is_of_another_site(api: &Api, headers: &HeaderMap) -> bool {
+/// Whether a page of another site asks.
+pub fn is_of_another_site(api: &Api, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
     if text("sec-fetch-site").is_some_and(|site| !matches!(&*site, "same-origin" | "none")) {
         return true;

@@ -8,15 +8,14 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
-use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Api;
 use super::history::{PING, last_event_id};
 use super::problem::Problem;
 use super::query::{CASE_FILTERS, Query};
-use super::show;
-use crate::actors::handles::{Changed, FeedChange, FeedCursor, Handle, RecordCursor, Since};
+use super::told::told;
+use crate::actors::handles::{FeedChange, FeedCursor, Handle, RecordCursor, Since};
 use crate::store::views::lists::CaseFilter;
 
 /// The feed while it is followed.
@@ -87,86 +86,7 @@ impl Following {
     }
 
     fn event(&self, change: &FeedChange) -> Option<Event> {
-        let unfiltered = self.filter == CaseFilter::default();
-        let (kind, data) = match &change.what {
-            Changed::Case(case) => {
-                if !self.filter.accepts(case) {
-                    return None;
-                }
-                let data = json!({
-                    "id": case.id.to_string(),
-                    "workflow": case.definition.workflow(),
-                    "phase": case.phase.name(),
-                    "status": case.status,
-                    "wait": case.wait.as_ref().map(show::wait),
-                    "revision": case.version,
-                    "at": case.updated_at.to_string(),
-                });
-                ("case", data)
-            }
-            Changed::Assignment(one) => {
-                let csr = one.csr.as_deref();
-                let of_csr = self.filter.csr.iter().any(|wanted| csr == Some(wanted));
-                let of_workflow = self.filter.workflow.iter().any(|w| *one.workflow == **w);
-                if !unfiltered && !of_csr && !of_workflow {
-                    return None;
-                }
-                let data = json!({
-                    "id": one.id.to_string(), "case": one.case.to_string(),
-                    "workflow": one.workflow, "phase": one.phase.name(), "status": null,
-                    "csr": one.csr, "wait": null, "revision": one.revision,
-                    "at": one.since.to_string(),
-                });
-                ("assignment", data)
-            }
-            Changed::Service { name, state, at } => {
-                let wanted = unfiltered || self.filter.service.iter().any(|s| **s == **name);
-                if !wanted {
-                    return None;
-                }
-                let data = json!({
-                    "id": name, "workflow": null, "phase": null, "status": state,
-                    "wait": null, "revision": null, "at": at.to_string(),
-                });
-                ("service", data)
-            }
-            Changed::Queue(queue) => {
-                if !unfiltered {
-                    return None;
-                }
-                let status = if queue.is_paused { "paused" } else { "open" };
-                let data = json!({
-                    "id": queue.name, "workflow": null, "phase": null, "status": status,
-                    "wait": null, "revision": null, "depth": queue.depth, "leased": queue.leased,
-                    "at": queue.at.to_string(),
-                });
-                ("queue", data)
-            }
-            Changed::Schedule(schedule) => {
-                let of_workflow = self.filter.workflow.iter().any(|w| *schedule.workflow == **w);
-                if !unfiltered && !of_workflow {
-                    return None;
-                }
-                let data = json!({
-                    "id": schedule.id, "workflow": schedule.workflow, "phase": null,
-                    "status": schedule.state, "wait": null, "revision": schedule.revision,
-                    "at": schedule.at.to_string(),
-                });
-                ("schedule", data)
-            }
-            Changed::DeadLetter { id, case, workflow, state, at } => {
-                let wanted = unfiltered || self.filter.workflow.iter().any(|w| w == workflow);
-                if !wanted {
-                    return None;
-                }
-                let data = json!({
-                    "id": id.to_string(), "case": case.to_string(), "workflow": workflow,
-                    "phase": null, "status": state, "wait": null, "revision": null,
-                    "at": at.to_string(),
-                });
-                ("dead-letter", data)
-            }
-        };
+        let (kind, data) = told(&self.filter, change)?;
         let event = Event::default().id(change.at.0.to_string()).event(kind);
         Some(event.data(data.to_string()))
     }

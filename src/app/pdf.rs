@@ -130,6 +130,8 @@ async fn begin(settings: &Pdf, program: &Path, place: &Place) -> std::io::Result
         .arg("--")
         .arg(program)
         .arg(&place.templates)
+        // each document is its case's to tell of
+        .env("CASEWORKER_LOG_FILTER", "warn")
         .stdin(Stdio::piped())
         .process_group(0)
         .spawn()?;

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::serve::told_to_stop;
 use super::{Exit, block_on};
-use crate::config::values::{Size, Span};
+use crate::config::values::{Size, Span, Text};
 use crate::config::{Log, LogFormat};
 use crate::domain::work::lease::SECONDS;
 use crate::domain::work::queue::check_name;
@@ -91,7 +91,10 @@ impl From<Allow> for Allowed {
 
 impl Worker {
     pub fn run(self) -> Exit {
-        let log = Log { format: LogFormat::Text, ..Log::default() };
+        let mut log = Log { format: LogFormat::Text, ..Log::default() };
+        if let Ok(filter) = std::env::var("CASEWORKER_LOG_FILTER") {
+            log.filter = Text(filter);
+        }
         let begun = telemetry::log(&log).and_then(|()| {
             let from_stdin = self.key_from_stdin;
             let key = if from_stdin { Some(first_line()?) } else { self.api_key.clone() };

@@ -21,3 +21,4 @@ mod server;
 mod shipped;
 mod staff;
 mod worker;
+mod ws;

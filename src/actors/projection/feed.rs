@@ -83,7 +83,7 @@ struct Ring {
 }
 
 /// A place in the feed, to go on from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FeedCursor(u64);
 
 /// What has come since a place.
