@@ -111,7 +111,10 @@ impl http_body::Body for Given {
 
 impl Ask {
     fn check(self) -> Result<Asking, Problem> {
-        let named = |name: &str| !name.is_empty() && name.chars().count() <= NAME_MAX;
+        let named = |name: &str| {
+            let plain = !name.chars().any(char::is_control);
+            !name.is_empty() && name.chars().count() <= NAME_MAX && plain
+        };
         if !named(&self.worker) {
             return Err(Problem::at("/worker", format!("a name of 1 to {NAME_MAX} characters")));
         }

@@ -1,5 +1,7 @@
 //! Parameters of lists: known ones are read, others are refused by name.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -147,6 +149,27 @@ pub const CASE_FILTERS: [&str; 11] = [
     "workflow", "phase", "status", "subject", "service", "csr", "wait", "since", "until", "limit",
     "cursor",
 ];
+
+/// What a list by name may be asked.
+pub const BY_NAME: [&str; 2] = ["limit", "cursor"];
+
+/// A page of what is listed by name, and where to go on from.
+///
+/// # Errors
+/// 400 for anything else than limit and cursor.
+pub fn page_by_name<T>(
+    query: Option<&str>,
+    all: impl Iterator<Item = (Arc<str>, T)>,
+) -> Result<(Vec<T>, Option<String>), Problem> {
+    let query = Query::read(query, &BY_NAME)?;
+    let (limit, after) = (query.limit()?, query.cursor()?.unwrap_or_default());
+    let behind = all.filter(|(name, _)| name.as_bytes() > &after[..]);
+    let mut page: Vec<(Arc<str>, T)> = behind.take(limit + 1).collect();
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let next = page.last().filter(|_| more).and_then(|(name, _)| cursor(Some(name.as_bytes())));
+    Ok((page.into_iter().map(|(_, one)| one).collect(), next))
+}
 
 /// A cursor as text, with a sum that one which was made up or cut off does not have.
 pub fn cursor(next: Option<&[u8]>) -> Option<String> {

@@ -1,6 +1,6 @@
 //! `/v1/queues`: how queues stand, and what operators say of them.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde_json::{Value as Json_, json};
@@ -9,17 +9,23 @@ use super::Api;
 use super::auth::Client;
 use super::body::{JsonBody, OptionalBody, Reason};
 use super::problem::Problem;
+use super::query::page_by_name;
 use crate::actors::handles::QueueHandle;
 use crate::domain::service::settings::Rate;
 
 /// Lists the queues, by name.
-pub async fn list(State(api): State<Api>) -> Result<Json<Json_>, Problem> {
+pub async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Json_>, Problem> {
     api.views()?;
-    let mut items = Vec::new();
-    for queue in api.handle.queues() {
+    let all = api.handle.queues().into_iter().map(|queue| (queue.name.clone(), queue));
+    let (page, next) = page_by_name(query.as_deref(), all)?;
+    let mut items = Vec::with_capacity(page.len());
+    for queue in page {
         items.push(show(&api, &queue).await?);
     }
-    Ok(Json(json!({"items": items, "next": null})))
+    Ok(Json(json!({"items": items, "next": next})))
 }
 
 /// Shows a queue.

@@ -14,7 +14,7 @@ use super::auth::Client;
 use super::body::{JsonBody, OptionalBody, Reason};
 use super::cases::idempotency_key;
 use super::problem::Problem;
-use super::query::Query;
+use super::query::page_by_name;
 use crate::actors::handles::{ScheduleError, ScheduleHandle, ScheduleSeen, random};
 use crate::domain::schedule::event::Outcome;
 use crate::domain::schedule::state::Decided;
@@ -29,19 +29,12 @@ pub async fn list(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Json_>, Problem> {
-    let query = Query::read(query.as_deref(), &["limit", "cursor"])?;
-    let (limit, after) = (query.limit()?, query.cursor()?.unwrap_or_default());
-    let (mut items, mut next) = (Vec::new(), None);
-    for schedule in
-        api.handle.schedules().iter().filter(|schedule| schedule.id.as_bytes() > &after[..])
-    {
-        let Some(seen) = schedule.seen() else { continue };
-        if items.len() == limit {
-            let last = items.last().and_then(|item: &Json_| item["id"].as_str());
-            next = super::query::cursor(last.map(str::as_bytes));
-            break;
-        }
-        items.push(show(&api, schedule, seen).await?);
+    let all = api.handle.schedules().into_iter();
+    let seen = all.filter_map(|one| Some((one.id.clone(), (one.seen()?, one))));
+    let (page, next) = page_by_name(query.as_deref(), seen)?;
+    let mut items = Vec::with_capacity(page.len());
+    for (seen, schedule) in page {
+        items.push(show(&api, &schedule, seen).await?);
     }
     Ok(Json(json!({"items": items, "next": next})))
 }

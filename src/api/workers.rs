@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use serde_json::{Value as Json_, json};
 
 use super::Api;
 use super::problem::Problem;
+use super::query::page_by_name;
 use crate::domain::work::worker::Worker;
 use crate::store::views::work::WorkerRow;
 
 /// Lists the workers, by name: those that were heard of, and those that ended a job before the start.
-pub async fn list(State(api): State<Api>) -> Result<Json<Json_>, Problem> {
+pub async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Json_>, Problem> {
     let views = api.views()?;
     let rows = super::blocking(move || views.workers()).await??;
     let now = api.handle.clock().now();
@@ -28,10 +32,13 @@ pub async fn list(State(api): State<Api>) -> Result<Json<Json_>, Problem> {
             worker.queues.clone_from(&row.queues);
         }
     }
-    let listed = workers.iter().filter(|(_, worker)| worker.is_listed(now));
-    let items: Vec<Json_> = listed
+    let listed = workers.into_iter().filter(|(_, worker)| worker.is_listed(now));
+    let listed = listed.map(|(name, worker)| (name.clone(), (name, worker)));
+    let (page, next) = page_by_name(query.as_deref(), listed)?;
+    let items: Vec<Json_> = page
+        .into_iter()
         .map(|(name, worker)| {
-            let (done, failed) = rows.get(name).map_or((0, 0), |row| row.counts(now));
+            let (done, failed) = rows.get(&name).map_or((0, 0), |row| row.counts(now));
             json!({
                 "name": name,
                 "queues": worker.queues,
@@ -46,5 +53,5 @@ pub async fn list(State(api): State<Api>) -> Result<Json<Json_>, Problem> {
             })
         })
         .collect();
-    Ok(Json(json!({"items": items, "next": null})))
+    Ok(Json(json!({"items": items, "next": next})))
 }

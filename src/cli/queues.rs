@@ -66,10 +66,7 @@ fn show(name: Option<String>, connection: Connection) -> Exit {
         let remote = connection.remote()?;
         let items = match &name {
             Some(name) => vec![remote.get(&format!("/v1/queues/{name}")).await?],
-            None => {
-                let page = remote.get("/v1/queues").await?;
-                page["items"].as_array().cloned().unwrap_or_default()
-            }
+            None => remote.all("/v1/queues?").await?,
         };
         match remote.output.is_json() {
             true => items.iter().for_each(|item| println!("{item}")),

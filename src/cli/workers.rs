@@ -18,8 +18,7 @@ impl Workers {
     pub fn run(self) -> Exit {
         run(async move {
             let remote = self.connection.remote()?;
-            let page = remote.get("/v1/workers").await?;
-            let items = page["items"].as_array().cloned().unwrap_or_default();
+            let items = remote.all("/v1/workers?").await?;
             match remote.output.is_json() {
                 true => items.iter().for_each(|item| println!("{item}")),
                 false => print(&items),

@@ -123,9 +123,10 @@ fn size(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(digits);
     let factor: u64 = match unit.trim() {
         "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
+        // as limits of memory are written elsewhere
+        "KiB" | "k" => 1 << 10,
+        "MiB" | "m" => 1 << 20,
+        "GiB" | "g" => 1 << 30,
         "TiB" => 1 << 40,
         _ => return None,
     };
@@ -176,6 +177,7 @@ mod tests {
     #[test]
     fn units() {
         assert_eq!("1GiB".parse(), Ok(Size(1 << 30)));
+        assert_eq!("512m".parse(), Ok(Size(512 << 20)));
         assert_eq!("12".parse(), Ok(Size(12)));
         assert!("1GB".parse::<Size>().is_err());
         assert_eq!("250ms".parse(), Ok(Span(250)));

@@ -154,6 +154,7 @@ impl Credentials {
                 let assertion = self.assertion.clone().unwrap_or_default();
                 fields.push(("client_assertion".to_owned(), assertion));
             }
+            (ClientAuthentication::None, _) if self.client_id.is_empty() => {}
             (ClientAuthentication::Post | ClientAuthentication::None, _) => {
                 fields.push(("client_id".to_owned(), self.client_id.clone()));
             }

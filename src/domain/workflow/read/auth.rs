@@ -103,8 +103,14 @@ impl<'a> Reader<'a> {
         let grant = self.grant(at)?;
         let authority = self.required(at, "authority", "the address of the authority");
         let authority = authority.and_then(|a| self.uri(&a, scope::AUTHENTICATION));
-        let client = self.required(at, "client", "id and secret")?;
-        self.object(&client, &["id", "secret", "assertion", "authentication"]);
+        // whoever shows a name and a password may need no client
+        let client = match (&grant, at.get("client")) {
+            (Grant::Password { .. }, None) => None,
+            _ => Some(self.required(at, "client", "id and secret")?),
+        };
+        if let Some(client) = &client {
+            self.object(client, &["id", "secret", "assertion", "authentication"]);
+        }
         let methods = [
             ("client_secret_post", Some(ClientAuthentication::Post)),
             ("client_secret_basic", Some(ClientAuthentication::Basic)),
@@ -112,12 +118,19 @@ impl<'a> Reader<'a> {
             ("client_secret_jwt", Some(ClientAuthentication::Assertion)),
             ("private_key_jwt", Some(ClientAuthentication::Assertion)),
         ];
-        let method = client.get("authentication");
+        let of_client = |key: &str| client.as_ref().and_then(|client| client.get(key));
+        let method = of_client("authentication");
         let authentication = self.word(method, &methods, Some(ClientAuthentication::Post));
-        if authentication == Some(ClientAuthentication::Assertion) {
-            self.required(&client, "assertion", "the signed JWT, such as one of a secret");
+        let authentication = match &client {
+            Some(_) => authentication,
+            None => Some(ClientAuthentication::None),
+        };
+        if authentication == Some(ClientAuthentication::Assertion)
+            && let Some(client) = &client
+        {
+            self.required(client, "assertion", "the signed JWT, such as one of a secret");
         }
-        let assertion = client.get("assertion").map(|a| self.template(&a, scope::AUTHENTICATION));
+        let assertion = of_client("assertion").map(|a| self.template(&a, scope::AUTHENTICATION));
         let encodings = [
             ("application/x-www-form-urlencoded", TokenEncoding::Form),
             ("application/json", TokenEncoding::Json),
@@ -127,15 +140,18 @@ impl<'a> Reader<'a> {
         let encoding = self.word(encoding, &encodings, TokenEncoding::Form);
         let token = at.get("endpoints").and_then(|e| e.get("token"));
         let token = token.and_then(|t| self.text(&t, "a path").map(str::to_owned));
-        let id = self.credential(&client, "id");
-        let secret = client.get("secret").map(|s| self.template(&s, scope::AUTHENTICATION));
+        let secret = of_client("secret").map(|s| self.template(&s, scope::AUTHENTICATION));
+        let id = match &client {
+            Some(client) => self.credential(client, "id")?,
+            None => Template::Literal(std::sync::Arc::new("".into())),
+        };
         Some(OAuth2 {
             authority: authority?,
             discovers: false,
             grant,
             assertion,
             token_endpoint: token.unwrap_or_else(|| "/oauth2/token".to_owned()),
-            client_id: id?,
+            client_id: id,
             client_secret: secret,
             authentication: authentication?,
             encoding,
