@@ -3,7 +3,7 @@
 CARGO ?= cargo
 ACCEPTANCE ?= ../shared/acceptance
 
-.PHONY: run render test format lint docs tests acceptance suites simulate year bench tools
+.PHONY: run render test format lint docs tests acceptance suites simulate year bench bench-peers tools
 
 # Builds and starts the demo: server, what renders documents, simulated parties, sample work.
 run: render
@@ -61,3 +61,8 @@ year:
 # Figures of this build on this machine.
 bench:
 	$(CARGO) run --release -- bench
+
+# The figures of jobs, and those of BullMQ in the same run; needs node, npm and redis-server.
+bench-peers:
+	$(CARGO) run --release -- bench work
+	cd benches/peers/bullmq && npm ci --no-fund --no-audit --ignore-scripts && node jobs.js

@@ -98,9 +98,10 @@ impl Context {
                 handed.push(job);
             }
         }
+        let now = self.clock.now();
         for waiting in some.flatten() {
             queue.desk(|desk| {
-                desk.put_back(waiting.id, &poll.worker, &mut self.work.workers());
+                desk.put_back(waiting.id, &poll.worker, &mut self.work.workers(), now);
             });
         }
         handed
@@ -133,7 +134,7 @@ impl Context {
             Err(
                 CommandError::Unavailable(_) | CommandError::Unknown(_) | CommandError::Busy(_),
             ) => {
-                queue.desk(|desk| desk.put_back(id, worker, &mut self.work.workers()));
+                queue.desk(|desk| desk.put_back(id, worker, &mut self.work.workers(), now));
                 let (context, queue) = (self.clone(), queue.clone());
                 self.runtime.spawn(async move {
                     // it may be committed all the same, and nobody has it

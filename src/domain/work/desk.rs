@@ -12,7 +12,7 @@ use super::row::{JobAt, JobRow};
 use super::waiting::{Repeating, Waiting};
 use super::worker::Workers;
 use crate::domain::ids::{CaseId, LeaseDigest};
-use crate::domain::line::{Entry, IndexRead, Line};
+use crate::domain::line::{Entry, Line};
 use crate::domain::service::bucket::Bucket;
 use crate::domain::time::Timestamp;
 use crate::domain::workflow::model::TaskId;
@@ -36,15 +36,24 @@ pub struct Held {
     pub until: Timestamp,
     /// It ran out, and the case is being told so.
     pub over: bool,
+    /// The index has told of it, and no case: it may be over already.
+    is_shown: bool,
 }
 
 /// Why a job stands in no line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Taken {
     /// Its case is asked whether it may be leased to this worker.
-    Asked { waiting: Waiting, worker: Arc<str> },
-    /// It was leased, or is gone; an index may still show it.
-    Lately(Timestamp),
+    Asked {
+        waiting: Waiting,
+        worker: Arc<str>,
+        /// What the index shows of it meanwhile: leased, which may be over already.
+        shown: Option<Box<JobRow>>,
+    },
+    /// It is gone; an index may still show it.
+    Gone(Timestamp),
+    /// Its case refused to lease it; an index may still show that it waits.
+    Refused(Timestamp),
 }
 
 /// The desk.
@@ -146,21 +155,6 @@ impl Desk {
         }
     }
 
-    /// A job's row, as the index has it from now on: what memory knows of it is newer.
-    pub fn shown(&mut self, case: CaseId, row: &JobRow, workers: &mut Workers, now: Timestamp) {
-        let id = row.id(case);
-        match &row.at {
-            JobAt::Queued { .. } if !self.is_known(id, now) => self.join(id, row),
-            JobAt::Leased(lease) => {
-                let again = self.leases.get(&id).is_none_or(|held| held.over);
-                if again && !matches!(self.taken.get(&id), Some(Taken::Lately(_))) {
-                    self.leased(id, (lease, row), workers, now);
-                }
-            }
-            JobAt::Queued { .. } => {}
-        }
-    }
-
     /// A job is in no line any more, and nobody has it.
     pub fn gone(&mut self, id: JobId, workers: &mut Workers, now: Timestamp) {
         self.went.note(now);
@@ -168,13 +162,13 @@ impl Desk {
         self.ended(id, workers);
         self.leave(id);
         self.alone.remove(&id);
-        self.given_lately(id, workers, now);
+        self.given_lately(id, Taken::Gone(now), workers, now);
     }
 
     fn is_known(&self, id: JobId, now: Timestamp) -> bool {
         let lately = match self.taken.get(&id) {
             Some(Taken::Asked { .. }) => true,
-            Some(Taken::Lately(at)) => now.since(*at) < GIVEN_LATELY,
+            Some(Taken::Gone(at) | Taken::Refused(at)) => now.since(*at) < GIVEN_LATELY,
             None => false,
         };
         lately
@@ -214,7 +208,8 @@ impl Desk {
         workers.has(&lease.worker, id, row.lost >= ALONE_FROM);
         self.ends.insert((until, id));
         let of = (row.task, row.iteration, row.attempt);
-        self.leases.insert(id, Held { lease: lease.clone(), of, until, over: false });
+        self.leases
+            .insert(id, Held { lease: lease.clone(), of, until, over: false, is_shown: false });
     }
 
     fn ended(&mut self, id: JobId, workers: &mut Workers) {
@@ -231,14 +226,14 @@ impl Desk {
                 self.asked -= 1;
                 workers.let_go(&worker, id);
             }
-            Some(Taken::Lately(at)) => drop(self.lately.remove(&(at, id))),
+            Some(Taken::Gone(at) | Taken::Refused(at)) => drop(self.lately.remove(&(at, id))),
             None => {}
         }
     }
 
-    fn given_lately(&mut self, id: JobId, workers: &mut Workers, now: Timestamp) {
+    fn given_lately(&mut self, id: JobId, taken: Taken, workers: &mut Workers, now: Timestamp) {
         self.forget_taken(id, workers);
-        self.taken.insert(id, Taken::Lately(now));
+        self.taken.insert(id, taken);
         self.lately.insert((now, id), ());
         while let Some(((at, oldest), ())) = self.lately.first_key_value()
             && now.since(*at) >= GIVEN_LATELY
@@ -270,7 +265,10 @@ impl Desk {
                 break;
             }
             self.leave(next.id);
-            self.taken.insert(next.id, Taken::Asked { waiting: next, worker: worker.clone() });
+            self.taken.insert(
+                next.id,
+                Taken::Asked { waiting: next, worker: worker.clone(), shown: None },
+            );
             self.asked += 1;
             let alone = next.lost >= ALONE_FROM;
             workers.has(worker, next.id, alone);
@@ -290,6 +288,10 @@ impl Desk {
 
     /// Who comes next; `free`: for a worker that has nothing.
     fn next(&mut self, free: bool, now: Timestamp) -> Option<Waiting> {
+        if self.line.wants_more() {
+            // the index may hold somebody who comes before all that are to be repeated
+            return None;
+        }
         let due = self.repeats.iter().take_while(|repeating| repeating.from <= now);
         let mut due: Vec<Waiting> = due.map(|repeating| repeating.waiting).collect();
         due.sort_unstable();
@@ -319,26 +321,40 @@ impl Desk {
         workers: &mut Workers,
         now: Timestamp,
     ) {
-        if self.asked_for(id, worker).is_some() {
-            self.given_lately(id, workers, now);
+        match self.asked_for(id, worker) {
+            Some((_, Some(row))) => self.was_leased(id, &row, workers, now),
+            Some((_, None)) => self.given_lately(id, Taken::Refused(now), workers, now),
+            None => {}
         }
     }
 
     /// The case of a job that was taken out could not be asked: it comes again.
-    pub fn put_back(&mut self, id: JobId, worker: &Arc<str>, workers: &mut Workers) {
-        if let Some(waiting) = self.asked_for(id, worker) {
-            self.forget_taken(id, workers);
-            self.line.join(waiting);
-            // one that was to be repeated has its row in the other index
-            self.repeats.expect_more();
+    pub fn put_back(
+        &mut self,
+        id: JobId,
+        worker: &Arc<str>,
+        workers: &mut Workers,
+        now: Timestamp,
+    ) {
+        match self.asked_for(id, worker) {
+            Some((_, Some(row))) => self.was_leased(id, &row, workers, now),
+            Some((waiting, None)) => {
+                self.forget_taken(id, workers);
+                self.line.join(waiting);
+                // one that was to be repeated has its row in the other index
+                self.repeats.expect_more();
+            }
+            None => {}
         }
     }
 
-    /// What is asked of a job's case for this worker.
-    fn asked_for(&self, id: JobId, wanted: &Arc<str>) -> Option<Waiting> {
+    /// What is asked of a job's case for this worker, and what the index shows of it since.
+    fn asked_for(&self, id: JobId, wanted: &Arc<str>) -> Option<(Waiting, Option<Box<JobRow>>)> {
         match self.taken.get(&id)? {
-            Taken::Asked { waiting, worker } if worker == wanted => Some(*waiting),
-            Taken::Asked { .. } | Taken::Lately(_) => None,
+            Taken::Asked { waiting, worker, shown } if worker == wanted => {
+                Some((*waiting, shown.clone()))
+            }
+            Taken::Asked { .. } | Taken::Gone(_) | Taken::Refused(_) => None,
         }
     }
 
@@ -383,6 +399,8 @@ impl Desk {
     pub fn unknown(&mut self, id: JobId, digest: LeaseDigest, workers: &mut Workers) {
         if self.leases.get(&id).is_some_and(|held| held.lease.digest == digest) {
             self.ended(id, workers);
+            // meanwhile it may have come into the line again, where its lease hid it
+            self.expect_more();
         }
     }
 
@@ -413,53 +431,6 @@ impl Desk {
         self.ready
     }
 
-    /// The index is to be read again: it was made anew.
-    pub fn expect_more(&mut self) {
-        self.line.expect_more();
-        self.repeats.expect_more();
-    }
-
-    /// Whether the index has to be read to know who comes next.
-    pub fn wants_line(&self) -> bool {
-        self.line.wants_more()
-    }
-
-    /// Whether the index has to be read to know who is repeated next.
-    pub fn wants_repeats(&self) -> bool {
-        self.repeats.wants_more()
-    }
-
-    /// What is read of the index from now on knows of everybody who was left to it.
-    pub fn reads(&self) -> (IndexRead, IndexRead) {
-        (self.line.reads(), self.repeats.reads())
-    }
-
-    /// What the index holds of the line; `complete`: there was no more.
-    pub fn line_up(&mut self, read: IndexRead, rows: Vec<Waiting>, complete: bool, now: Timestamp) {
-        let (purged, rows): (Vec<_>, Vec<_>) = rows
-            .into_iter()
-            .filter(|row| !self.is_known(row.id, now))
-            .partition(|row| self.said.purged.is_some_and(|before| row.queued_at < before));
-        self.purged.extend(purged.into_iter().map(|row| row.id));
-        self.line.refill(read, rows, complete);
-    }
-
-    /// What the index holds of those that are repeated.
-    pub fn repeat(
-        &mut self,
-        read: IndexRead,
-        rows: Vec<Repeating>,
-        complete: bool,
-        now: Timestamp,
-    ) {
-        let (purged, rows): (Vec<_>, Vec<_>) = rows
-            .into_iter()
-            .filter(|row| !self.is_known(row.id(), now))
-            .partition(|row| self.said.purged.is_some_and(|before| row.waiting.queued_at < before));
-        self.purged.extend(purged.into_iter().map(|row| row.id()));
-        self.repeats.refill(read, rows, complete);
-    }
-
     /// When there may be something to do by itself.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let end = self.ends.first().map(|(until, _)| *until);
@@ -471,5 +442,6 @@ impl Desk {
     }
 }
 
+mod index;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What a desk gives out comes back, whatever becomes of it meanwhile.
 
+mod books;
+
 use std::sync::Arc;
 
 use super::Desk;
