@@ -36,6 +36,31 @@ pub struct Reason {
     pub reason: String,
 }
 
+/// Bytes of a reason.
+const REASON_MAX: usize = 1000;
+
+/// A reason that may be left out.
+///
+/// # Errors
+/// 400 when it is too long.
+pub fn check_optional_reason(text: &str) -> Result<(), Problem> {
+    match text.len() > REASON_MAX {
+        true => Err(Problem::at("/reason", format!("at most {REASON_MAX} bytes"))),
+        false => Ok(()),
+    }
+}
+
+/// A reason that is stored.
+///
+/// # Errors
+/// 400 when there is none, or it is too long.
+pub fn check_reason(text: &str) -> Result<(), Problem> {
+    match text.trim().is_empty() || text.len() > REASON_MAX {
+        true => Err(Problem::at("/reason", format!("1 to {REASON_MAX} bytes"))),
+        false => Ok(()),
+    }
+}
+
 impl FromRequest<Api> for Raw {
     type Rejection = Problem;
 

@@ -13,7 +13,7 @@ use serde_json::{Value as Json_, json};
 
 use super::Api;
 use super::auth::Client;
-use super::body::{JsonBody, OptionalBody, Reason};
+use super::body::{JsonBody, OptionalBody, Reason, check_optional_reason};
 use super::limits::Turn;
 use super::problem::Problem;
 use super::query::{CASE_FILTERS, Query, cursor};
@@ -334,9 +334,7 @@ pub async fn tell(
         | Command::Retry { reason, .. } => reason.clone(),
         _ => String::new(),
     };
-    if reason.len() > 1000 {
-        return Err(Problem::at("/reason", "at most 1000 bytes"));
-    }
+    check_optional_reason(&reason)?;
     let key = idempotency_key(headers)?;
     let command_id =
         key.map(|key| api.handle.command_id(&client.0, &format!("{}/{key}", command.verb())));

@@ -7,7 +7,7 @@ use serde_json::{Value as Json_, json};
 
 use super::Api;
 use super::auth::Client;
-use super::body::{JsonBody, OptionalBody, Reason};
+use super::body::{JsonBody, OptionalBody, Reason, check_optional_reason, check_reason};
 use super::problem::Problem;
 use super::query::page_by_name;
 use crate::actors::handles::QueueHandle;
@@ -87,13 +87,6 @@ fn rate(rate: Rate) -> String {
     format!("{}/{per}", rate.calls)
 }
 
-fn reason(text: &str) -> Result<String, Problem> {
-    match text.trim().is_empty() || text.len() > 1000 {
-        true => Err(Problem::at("/reason", "1 to 1000 bytes")),
-        false => Ok(text.to_owned()),
-    }
-}
-
 /// Nothing is leased from a queue from now on.
 pub async fn pause(
     State(api): State<Api>,
@@ -102,8 +95,9 @@ pub async fn pause(
     JsonBody(body): JsonBody<Reason>,
 ) -> Result<Json<Json_>, Problem> {
     let queue = find(&api, &name)?;
-    let reason = reason(&body.reason)?;
-    let paused = api.handle.pause_queue(&queue, reason, client.by(&body.reason)).await;
+    check_reason(&body.reason)?;
+    let by = client.by(&body.reason);
+    let paused = api.handle.pause_queue(&queue, body.reason, by).await;
     paused.map_err(Problem::unavailable)?;
     show(&api, &queue).await.map(Json)
 }
@@ -115,9 +109,7 @@ pub async fn resume(
     Path(name): Path<String>,
     OptionalBody(body): OptionalBody<Reason>,
 ) -> Result<Json<Json_>, Problem> {
-    if body.reason.len() > 1000 {
-        return Err(Problem::at("/reason", "at most 1000 bytes"));
-    }
+    check_optional_reason(&body.reason)?;
     let queue = find(&api, &name)?;
     let resumed = api.handle.resume_queue(&queue, client.by(&body.reason)).await;
     resumed.map_err(Problem::unavailable)?;
@@ -133,8 +125,9 @@ pub async fn purge(
 ) -> Result<(StatusCode, Json<Json_>), Problem> {
     api.views()?;
     let queue = find(&api, &name)?;
-    let reason = reason(&body.reason)?;
-    let purged = api.handle.purge_queue(&queue, reason, client.by(&body.reason)).await;
+    check_reason(&body.reason)?;
+    let by = client.by(&body.reason);
+    let purged = api.handle.purge_queue(&queue, body.reason, by).await;
     let purging = purged.map_err(Problem::unavailable)?;
     Ok((StatusCode::ACCEPTED, Json(json!({"purging": purging}))))
 }

@@ -11,7 +11,7 @@ use serde_json::{Value as Json_, json};
 
 use super::Api;
 use super::auth::Client;
-use super::body::{JsonBody, OptionalBody, Reason};
+use super::body::{JsonBody, OptionalBody, Reason, check_optional_reason, check_reason};
 use super::cases::idempotency_key;
 use super::problem::Problem;
 use super::query::page_by_name;
@@ -143,9 +143,7 @@ pub async fn pause(
     JsonBody(body): JsonBody<Reason>,
 ) -> Result<Json<Json_>, Problem> {
     let schedule = find(&api, &id)?;
-    if body.reason.trim().is_empty() || body.reason.len() > 1000 {
-        return Err(Problem::at("/reason", "1 to 1000 bytes"));
-    }
+    check_reason(&body.reason)?;
     let by = client.by(&body.reason);
     api.handle.pause_schedule(&schedule, body.reason, by).await.map_err(problem)?;
     shown(&api, &schedule).await
@@ -170,9 +168,7 @@ pub async fn resume(
     OptionalBody(body): OptionalBody<Resume>,
 ) -> Result<Json<Json_>, Problem> {
     let schedule = find(&api, &id)?;
-    if body.reason.len() > 1000 {
-        return Err(Problem::at("/reason", "at most 1000 bytes"));
-    }
+    check_optional_reason(&body.reason)?;
     let from = body.from.map(|from| from.parse::<Timestamp>());
     let from = from.transpose().map_err(|error| Problem::at("/from", error.to_string()))?;
     let by = client.by(&body.reason);
@@ -189,9 +185,7 @@ pub async fn trigger(
     OptionalBody(body): OptionalBody<Reason>,
 ) -> Result<Response, Problem> {
     let schedule = find(&api, &id)?;
-    if body.reason.len() > 1000 {
-        return Err(Problem::at("/reason", "at most 1000 bytes"));
-    }
+    check_optional_reason(&body.reason)?;
     let key = idempotency_key(&headers)?;
     let key = key.unwrap_or_else(|| u128::from_le_bytes(random()).to_string());
     let by = client.by(&body.reason);

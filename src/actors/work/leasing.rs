@@ -144,7 +144,7 @@ impl Context {
             }
             // it does not stand in the line any more
             Ok(_) | Err(_) => {
-                queue.desk(|desk| desk.answered(id, worker, &mut self.work.workers(), now));
+                queue.desk(|desk| desk.refused(id, worker, &mut self.work.workers(), now));
             }
         }
         None

@@ -313,18 +313,10 @@ impl Desk {
         }
     }
 
-    /// The case of a job that was taken out has answered: it is leased, or does not stand in the line.
-    pub fn answered(
-        &mut self,
-        id: JobId,
-        worker: &Arc<str>,
-        workers: &mut Workers,
-        now: Timestamp,
-    ) {
-        match self.asked_for(id, worker) {
-            Some((_, Some(row))) => self.was_leased(id, &row, workers, now),
-            Some((_, None)) => self.given_lately(id, Taken::Refused(now), workers, now),
-            None => {}
+    /// The case of a job that was taken out says that it does not stand in the line.
+    pub fn refused(&mut self, id: JobId, worker: &Arc<str>, workers: &mut Workers, now: Timestamp) {
+        if self.take_asked(id, worker, workers, now).is_some() {
+            self.given_lately(id, Taken::Refused(now), workers, now);
         }
     }
 
@@ -336,25 +328,33 @@ impl Desk {
         workers: &mut Workers,
         now: Timestamp,
     ) {
-        match self.asked_for(id, worker) {
-            Some((_, Some(row))) => self.was_leased(id, &row, workers, now),
-            Some((waiting, None)) => {
-                self.forget_taken(id, workers);
-                self.line.join(waiting);
-                // one that was to be repeated has its row in the other index
-                self.repeats.expect_more();
-            }
-            None => {}
+        if let Some(waiting) = self.take_asked(id, worker, workers, now) {
+            self.line.join(waiting);
+            // one that was to be repeated has its row in the other index
+            self.repeats.expect_more();
         }
     }
 
-    /// What is asked of a job's case for this worker, and what the index shows of it since.
-    fn asked_for(&self, id: JobId, wanted: &Arc<str>) -> Option<(Waiting, Option<Box<JobRow>>)> {
-        match self.taken.get(&id)? {
-            Taken::Asked { waiting, worker, shown } if worker == wanted => {
-                Some((*waiting, shown.clone()))
+    /// What was asked of a job's case for this worker came to nothing. None: it was not asked any more, or the
+    /// index shows a lease of which nobody has told.
+    fn take_asked(
+        &mut self,
+        id: JobId,
+        wanted: &Arc<str>,
+        workers: &mut Workers,
+        now: Timestamp,
+    ) -> Option<Waiting> {
+        let (waiting, shown) = match self.taken.get_mut(&id)? {
+            Taken::Asked { waiting, worker, shown } if worker == wanted => (*waiting, shown.take()),
+            Taken::Asked { .. } | Taken::Gone(_) | Taken::Refused(_) => return None,
+        };
+        self.forget_taken(id, workers);
+        match shown {
+            Some(row) => {
+                self.leased_as_shown(id, &row, workers, now);
+                None
             }
-            Taken::Asked { .. } | Taken::Gone(_) | Taken::Refused(_) => None,
+            None => Some(waiting),
         }
     }
 

@@ -32,7 +32,10 @@ impl Desk {
                 match self.taken.get_mut(&id) {
                     Some(Taken::Asked { shown, .. }) => *shown = Some(Box::new(row.clone())),
                     // whose lease it was that its case refused another
-                    Some(Taken::Refused(_)) => self.was_leased(id, row, workers, now),
+                    Some(Taken::Refused(_)) => {
+                        self.forget_taken(id, workers);
+                        self.leased_as_shown(id, row, workers, now);
+                    }
                     None if again => self.leased_as_shown(id, row, workers, now),
                     Some(Taken::Gone(_)) | None => {}
                 }
@@ -41,25 +44,19 @@ impl Desk {
     }
 
     /// The index alone tells of a lease.
-    fn leased_as_shown(&mut self, id: JobId, row: &JobRow, workers: &mut Workers, now: Timestamp) {
-        let JobAt::Leased(lease) = &row.at else { return };
-        self.leave(id);
-        self.leased(id, (lease, row), workers, now);
-        if let Some(held) = self.leases.get_mut(&id) {
-            held.is_shown = true;
-        }
-    }
-
-    /// What was asked of a case came to nothing, and the index shows a lease of which nobody has told.
-    pub(super) fn was_leased(
+    pub(super) fn leased_as_shown(
         &mut self,
         id: JobId,
         row: &JobRow,
         workers: &mut Workers,
         now: Timestamp,
     ) {
-        self.forget_taken(id, workers);
-        self.leased_as_shown(id, row, workers, now);
+        let JobAt::Leased(lease) = &row.at else { return };
+        self.leave(id);
+        self.leased(id, (lease, row), workers, now);
+        if let Some(held) = self.leases.get_mut(&id) {
+            held.is_shown = true;
+        }
     }
 
     /// The index is to be read again: it was made anew.

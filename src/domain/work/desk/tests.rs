@@ -53,7 +53,7 @@ fn a_worker_is_free_again_when_its_job_went_before_it_was_leased() {
         assert!(!workers.holds_any(&one) && !workers.is_alone(&one));
         // what comes late for the first does not concern the second
         let again = desk.take(&other, 1, &mut workers, NOW);
-        desk.answered(taken[0].id, &one, &mut workers, NOW);
+        desk.refused(taken[0].id, &one, &mut workers, NOW);
         assert_eq!(workers.holds_any(&other), !again.is_empty());
     }
 }

@@ -273,7 +273,7 @@ impl World {
                 }
             }
             Answer::Yes | Answer::Lost | Answer::Untold => {
-                self.desk.answered(id, &worker, &mut self.workers, self.now);
+                self.desk.refused(id, &worker, &mut self.workers, self.now);
             }
         }
     }
